@@ -1,0 +1,110 @@
+//! What our server costs, against distribution on the same machine in the same minutes.
+//!
+//! `cargo run --release -p bench` starts both on loopback, takes every measurement alternately, and judges the ratio of
+//! the pairs: seconds on a shared machine mean little on their own. `--against-itself` puts distribution in both places
+//! and so shows how far from 1 the ratios are by noise alone.
+
+mod http;
+mod load;
+mod measure;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::measure::{Bench, Measurement};
+use crate::server::{Program, Software};
+
+/// Whatever goes wrong ends the run with a line that says what it was.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures our registry against distribution.
+#[derive(Parser)]
+struct Arguments {
+    /// The distribution registry, as `tests/clients/install registry` builds it
+    #[arg(long, default_value = "target/clients/bin/registry")]
+    registry: PathBuf,
+    /// Our server, as `cargo build --release` builds it
+    #[arg(long, default_value = "target/release/pedigree")]
+    pedigree: PathBuf,
+    /// One more argument for `pedigree serve`, as in `--pedigree-argument=--database=postgres://…`; may be repeated
+    #[arg(long)]
+    pedigree_argument: Vec<String>,
+    /// Measure distribution against distribution
+    #[arg(long)]
+    against_itself: bool,
+    /// Pairs of runs per measurement, after one that is thrown away
+    #[arg(long, default_value_t = 5)]
+    repetitions: u32,
+    /// Only these measurements
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Measurement>,
+    /// The size of a blob that is pushed and pulled, in MiB
+    #[arg(long, default_value_t = 1024)]
+    size: u32,
+    /// The size of each of the 32 blobs that are pushed at once, in MiB
+    #[arg(long, default_value_t = 64)]
+    peak_size: u32,
+    /// How long each run of small requests lasts, in seconds
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// Where the servers keep their data; not on a file system in memory
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    folder: PathBuf,
+    /// Print every sample as JSON instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let peer = Program { software: Software::Distribution, path: arguments.registry.clone(), arguments: Vec::new() };
+    let ours = if arguments.against_itself {
+        peer.clone()
+    } else {
+        let arguments_of_ours = arguments.pedigree_argument.clone();
+        Program { software: Software::Pedigree, path: arguments.pedigree.clone(), arguments: arguments_of_ours }
+    };
+    for program in [&ours, &peer] {
+        if !program.path.is_file() {
+            return Err(format!("{} is not there: see --help", program.path.display()).into());
+        }
+    }
+    let bench = Bench {
+        programs: [ours, peer],
+        folder: arguments.folder.clone(),
+        repetitions: arguments.repetitions,
+        size: u64::from(arguments.size) << 20,
+        peak_size: u64::from(arguments.peak_size) << 20,
+        seconds: arguments.seconds,
+    };
+    let measurements = if arguments.only.is_empty() { Measurement::ALL.to_vec() } else { arguments.only.clone() };
+    let mut rows = Vec::new();
+    if !arguments.json {
+        report::print_header();
+    }
+    for measurement in measurements {
+        eprint!("{measurement} …\r");
+        let row = bench.take(measurement)?;
+        if !arguments.json {
+            report::print_row(&row);
+        }
+        rows.push(row);
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    }
+    Ok(())
+}

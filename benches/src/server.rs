@@ -1,0 +1,145 @@
+//! A registry under measurement: started in a folder of its own, watched through `/proc`, gone with its data afterwards.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::Result;
+use crate::http::Connection;
+
+/// Which command line and which configuration a program wants.
+#[derive(Clone, Copy)]
+pub(crate) enum Software {
+    Distribution,
+    Pedigree,
+}
+
+/// A program that can be started.
+#[derive(Clone)]
+pub(crate) struct Program {
+    pub(crate) software: Software,
+    pub(crate) path: PathBuf,
+    /// What to say to it besides where to listen and where to keep its data.
+    pub(crate) arguments: Vec<String>,
+}
+
+/// A running registry.
+pub(crate) struct Server {
+    pub(crate) host: String,
+    /// From the start of the process to the first answer.
+    pub(crate) started_in: Duration,
+    process: Child,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts a program with an empty store below `folder`.
+    pub(crate) fn start(program: &Program, folder: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("pedigree-bench-").tempdir_in(folder)?;
+        let host = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let data = folder.path().join("data");
+        let mut command = Command::new(&program.path);
+        match program.software {
+            Software::Distribution => {
+                let file = folder.path().join("config.yml");
+                std::fs::write(&file, distribution_configuration(&host, &data))?;
+                command.arg("serve").arg(file).env("OTEL_TRACES_EXPORTER", "none");
+            }
+            Software::Pedigree => {
+                command.args(["serve", "--listen", &host, "--data"]).arg(&data).args(&program.arguments);
+                // As quiet as the other one.
+                command.env("RUST_LOG", "error");
+            }
+        }
+        let start = Instant::now();
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut server = Self { host, started_in: Duration::ZERO, process, folder };
+        while !server.answers() {
+            if let Some(status) = server.process.try_wait()? {
+                return Err(format!("{} ended at once: {status}", program.path.display()).into());
+            }
+            if start.elapsed() > Duration::from_secs(30) {
+                return Err(format!("{} does not answer", program.path.display()).into());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.started_in = start.elapsed();
+        Ok(server)
+    }
+
+    fn answers(&self) -> bool {
+        let ask = || {
+            let mut connection = Connection::open(&self.host)?;
+            connection.send(format!("GET /v2/ HTTP/1.1\r\nHost: {}\r\n\r\n", self.host).as_bytes())?;
+            connection.expect(200)
+        };
+        ask().is_ok()
+    }
+
+    /// The processor time that the server has taken so far, user and system.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        cpu(&self.process.id().to_string())
+    }
+
+    /// A line of `/proc/PID/status` that is a size, in bytes: `VmRSS` is what it holds now, `VmHWM` the most so far.
+    pub(crate) fn memory(&self, key: &str) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or("no such line")?;
+        let kibibytes: u64 = line.trim_matches([':', ' ', '\t', 'k', 'B']).parse()?;
+        Ok(kibibytes << 10)
+    }
+
+    /// Drops what the page cache holds of the server's files, so that the next read is from the disk.
+    pub(crate) fn forget_pages(&self) -> Result<()> {
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                } else if entry.metadata()?.len() > 1 << 20 {
+                    // Only written pages can be dropped; dd with nothing to copy asks the kernel for just that.
+                    std::fs::File::open(entry.path())?.sync_all()?;
+                    let mut input = std::ffi::OsString::from("if=");
+                    input.push(entry.path());
+                    let mut dd = Command::new("dd");
+                    dd.arg(input).args(["of=/dev/null", "iflag=nocache", "count=0", "status=none"]);
+                    if !dd.status()?.success() {
+                        return Err("dd cannot drop a file from the page cache".into());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // There is nobody to tell, and nothing of it is kept.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The processor time that a process has taken so far: a number, or `self`.
+pub(crate) fn cpu(process: &str) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The second field is the name in parentheses, which may hold spaces.
+    let (_, fields) = stat.rsplit_once(')').ok_or("no name in stat")?;
+    let ticks =
+        fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<std::result::Result<u64, _>>()?;
+    // The kernel counts in hundredths of a second on every platform that we measure on.
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+fn distribution_configuration(host: &str, data: &Path) -> String {
+    format!(
+        "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    \
+         rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {host}\n",
+        data.display()
+    )
+}

@@ -1,0 +1,155 @@
+//! gzip (RFC 1952), one or more members.
+
+use std::io::Read;
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+
+use crate::source::{Halt, Source};
+
+/// Whether bytes begin as gzip does: magic number, deflate, no reserved flag.
+pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x1f, 0x8b, 8, flags, ..] if flags & 0xe0 == 0)
+}
+
+/// Decodes members one after the other. flate2's own readers are not used, since they allocate anew for each of the many
+/// members that seekable layers have, and refuse the zero padding that block devices leave.
+pub(crate) struct Gzip {
+    inflate: Decompress,
+    crc: Crc,
+    place: Place,
+    failed: Option<String>,
+}
+
+enum Place {
+    /// Between members.
+    Header,
+    Body,
+    End,
+}
+
+impl Gzip {
+    pub(crate) fn new() -> Self {
+        Self { inflate: Decompress::new(false), crc: Crc::new(), place: Place::Header, failed: None }
+    }
+
+    /// Decodes some bytes; none at the end.
+    pub(crate) fn read<R: Read>(&mut self, source: &mut Source<R>, out: &mut [u8]) -> Result<usize, Halt> {
+        loop {
+            if let Some(reason) = &self.failed {
+                return Err(Halt::Stream(reason.clone()));
+            }
+            match self.place {
+                Place::Header => self.header(source)?,
+                Place::Body => {
+                    let produced = self.body(source, out)?;
+                    if produced > 0 {
+                        return Ok(produced);
+                    }
+                }
+                Place::End => return Ok(0),
+            }
+        }
+    }
+
+    fn header<R: Read>(&mut self, source: &mut Source<R>) -> Result<(), Halt> {
+        let start = source.peek(10)?;
+        if !is_gzip(start) {
+            // Padding is none of the content; anything else would be content that no one reads.
+            if !source.rest_is_zero()? {
+                return Err(broken("other bytes follow the compressed ones"));
+            }
+            self.place = Place::End;
+            return Ok(());
+        }
+        let flags = start[3];
+        skip(source, 10)?;
+        if flags & 4 != 0 {
+            let Some(length) = source.peek(2)?.first_chunk().copied().map(u16::from_le_bytes) else {
+                return Err(cut());
+            };
+            skip(source, 2 + u64::from(length))?;
+        }
+        for flag in [8, 16] {
+            if flags & flag != 0 {
+                skip_text(source)?;
+            }
+        }
+        if flags & 2 != 0 {
+            skip(source, 2)?;
+        }
+        self.inflate.reset(false);
+        self.crc.reset();
+        self.place = Place::Body;
+        Ok(())
+    }
+
+    fn body<R: Read>(&mut self, source: &mut Source<R>, out: &mut [u8]) -> Result<usize, Halt> {
+        let input = source.some()?;
+        let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
+        let ended = input.is_empty();
+        let status = self.inflate.decompress(input, out, FlushDecompress::None);
+        let consumed = usize::try_from(self.inflate.total_in() - before_in).unwrap_or(usize::MAX);
+        let produced = usize::try_from(self.inflate.total_out() - before_out).unwrap_or(usize::MAX).min(out.len());
+        source.consume(consumed);
+        self.crc.update(&out[..produced]);
+        // What was decoded before a failure is handed out first, so that it stays findable.
+        match status {
+            Ok(Status::StreamEnd) => {
+                if let Err(halt) = self.trailer(source) {
+                    match halt {
+                        Halt::Stream(reason) => self.failed = Some(reason),
+                        other => return Err(other),
+                    }
+                }
+                self.place = Place::Header;
+            }
+            Ok(Status::Ok | Status::BufError) if produced == 0 && ended => return Err(cut()),
+            Ok(Status::Ok | Status::BufError) if produced == 0 && consumed == 0 => {
+                return Err(broken("the decoder makes no progress"));
+            }
+            Ok(Status::Ok | Status::BufError) => {}
+            Err(error) => self.failed = Some(format!("gzip: {error}")),
+        }
+        Ok(produced)
+    }
+
+    fn trailer<R: Read>(&mut self, source: &mut Source<R>) -> Result<(), Halt> {
+        let Some([crc, length]) =
+            source.peek(8)?.first_chunk::<8>().and_then(|bytes| bytes.as_chunks().0.first_chunk())
+        else {
+            return Err(cut());
+        };
+        if u32::from_le_bytes(*crc) != self.crc.sum() || u32::from_le_bytes(*length) != self.crc.amount() {
+            return Err(broken("the checksum is wrong"));
+        }
+        skip(source, 8)
+    }
+}
+
+fn skip<R: Read>(source: &mut Source<R>, count: u64) -> Result<(), Halt> {
+    if source.skip(count)? { Ok(()) } else { Err(cut()) }
+}
+
+/// Skips the bytes up to a zero byte. A name may be as long as the blob; it is never held.
+fn skip_text<R: Read>(source: &mut Source<R>) -> Result<(), Halt> {
+    loop {
+        let bytes = source.some()?;
+        if bytes.is_empty() {
+            return Err(cut());
+        }
+        let end = bytes.iter().position(|&byte| byte == 0);
+        let count = end.map_or(bytes.len(), |end| end + 1);
+        source.consume(count);
+        if end.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+fn broken(reason: &str) -> Halt {
+    Halt::Stream(format!("gzip: {reason}"))
+}
+
+fn cut() -> Halt {
+    broken("the stream is cut short")
+}

@@ -1,0 +1,23 @@
+//! What is inside a layer: one streaming pass over a blob's bytes gives identities and files.
+//!
+//! Bytes decide, not media types: gzip, zstd and tar are recognised by their first bytes, anything else is one raw file.
+//! This crate does no IO of its own and extracts nothing. It reads from a reader handed in, gives files to a sink handed
+//! in, and spills long lists to files handed in. It does not know what a layer is for, nor where it is stored.
+
+mod facts;
+mod gzip;
+mod identity;
+mod path;
+mod scan;
+mod sort;
+mod source;
+mod stream;
+mod tar;
+mod zstandard;
+
+pub use facts::{
+    Archive, Compression, Facts, File, Form, INNER, Known, Limits, SCANNER_VERSION, ScanError, Skipped, State, WHOLE,
+    opaque_by_media_type,
+};
+pub use identity::{Identities, Identity};
+pub use scan::scan;

@@ -1,0 +1,16 @@
+//! Scans of archives built byte by byte, of what real clients pushed, and of anything at all.
+
+#[cfg(test)]
+mod archives;
+#[cfg(test)]
+mod build;
+#[cfg(test)]
+mod compressed;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod raw;

@@ -1,0 +1,38 @@
+//! Who did what: one record in the transaction of each change.
+
+use oci::Digest;
+
+use crate::{Micros, RepositoryId, Result, Session, db::on, sql};
+
+/// A record.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// Who.
+    pub actor: &'a str,
+    /// In which request.
+    pub request_id: &'a str,
+    /// What, for example `manifest.push`.
+    pub action: &'a str,
+    /// Where.
+    pub repository: Option<RepositoryId>,
+    /// To what.
+    pub digest: Option<&'a Digest>,
+    /// Under which tag.
+    pub tag: Option<&'a str>,
+    /// What else there is to say.
+    pub detail: Option<&'a str>,
+}
+
+/// Writes the record.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn record(session: &mut Session, record: &Record<'_>, now: Micros) -> Result<()> {
+    on!(session, |c| {
+        let query = sqlx::query(sql::AUDIT_INSERT).bind(now.0).bind(record.actor).bind(record.request_id);
+        let query = query.bind(record.action).bind(record.repository.map(|id| id.0));
+        let query = query.bind(record.digest.map(|digest| digest.hash().to_vec())).bind(record.tag);
+        query.bind(record.detail.map(str::as_bytes)).execute(c).await.map(drop)
+    })?;
+    Ok(())
+}

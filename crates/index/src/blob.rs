@@ -1,0 +1,144 @@
+//! Blobs: where the bytes of a digest are, and in which repositories they can be seen.
+
+use oci::{Digest, Name};
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    BlobId, Micros, Reader, RepositoryId, Result, Session,
+    db::{Engine, on},
+    rows, sql,
+};
+
+/// A live blob.
+#[derive(Debug, Clone)]
+pub struct Blob {
+    /// Its row.
+    pub id: BlobId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The key of its object in the store.
+    pub key: String,
+}
+
+type Row = (i64, i64, String);
+
+fn blob((id, size, key): Row) -> Blob {
+    Blob { id: BlobId(id), size: rows::unsigned(size), key }
+}
+
+/// The blob as the repository shows it: through its link.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn linked(session: &mut Session, reader: Reader, repository: &Name, digest: &Digest) -> Result<Option<Blob>> {
+    let row: Option<Row> = on!(session, |c| {
+        let query = sqlx::query_as(sql::BLOB_LINKED).bind(reader.0).bind(&**repository).bind(digest.hash());
+        query.fetch_optional(c).await
+    })?;
+    Ok(row.map(blob))
+}
+
+/// The blob, if some repository that `reader` may read shows it.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn readable(session: &mut Session, reader: Reader, digest: &Digest) -> Result<Option<Blob>> {
+    let row: Option<Row> = on!(session, |c| {
+        sqlx::query_as(sql::BLOB_READABLE).bind(reader.0).bind(digest.hash()).fetch_optional(c).await
+    })?;
+    Ok(row.map(blob))
+}
+
+/// The blob, whoever may see it.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn find(session: &mut Session, digest: &Digest) -> Result<Option<Blob>> {
+    let row: Option<Row> =
+        on!(session, |c| sqlx::query_as(sql::BLOB_FIND).bind(digest.hash()).fetch_optional(c).await)?;
+    Ok(row.map(blob))
+}
+
+/// Says that the object at `key` is the blob. `None` when the digest already has a live object; then `key` is not needed.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn insert(
+    session: &mut Session,
+    digest: &Digest,
+    size: u64,
+    key: &str,
+    now: Micros,
+) -> Result<Option<BlobId>> {
+    let id = on!(session, |c| {
+        let query =
+            sqlx::query_scalar(sql::BLOB_INSERT).bind(digest.hash()).bind(rows::signed(size)).bind(key).bind(now.0);
+        query.fetch_optional(c).await
+    })?;
+    Ok(id.map(BlobId))
+}
+
+/// Shows the blob in the repository, and keeps the collector away from it for a while.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn link(session: &mut Session, repository: RepositoryId, blob: BlobId, now: Micros) -> Result<()> {
+    on!(session, |c| sqlx::query(sql::BLOB_TOUCH).bind(blob.0).bind(now.0).execute(&mut *c).await.map(drop))?;
+    on!(session, |c| {
+        sqlx::query(sql::BLOB_LINK).bind(repository.0).bind(blob.0).bind(now.0).execute(c).await.map(drop)
+    })?;
+    Ok(())
+}
+
+/// Hides the blob from the repository. Whether it was there.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn unlink(session: &mut Session, repository: RepositoryId, digest: &Digest) -> Result<bool> {
+    let hidden = on!(session, |c| {
+        let query = sqlx::query(sql::BLOB_UNLINK).bind(repository.0).bind(digest.hash());
+        query.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    Ok(hidden > 0)
+}
+
+/// Those of `digests` that the repository shows, with their sizes, locked against collection until the transaction ends.
+/// Sorted by digest.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn lock(session: &mut Session, repository: RepositoryId, digests: &[Digest]) -> Result<Vec<(Digest, u64)>> {
+    let mut sorted = digests.to_vec();
+    sorted.sort_unstable_by(|a, b| a.hash().cmp(b.hash()));
+    sorted.dedup();
+    let text = match session.engine() {
+        Engine::Postgres(_) => sql::BLOB_LOCK_POSTGRES,
+        Engine::Sqlite(_) => sql::BLOB_LOCK_SQLITE,
+    };
+    let mut locked = Vec::with_capacity(sorted.len());
+    for chunk in sorted.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(text, 2, width);
+        let found: Vec<(Vec<u8>, i64)> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(repository.0);
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].hash());
+            }
+            query.fetch_all(c).await
+        })?;
+        for (hash, size) in found {
+            locked.push((rows::digest(&hash)?, rows::unsigned(size)));
+        }
+    }
+    Ok(locked)
+}
+
+/// Live blobs by id, for checks: (id, digest, blob), at most `limit` after `after`.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn page(session: &mut Session, after: BlobId, limit: u32) -> Result<Vec<(Digest, Blob)>> {
+    let found: Vec<(i64, Vec<u8>, i64, String)> =
+        on!(session, |c| { sqlx::query_as(sql::BLOB_PAGE).bind(after.0).bind(i64::from(limit)).fetch_all(c).await })?;
+    found.into_iter().map(|(id, hash, size, key)| Ok((rows::digest(&hash)?, blob((id, size, key))))).collect()
+}

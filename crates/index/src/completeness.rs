@@ -1,0 +1,78 @@
+//! How much of the registry an answer could know.
+
+use crate::{EdgeKind, LayerState, Reader, Result, Session, db::on, rows, sql};
+
+/// The row that stands for "scanned by an older scanner" among the states.
+const OUTDATED: i32 = 100;
+
+/// Layers by state, and references that name nothing yet, in what a reader may see.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Wholly known.
+    pub indexed: u64,
+    /// Still to be scanned.
+    pub pending: u64,
+    /// Known in part.
+    pub partial: u64,
+    /// Not to be looked into.
+    pub opaque: u64,
+    /// Failed for now.
+    pub failed: u64,
+    /// Gone before they were scanned.
+    pub purged: u64,
+    /// Among those known, the ones that an older scanner saw.
+    pub outdated: u64,
+    /// References that should name something here and do not.
+    pub unresolved_references: u64,
+    /// Datasets that lie outside the registry.
+    pub remote_datasets: u64,
+    /// Parents that lie outside the registry.
+    pub external_parents: u64,
+}
+
+/// Counts what `reader` may see. `scanner` is the current scanner's version.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn count(session: &mut Session, reader: Reader, scanner: i32) -> Result<Counts> {
+    let states: Vec<(i32, i64)> = if reader == Reader::ALL {
+        on!(session, |c| sqlx::query_as(sql::COUNT_LAYERS_ALL).bind(scanner).fetch_all(c).await)?
+    } else {
+        let found: Vec<(i32, Option<i32>, i64)> =
+            on!(session, |c| sqlx::query_as(sql::COUNT_LAYERS_READABLE).bind(reader.0).fetch_all(c).await)?;
+        let outdated = |by: &Option<i32>| by.is_some_and(|by| by < scanner);
+        let older = found.iter().filter(|(_, by, _)| outdated(by)).map(|&(_, _, layers)| (OUTDATED, layers));
+        let older: Vec<_> = older.collect();
+        found.into_iter().map(|(state, _, layers)| (state, layers)).chain(older).collect()
+    };
+    let mut counts = Counts::default();
+    for (state, layers) in states {
+        let layers = rows::unsigned(layers);
+        if state == OUTDATED {
+            counts.outdated += layers;
+            continue;
+        }
+        *match LayerState::from_code(state)? {
+            LayerState::Pending => &mut counts.pending,
+            LayerState::Indexed => &mut counts.indexed,
+            LayerState::Partial => &mut counts.partial,
+            LayerState::Opaque => &mut counts.opaque,
+            LayerState::Failed => &mut counts.failed,
+            LayerState::Purged => &mut counts.purged,
+        } += layers;
+    }
+    let unresolved: i64 =
+        on!(session, |c| sqlx::query_scalar(sql::COUNT_UNRESOLVED).bind(reader.0).fetch_one(c).await)?;
+    counts.unresolved_references = rows::unsigned(unresolved);
+    let outside: Vec<(i32, i64)> =
+        on!(session, |c| sqlx::query_as(sql::COUNT_OUTSIDE).bind(reader.0).fetch_all(c).await)?;
+    for (kind, references) in outside {
+        match EdgeKind::from_code(kind)? {
+            EdgeKind::DerivedFrom => counts.external_parents += rows::unsigned(references),
+            EdgeKind::TrainedOn | EdgeKind::TestedOn | EdgeKind::PackagedWith => {
+                counts.remote_datasets += rows::unsigned(references);
+            }
+        }
+    }
+    Ok(counts)
+}

@@ -1,0 +1,27 @@
+//! What can go wrong with a database.
+
+/// Why the index did not do what was asked. "Not found" is never an error here: lookups return `Option`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The database cannot be reached or opened.
+    #[error("the database cannot be opened: {0}")]
+    Connect(#[source] sqlx::Error),
+    /// The server is too old; the number is its major version.
+    #[error("the database is PostgreSQL {0}; version 15 or newer is needed")]
+    Old(i32),
+    /// A newer version of Pedigree made the schema; the number is the migration that is unknown here.
+    #[error(
+        "the database was made by a newer version of Pedigree (its schema has migration {0}, unknown to this version)"
+    )]
+    Newer(i64),
+    /// A migration failed; it left no trace.
+    #[error("the database schema cannot be brought up to date: {0}")]
+    Migrate(#[source] Box<sqlx::migrate::MigrateError>),
+    /// A statement failed.
+    #[error("a database statement failed: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// A stored value is not what this version wrote.
+    #[error("the database holds an unreadable value: {0}")]
+    Unreadable(&'static str),
+}

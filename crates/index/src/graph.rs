@@ -1,0 +1,413 @@
+//! Reading the graph: who holds content, what is reached from there, and the evidence for it.
+//!
+//! Statements return plain links; distances, grades and paths are computed by the caller, in Rust.
+
+use oci::Digest;
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    ClaimKind, EdgeId, EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, ScanId,
+    Session,
+    db::{Engine, on},
+    rows, sql,
+};
+
+/// A link that was walked: `from` uses, derives from or lists `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The manifest that uses, derives or lists.
+    pub from: NodeId,
+    /// What it uses, derives from or lists.
+    pub to: NodeId,
+    /// The edge; `None` where an index lists a child, which is no claim.
+    pub edge: Option<Edge>,
+}
+
+/// The edge of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    /// Its row.
+    pub id: EdgeId,
+    /// What it says.
+    pub kind: EdgeKind,
+    /// How good the evidence is.
+    pub grade: Grade,
+    /// The stay that it holds for; `None`: wherever the manifest is.
+    pub occurrence: Option<OccurrenceId>,
+    /// The repository of the claim.
+    pub repository: RepositoryId,
+}
+
+/// What there is to tell about an edge.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Its row.
+    pub id: EdgeId,
+    /// What it says.
+    pub kind: EdgeKind,
+    /// How good the evidence is.
+    pub grade: Grade,
+    /// The manifest that uses or derives.
+    pub source: NodeId,
+    /// What is used.
+    pub target: NodeId,
+    /// When it was recorded.
+    pub recorded_at: Micros,
+    /// The reference as it was declared.
+    pub declared: Option<String>,
+    /// Whether the target came after the reference.
+    pub late: bool,
+    /// Whether the reference names no host and was tried here.
+    pub assumed: bool,
+    /// The role of the component that declares it.
+    pub role: Option<String>,
+    /// The name of that component.
+    pub component: Option<String>,
+    /// The target's digest, if its manifest is known.
+    pub target_digest: Option<Digest>,
+    /// What kind of claim it comes from.
+    pub claim: ClaimKind,
+    /// Who claims it.
+    pub actor: String,
+}
+
+/// How content is in a manifest.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The manifest.
+    pub manifest: NodeId,
+    /// The layer's row, where the layer was asked for.
+    pub layer_id: Option<LayerId>,
+    /// The layer.
+    pub layer: Digest,
+    /// The file's path, where a file was asked for; empty for a layer that is itself the file.
+    pub path: Option<Vec<u8>>,
+    /// Whether the layer itself is what was asked for.
+    pub whole: bool,
+    /// The role of the component that has the layer.
+    pub role: Option<String>,
+    /// The name of that component.
+    pub component: Option<String>,
+}
+
+/// A layer and its identities, to be compared with the asked-for one's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identified {
+    /// The layer's row.
+    pub id: LayerId,
+    /// Its digest.
+    pub digest: Digest,
+    /// The digest of its uncompressed bytes.
+    pub diff_id: Option<Digest>,
+    /// Its tree identity.
+    pub tree: Option<[u8; 32]>,
+    /// Its contents identity.
+    pub contents: Option<[u8; 32]>,
+}
+
+/// The manifests that hold the file, in repositories that `reader` may read, pushed until `as_of`.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn holders_of_file(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    sha256: &[u8; 32],
+) -> Result<Vec<NodeId>> {
+    let found: Vec<i64> = on!(session, |c| {
+        sqlx::query_scalar(sql::HOLDERS_OF_FILE).bind(reader.0).bind(as_of.0).bind(&sha256[..]).fetch_all(c).await
+    })?;
+    Ok(found.into_iter().map(NodeId).collect())
+}
+
+/// The manifests that have one of the layers, likewise.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn holders_of_layers(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    layers: &[LayerId],
+) -> Result<Vec<NodeId>> {
+    let mut holders = Vec::new();
+    for chunk in layers.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::HOLDERS_OF_LAYERS, 3, width);
+        let found: Vec<i64> = on!(session, |c| {
+            let mut query = sqlx::query_scalar(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            }
+            query.fetch_all(c).await
+        })?;
+        holders.extend(found.into_iter().map(NodeId));
+    }
+    holders.sort_unstable();
+    holders.dedup();
+    Ok(holders)
+}
+
+/// How the file is in the manifests.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: &[NodeId]) -> Result<Vec<Held>> {
+    type Row = (i64, i32, Vec<u8>, Vec<u8>, bool, Option<String>, Option<Vec<u8>>);
+    let mut held = Vec::new();
+    for chunk in manifests.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::EVIDENCE_OF_FILE, 2, width);
+        let found: Vec<Row> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(&sha256[..]);
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            }
+            query.fetch_all(c).await
+        })?;
+        for (manifest, _, layer, path, whole, role, component) in found {
+            held.push(Held {
+                manifest: NodeId(manifest),
+                layer_id: None,
+                layer: rows::digest(&layer)?,
+                path: Some(path),
+                whole,
+                role,
+                component: component.map(rows::text),
+            });
+        }
+    }
+    Ok(held)
+}
+
+/// How the layer is in the manifests.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[NodeId]) -> Result<Vec<Held>> {
+    type Row = (i64, i32, i64, Vec<u8>, Option<String>, Option<Vec<u8>>);
+    let mut held = Vec::new();
+    for chunk in manifests.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::EVIDENCE_OF_LAYER, 2, width);
+        let found: Vec<Row> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(layer.0);
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            }
+            query.fetch_all(c).await
+        })?;
+        for (manifest, _, layer, digest, role, component) in found {
+            held.push(Held {
+                manifest: NodeId(manifest),
+                layer_id: Some(LayerId(layer)),
+                layer: rows::digest(&digest)?,
+                path: None,
+                whole: true,
+                role,
+                component: component.map(rows::text),
+            });
+        }
+    }
+    Ok(held)
+}
+
+/// The layer itself and those that agree with it on a rung, if it is known.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn layers_alike(session: &mut Session, layer: LayerId) -> Result<Vec<Identified>> {
+    type Row = (i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
+    let scan = current_scan(session, layer).await?.map_or(0, |scan| scan.0);
+    let found: Vec<Row> =
+        on!(session, |c| sqlx::query_as(sql::LAYERS_ALIKE).bind(layer.0).bind(scan).fetch_all(c).await)?;
+    let identified = |(id, digest, diff_id, tree, contents): Row| {
+        Ok(Identified {
+            id: LayerId(id),
+            digest: rows::digest(&digest)?,
+            diff_id: diff_id.map(|hash| rows::digest(&hash)).transpose()?,
+            tree: tree.map(|hash| rows::sha256(&hash)).transpose()?,
+            contents: contents.map(|hash| rows::sha256(&hash)).transpose()?,
+        })
+    };
+    found.into_iter().map(identified).collect()
+}
+
+/// The scan whose facts serve.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn current_scan(session: &mut Session, layer: LayerId) -> Result<Option<ScanId>> {
+    let scan: Option<Option<i64>> =
+        on!(session, |c| sqlx::query_scalar(sql::LAYER_SCAN).bind(layer.0).fetch_optional(c).await)?;
+    Ok(scan.flatten().map(ScanId))
+}
+
+/// Layers that share files with a scan: (layer, distinct files in common, distinct files it has), the scan's own among them;
+/// and how many distinct files the scan has.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn overlapping(session: &mut Session, scan: ScanId) -> Result<(u64, Vec<(LayerId, u64, u64)>)> {
+    let files: i64 = on!(session, |c| sqlx::query_scalar(sql::SCAN_DISTINCT_FILES).bind(scan.0).fetch_one(c).await)?;
+    let found: Vec<(i64, i64, i64)> =
+        on!(session, |c| sqlx::query_as(sql::LAYERS_OVERLAPPING).bind(scan.0).fetch_all(c).await)?;
+    let shared = |(layer, common, files)| (LayerId(layer), rows::unsigned(common), rows::unsigned(files));
+    Ok((rows::unsigned(files), found.into_iter().map(shared).collect()))
+}
+
+/// The layers of a manifest's components: (role, name, layer), in order.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn component_layers(
+    session: &mut Session,
+    manifest: NodeId,
+) -> Result<Vec<(String, Option<String>, LayerId)>> {
+    let found: Vec<(String, Option<Vec<u8>>, i64)> =
+        on!(session, |c| sqlx::query_as(sql::COMPONENT_LAYERS_OF).bind(manifest.0).fetch_all(c).await)?;
+    Ok(found.into_iter().map(|(role, name, layer)| (role, name.map(rows::text), LayerId(layer))).collect())
+}
+
+/// The layers of a manifest, in order.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn manifest_layers(session: &mut Session, manifest: NodeId) -> Result<Vec<LayerId>> {
+    let found: Vec<i64> =
+        on!(session, |c| sqlx::query_scalar(sql::MANIFEST_LAYERS).bind(manifest.0).fetch_all(c).await)?;
+    Ok(found.into_iter().map(LayerId).collect())
+}
+
+/// Every link that leads to one of the nodes, or to what leads there, and so on. Only claims that `reader` may read, that
+/// stood at `as_of`, and that are graded `grade` or better. No depth limit; cycles do no harm.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn reach(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    grade: Grade,
+    nodes: &[NodeId],
+) -> Result<Vec<Link>> {
+    type Row = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>);
+    let text = match session.engine() {
+        Engine::Postgres(_) => sql::REACH_POSTGRES,
+        Engine::Sqlite(_) => sql::REACH_SQLITE,
+    };
+    let mut links = Vec::new();
+    for chunk in nodes.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(text, 4, width);
+        let found: Vec<Row> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(grade.code());
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            }
+            query.fetch_all(c).await
+        })?;
+        for (from, to, id, kind, grade, occurrence, repository) in found {
+            let edge = match (id, kind, grade, repository) {
+                (Some(id), Some(kind), Some(grade), Some(repository)) => Some(Edge {
+                    id: EdgeId(id),
+                    kind: EdgeKind::from_code(kind)?,
+                    grade: Grade::from_code(grade)?,
+                    occurrence: occurrence.map(OccurrenceId),
+                    repository: RepositoryId(repository),
+                }),
+                _ => None,
+            };
+            links.push(Link { from: NodeId(from), to: NodeId(to), edge });
+        }
+    }
+    // Starts in different chunks can reach the same.
+    links.sort_unstable_by_key(|link| (link.to, link.from, link.edge.map(|edge| edge.id)));
+    links.dedup();
+    Ok(links)
+}
+
+#[derive(sqlx::FromRow)]
+struct ToldRow {
+    id: i64,
+    kind: i32,
+    grade: i32,
+    source_id: i64,
+    target_id: i64,
+    recorded_at: i64,
+    declared: Option<Vec<u8>>,
+    late: Option<bool>,
+    assumed: Option<bool>,
+    role: Option<String>,
+    component: Option<Vec<u8>>,
+    digest: Option<Vec<u8>>,
+    claim: i32,
+    actor: String,
+}
+
+/// What there is to tell about the edges.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn told(session: &mut Session, edges: &[EdgeId]) -> Result<Vec<Told>> {
+    let mut told = Vec::with_capacity(edges.len());
+    for chunk in edges.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::EDGES_TOLD, 1, width);
+        let found: Vec<ToldRow> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text));
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            }
+            query.fetch_all(c).await
+        })?;
+        for row in found {
+            told.push(Told {
+                id: EdgeId(row.id),
+                kind: EdgeKind::from_code(row.kind)?,
+                grade: Grade::from_code(row.grade)?,
+                source: NodeId(row.source_id),
+                target: NodeId(row.target_id),
+                recorded_at: Micros(row.recorded_at),
+                declared: row.declared.map(rows::text),
+                late: row.late.unwrap_or_default(),
+                assumed: row.assumed.unwrap_or_default(),
+                role: row.role,
+                component: row.component.map(rows::text),
+                target_digest: row.digest.map(|hash| rows::digest(&hash)).transpose()?,
+                claim: ClaimKind::from_code(row.claim)?,
+                actor: row.actor,
+            });
+        }
+    }
+    Ok(told)
+}
+
+/// The indexes that list the manifests: (manifest, the index's repository, the index).
+///
+/// # Errors
+/// When a statement fails.
+pub async fn indexes_of(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    manifests: &[NodeId],
+) -> Result<Vec<(NodeId, RepositoryId, Digest)>> {
+    let mut indexes = Vec::new();
+    for chunk in manifests.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::INDEXES_OF, 3, width);
+        let found: Vec<(i64, i64, Vec<u8>)> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            }
+            query.fetch_all(c).await
+        })?;
+        for (child, repository, digest) in found {
+            indexes.push((NodeId(child), RepositoryId(repository), rows::digest(&digest)?));
+        }
+    }
+    Ok(indexes)
+}

@@ -1,0 +1,228 @@
+//! What is inside layers: facts that are timeless and outlive the bytes.
+
+use oci::Digest;
+use sqlx::AssertSqlSafe;
+
+use crate::{Error, LayerId, LayerState, Micros, Reader, Result, ScanId, Session, db::on, rows, sql};
+
+/// A layer to be looked into.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Its row.
+    pub id: LayerId,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// How far the registry has come with it.
+    pub state: LayerState,
+    /// The scanner's version whose facts serve, if any do.
+    pub scanner: Option<i32>,
+}
+
+/// A file in a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its path: bytes, for nothing says that they are text.
+    pub path: Vec<u8>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The hash of its content.
+    pub sha256: [u8; 32],
+}
+
+/// What a scan found, its files apart.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Indexed, partial or opaque.
+    pub state: LayerState,
+    /// Why it is not indexed.
+    pub reason: Option<String>,
+    /// What the bytes are, in `content`'s words.
+    pub form: String,
+    /// The digest of the uncompressed bytes.
+    pub diff_id: Option<Digest>,
+    /// The tree identity.
+    pub tree: Option<[u8; 32]>,
+    /// The contents identity.
+    pub contents: Option<[u8; 32]>,
+    /// How many files there are.
+    pub files: u64,
+    /// How many uncompressed bytes.
+    pub bytes: u64,
+    /// How many entries are not files.
+    pub skipped: u64,
+}
+
+/// The version and the limits that a scan runs with.
+#[derive(Debug, Clone, Copy)]
+pub struct Scanner {
+    /// The scanner's version.
+    pub version: i32,
+    /// The most entries.
+    pub entries: u64,
+    /// The most uncompressed bytes.
+    pub bytes: u64,
+}
+
+/// The layer, made when it does not exist, in state `state` then. Whether it was made.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn ensure(
+    session: &mut Session,
+    digest: &Digest,
+    size: u64,
+    state: LayerState,
+    reason: Option<&str>,
+) -> Result<(LayerId, bool)> {
+    let find = async |session: &mut Session| -> Result<Option<i64>> {
+        Ok(on!(session, |c| sqlx::query_scalar(sql::LAYER_FIND).bind(digest.hash()).fetch_optional(c).await)?)
+    };
+    if let Some(id) = find(session).await? {
+        return Ok((LayerId(id), false));
+    }
+    let id: Option<i64> = on!(session, |c| {
+        let query =
+            sqlx::query_scalar(sql::LAYER_INSERT).bind(digest.hash()).bind(rows::signed(size)).bind(state.code());
+        query.bind(reason.map(str::as_bytes)).fetch_optional(c).await
+    })?;
+    match id {
+        Some(id) => Ok((LayerId(id), true)),
+        None => Ok((LayerId(find(session).await?.ok_or(Error::Unreadable("layer"))?), false)),
+    }
+}
+
+/// The layer of a digest.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn get(session: &mut Session, digest: &Digest) -> Result<Option<Layer>> {
+    type Row = (i64, Vec<u8>, i64, i32, Option<i32>);
+    let row: Option<Row> =
+        on!(session, |c| sqlx::query_as(sql::LAYER_BY_DIGEST).bind(digest.hash()).fetch_optional(c).await)?;
+    row.map(layer).transpose()
+}
+
+/// The layer of a row.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn by_id(session: &mut Session, id: LayerId) -> Result<Option<Layer>> {
+    type Row = (i64, Vec<u8>, i64, i32, Option<i32>);
+    let row: Option<Row> = on!(session, |c| sqlx::query_as(sql::LAYER_BY_ID).bind(id.0).fetch_optional(c).await)?;
+    row.map(layer).transpose()
+}
+
+fn layer((id, digest, size, state, scanner): (i64, Vec<u8>, i64, i32, Option<i32>)) -> Result<Layer> {
+    Ok(Layer {
+        id: LayerId(id),
+        digest: rows::digest(&digest)?,
+        size: rows::unsigned(size),
+        state: LayerState::from_code(state)?,
+        scanner,
+    })
+}
+
+/// Begins a scan. What an earlier one left unfinished is forgotten.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn begin_scan(session: &mut Session, layer: LayerId, scanner: Scanner, now: Micros) -> Result<ScanId> {
+    on!(session, |c| sqlx::query(sql::SCAN_UNFINISHED_FILES).bind(layer.0).execute(c).await.map(drop))?;
+    on!(session, |c| sqlx::query(sql::SCAN_UNFINISHED).bind(layer.0).execute(c).await.map(drop))?;
+    let id = on!(session, |c| {
+        let query = sqlx::query_scalar(sql::SCAN_BEGIN).bind(layer.0).bind(scanner.version);
+        query.bind(rows::signed(scanner.entries)).bind(rows::signed(scanner.bytes)).bind(now.0).fetch_one(c).await
+    })?;
+    Ok(ScanId(id))
+}
+
+/// How many rows one statement inserts. SQLite takes at most 32,766 values in one.
+const FILES_A_STATEMENT: usize = 1000;
+
+/// Adds files to a scan, the first of them at `position`. They are found only once the scan is finished.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn add_files(session: &mut Session, scan: ScanId, position: u64, files: &[File]) -> Result<()> {
+    let mut position = i32::try_from(position).map_err(|_| Error::Unreadable("position of a file"))?;
+    for chunk in files.chunks(FILES_A_STATEMENT) {
+        let text = sql::rows(sql::LAYER_FILES_INSERT, 5, chunk.len());
+        let whole = chunk.len() == FILES_A_STATEMENT;
+        on!(session, |c| {
+            let mut query = sqlx::query(AssertSqlSafe(text)).persistent(whole);
+            for file in chunk {
+                query = query.bind(scan.0).bind(position).bind(&file.sha256[..]).bind(rows::signed(file.size));
+                query = query.bind(&file.path[..]);
+                position += 1;
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// Ends a scan: from now on its facts serve, and those of an earlier scan do not.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn finish_scan(
+    session: &mut Session,
+    layer: &Layer,
+    scan: ScanId,
+    scanner: Scanner,
+    facts: &Facts,
+    now: Micros,
+) -> Result<()> {
+    let reason = facts.reason.as_deref().map(str::as_bytes);
+    on!(session, |c| {
+        let query =
+            sqlx::query(sql::SCAN_FINISH).bind(scan.0).bind(facts.state.code()).bind(reason).bind(&facts.form[..]);
+        let query = query.bind(facts.diff_id.as_ref().map(|digest| digest.hash().to_vec()));
+        let query = query.bind(facts.tree.map(|hash| hash.to_vec())).bind(facts.contents.map(|hash| hash.to_vec()));
+        let query =
+            query.bind(rows::signed(facts.files)).bind(rows::signed(facts.bytes)).bind(rows::signed(facts.skipped));
+        query.bind(now.0).execute(c).await.map(drop)
+    })?;
+    on!(session, |c| {
+        let query = sqlx::query(sql::LAYER_SCANNED).bind(layer.id.0).bind(facts.state.code()).bind(reason);
+        query.bind(scan.0).bind(scanner.version).execute(c).await.map(drop)
+    })?;
+    on!(session, |c| sqlx::query(sql::COMPONENT_IDENTITY).bind(layer.id.0).execute(c).await.map(drop))?;
+    let before = i64::from(layer.state == LayerState::Indexed);
+    let after = i64::from(facts.state == LayerState::Indexed);
+    tally(session, after - before).await
+}
+
+/// Says that the layer is in a state without a scan: failed for now, or purged.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn set_state(session: &mut Session, layer: &Layer, state: LayerState, reason: &str) -> Result<()> {
+    on!(session, |c| {
+        let query = sqlx::query(sql::LAYER_STATE).bind(layer.id.0).bind(state.code()).bind(reason.as_bytes());
+        query.execute(c).await.map(drop)
+    })?;
+    let before = i64::from(layer.state == LayerState::Indexed);
+    let after = i64::from(state == LayerState::Indexed);
+    tally(session, after - before).await
+}
+
+async fn tally(session: &mut Session, difference: i64) -> Result<()> {
+    if difference == 0 {
+        return Ok(());
+    }
+    let state = LayerState::Indexed.code();
+    on!(session, |c| sqlx::query(sql::LAYER_TALLY).bind(state).bind(difference).execute(c).await.map(drop))?;
+    Ok(())
+}
+
+/// How many layers that `reader` may see are still to be scanned.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn pending(session: &mut Session, reader: Reader) -> Result<u64> {
+    let count: i64 = on!(session, |c| sqlx::query_scalar(sql::LAYERS_PENDING).bind(reader.0).fetch_one(c).await)?;
+    Ok(rows::unsigned(count))
+}

@@ -1,0 +1,35 @@
+//! Names, relations and jobs, over SQL.
+//!
+//! This is the only crate that knows SQL. It does not know HTTP, nor where bytes are kept, nor what an artifact means, nor
+//! what time it is: moments come from the caller. Functions that write take a [`Session`] that the caller began and
+//! commits, so that one operation is one transaction; lookups return `Option`.
+
+pub mod audit;
+pub mod blob;
+pub mod check;
+pub mod completeness;
+mod db;
+mod error;
+pub mod graph;
+pub mod job;
+pub mod kit;
+pub mod layer;
+pub mod manifest;
+pub mod reference;
+pub mod repository;
+mod rows;
+pub mod setting;
+mod sql;
+pub mod tag;
+mod types;
+pub mod upload;
+
+pub use db::{Db, Session};
+pub use error::Error;
+pub use types::{
+    BlobId, ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, JobId, JobKind, LayerId, LayerState, Micros, NodeId,
+    OccurrenceId, Reader, ReferenceId, ReferenceState, RepositoryId, ScanId,
+};
+
+/// The result of an index operation.
+pub type Result<T> = std::result::Result<T, Error>;

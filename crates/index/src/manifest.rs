@@ -1,0 +1,352 @@
+//! Manifests, byte for byte, and their stays in repositories.
+
+use oci::{Digest, Manifest, Name, Reference, Shape};
+use sqlx::AssertSqlSafe;
+
+use crate::{Error, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, rows, sql};
+
+/// A manifest as it is served.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its node.
+    pub id: NodeId,
+    /// Its digest.
+    pub digest: Digest,
+    /// The media type that it was pushed with.
+    pub media_type: String,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+/// A manifest that refers to another.
+#[derive(Debug, Clone)]
+pub struct Referrer {
+    /// Its digest.
+    pub digest: Digest,
+    /// The media type that it was pushed with.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What kind of referrer it is, if it says so.
+    pub artifact_type: Option<String>,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+/// A stay of a manifest in a repository.
+#[derive(Debug, Clone)]
+pub struct Occurrence {
+    /// Its row.
+    pub id: OccurrenceId,
+    /// The manifest.
+    pub manifest: NodeId,
+    /// The repository.
+    pub repository: RepositoryId,
+    /// The repository's name.
+    pub name: Name,
+    /// When it was pushed.
+    pub opened_at: Micros,
+    /// Who pushed it.
+    pub opened_by: String,
+    /// When it was deleted, if it was.
+    pub closed_at: Option<Micros>,
+}
+
+/// A node whose key is a digest.
+const DIGEST_NODE: i32 = 0;
+/// A node whose key is the text of an external identity.
+const EXTERNAL_NODE: i32 = 1;
+
+type Row = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
+
+fn stored((id, digest, media_type, payload): Row) -> Result<Stored> {
+    Ok(Stored { id: NodeId(id), digest: rows::digest(&digest)?, media_type: rows::text(media_type), payload })
+}
+
+/// The manifest that a reference names in a repository now.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn get(
+    session: &mut Session,
+    reader: Reader,
+    repository: &Name,
+    reference: &Reference,
+) -> Result<Option<Stored>> {
+    let row: Option<Row> = match reference {
+        Reference::Tag(tag) => on!(session, |c| {
+            let query = sqlx::query_as(sql::MANIFEST_BY_TAG).bind(reader.0).bind(&**repository).bind(&**tag);
+            query.fetch_optional(c).await
+        })?,
+        Reference::Digest(digest) => on!(session, |c| {
+            let query = sqlx::query_as(sql::MANIFEST_BY_DIGEST).bind(reader.0).bind(&**repository).bind(digest.hash());
+            query.fetch_optional(c).await
+        })?,
+    };
+    row.map(stored).transpose()
+}
+
+/// The manifest of that digest in a repository, also when it was deleted there: evidence outlives data.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn get_ever(
+    session: &mut Session,
+    reader: Reader,
+    repository: &Name,
+    digest: &Digest,
+) -> Result<Option<Stored>> {
+    let row: Option<Row> = on!(session, |c| {
+        let query = sqlx::query_as(sql::MANIFEST_EVER).bind(reader.0).bind(&**repository).bind(digest.hash());
+        query.fetch_optional(c).await
+    })?;
+    row.map(stored).transpose()
+}
+
+/// The node of a digest, made when it does not exist.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn node(session: &mut Session, digest: &Digest) -> Result<NodeId> {
+    ensure_node(session, DIGEST_NODE, digest.hash()).await
+}
+
+/// The node of something outside the registry, by its text, made when it does not exist.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn external_node(session: &mut Session, text: &str) -> Result<NodeId> {
+    ensure_node(session, EXTERNAL_NODE, text.as_bytes()).await
+}
+
+async fn ensure_node(session: &mut Session, kind: i32, key: &[u8]) -> Result<NodeId> {
+    let find = async |session: &mut Session| -> Result<Option<i64>> {
+        Ok(on!(session, |c| sqlx::query_scalar(sql::NODE_FIND).bind(kind).bind(key).fetch_optional(c).await)?)
+    };
+    if let Some(id) = find(session).await? {
+        return Ok(NodeId(id));
+    }
+    let id: Option<i64> =
+        on!(session, |c| sqlx::query_scalar(sql::NODE_INSERT).bind(kind).bind(key).fetch_optional(c).await)?;
+    let id = match id {
+        Some(id) => Some(id),
+        // Another push made it meanwhile.
+        None => find(session).await?,
+    };
+    id.map(NodeId).ok_or(Error::Unreadable("node"))
+}
+
+/// Stores the manifest's bytes under its node. Whether they were not there yet.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn insert(session: &mut Session, manifest: &Manifest, now: Micros) -> Result<(NodeId, bool)> {
+    let id = node(session, &manifest.digest).await?;
+    let subject = match &manifest.subject {
+        Some(subject) => Some(node(session, &subject.digest).await?.0),
+        None => None,
+    };
+    let shape = i32::from(manifest.shape == Shape::Index);
+    let artifact_type = manifest.effective_artifact_type().map(str::as_bytes);
+    let size = rows::signed(manifest.bytes.len() as u64);
+    let new = on!(session, |c| {
+        let query = sqlx::query(sql::MANIFEST_INSERT).bind(id.0).bind(manifest.digest.hash()).bind(shape);
+        let query = query.bind(artifact_type).bind(subject).bind(size).bind(&manifest.bytes[..]).bind(now.0);
+        query.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    Ok((id, new > 0))
+}
+
+/// Says what blobs an image manifest is made of: its config (position -1) and its layers, each with its layer row.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn insert_blobs(session: &mut Session, id: NodeId, manifest: &Manifest, layers: &[LayerId]) -> Result<()> {
+    let config = manifest.config.iter().map(|config| (-1, config, None));
+    let layers = manifest.layers.iter().zip(layers).enumerate();
+    let layers = layers.map(|(i, (layer, id))| (rows::position(i), layer, Some(id.0)));
+    let all: Vec<_> = config.chain(layers).collect();
+    for chunk in all.chunks(sql::LIST) {
+        let text = sql::rows(sql::MANIFEST_BLOBS_INSERT, 6, chunk.len());
+        on!(session, |c| {
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for (position, descriptor, layer) in chunk {
+                let size = rows::signed(descriptor.size);
+                query = query.bind(id.0).bind(position).bind(descriptor.digest.hash()).bind(size);
+                query = query.bind(descriptor.media_type.as_bytes()).bind(layer);
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// Says what manifests an index lists.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn insert_children(session: &mut Session, id: NodeId, manifest: &Manifest) -> Result<()> {
+    let mut children = Vec::with_capacity(manifest.manifests.len());
+    for child in &manifest.manifests {
+        children.push((node(session, &child.digest).await?, child.media_type.as_bytes()));
+    }
+    let numbered: Vec<_> = children.into_iter().enumerate().collect();
+    for chunk in numbered.chunks(sql::LIST) {
+        let text = sql::rows(sql::MANIFEST_CHILDREN_INSERT, 4, chunk.len());
+        on!(session, |c| {
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for (position, (child, media_type)) in chunk {
+                query = query.bind(id.0).bind(rows::position(*position)).bind(child.0).bind(*media_type);
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// Those of `digests` that the repository has as manifests.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn present(session: &mut Session, repository: RepositoryId, digests: &[Digest]) -> Result<Vec<Digest>> {
+    let mut present = Vec::new();
+    for chunk in digests.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::MANIFEST_PRESENT, 2, width);
+        let found: Vec<Vec<u8>> = on!(session, |c| {
+            let mut query = sqlx::query_scalar(AssertSqlSafe(text)).bind(repository.0);
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].hash());
+            }
+            query.fetch_all(c).await
+        })?;
+        for hash in found {
+            present.push(rows::digest(&hash)?);
+        }
+    }
+    Ok(present)
+}
+
+/// Opens a stay of the manifest in the repository. `None` when one is open already.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn open(
+    session: &mut Session,
+    repository: RepositoryId,
+    manifest: NodeId,
+    media_type: &str,
+    actor: &str,
+    now: Micros,
+) -> Result<Option<OccurrenceId>> {
+    if open_stay(session, repository, manifest).await?.is_some() {
+        return Ok(None);
+    }
+    // Clocks of replicas differ; a stay still never begins before the one before it ended.
+    let closed: i64 = on!(session, |c| {
+        sqlx::query_scalar(sql::OCCURRENCE_LAST_CLOSED).bind(repository.0).bind(manifest.0).fetch_one(c).await
+    })?;
+    let at = now.0.max(closed + 1);
+    let id = on!(session, |c| {
+        let query = sqlx::query_scalar(sql::OCCURRENCE_OPEN).bind(repository.0).bind(manifest.0);
+        query.bind(media_type.as_bytes()).bind(at).bind(actor).fetch_optional(c).await
+    })?;
+    Ok(id.map(OccurrenceId))
+}
+
+/// The stay of the manifest that is open in the repository.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn open_stay(
+    session: &mut Session,
+    repository: RepositoryId,
+    manifest: NodeId,
+) -> Result<Option<OccurrenceId>> {
+    let id = on!(session, |c| {
+        sqlx::query_scalar(sql::OCCURRENCE_OPEN_FIND).bind(repository.0).bind(manifest.0).fetch_optional(c).await
+    })?;
+    Ok(id.map(OccurrenceId))
+}
+
+/// Closes the open stay of the manifest in the repository. What was known of it stays known.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn close(
+    session: &mut Session,
+    repository: RepositoryId,
+    manifest: NodeId,
+    actor: &str,
+    now: Micros,
+) -> Result<Option<OccurrenceId>> {
+    let id = on!(session, |c| {
+        let query =
+            sqlx::query_scalar(sql::OCCURRENCE_CLOSE).bind(repository.0).bind(manifest.0).bind(now.0).bind(actor);
+        query.fetch_optional(c).await
+    })?;
+    Ok(id.map(OccurrenceId))
+}
+
+/// The manifests of the repository whose subject is `subject`, in the order of their pushes.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn referrers(
+    session: &mut Session,
+    reader: Reader,
+    repository: &Name,
+    subject: &Digest,
+) -> Result<Vec<Referrer>> {
+    type Row = (Vec<u8>, Vec<u8>, i64, Option<Vec<u8>>, Vec<u8>);
+    let found: Vec<Row> = on!(session, |c| {
+        sqlx::query_as(sql::REFERRERS).bind(reader.0).bind(&**repository).bind(subject.hash()).fetch_all(c).await
+    })?;
+    let referrer = |(digest, media_type, size, artifact_type, payload): Row| {
+        Ok(Referrer {
+            digest: rows::digest(&digest)?,
+            media_type: rows::text(media_type),
+            size: rows::unsigned(size),
+            artifact_type: artifact_type.map(rows::text),
+            payload,
+        })
+    };
+    found.into_iter().map(referrer).collect()
+}
+
+/// Every stay of the manifests that began until `as_of`, in the repositories that `reader` may read.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn occurrences(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    manifests: &[NodeId],
+) -> Result<Vec<Occurrence>> {
+    type Row = (i64, i64, i64, String, i64, String, Option<i64>);
+    let mut occurrences = Vec::new();
+    for chunk in manifests.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::OCCURRENCES, 3, width);
+        let found: Vec<Row> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            }
+            query.fetch_all(c).await
+        })?;
+        for (manifest, id, repository, name, opened_at, opened_by, closed_at) in found {
+            occurrences.push(Occurrence {
+                id: OccurrenceId(id),
+                manifest: NodeId(manifest),
+                repository: RepositoryId(repository),
+                name: rows::name(&name)?,
+                opened_at: Micros(opened_at),
+                opened_by,
+                closed_at: closed_at.map(Micros),
+            });
+        }
+    }
+    Ok(occurrences)
+}

@@ -1,0 +1,231 @@
+//! Claims, the references in them, and the edges that they make.
+
+use oci::Digest;
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    ClaimId, ClaimKind, EdgeKind, Grade, Micros, NodeId, OccurrenceId, ReferenceId, ReferenceState, RepositoryId,
+    Result, Session, db::on, rows, sql,
+};
+
+/// A reference as it was declared.
+#[derive(Debug)]
+pub struct NewReference<'a> {
+    /// The claim it is part of.
+    pub claim: ClaimId,
+    /// The repository of the claim.
+    pub repository: RepositoryId,
+    /// The stay whose kit declares it.
+    pub occurrence: OccurrenceId,
+    /// The kit's manifest.
+    pub manifest: NodeId,
+    /// Which of the kit's components declares it.
+    pub component: usize,
+    /// What it says about the target.
+    pub kind: EdgeKind,
+    /// Its text.
+    pub declared: &'a str,
+    /// The host that it names.
+    pub host: Option<&'a str>,
+    /// The repository that it names.
+    pub target_repository: Option<&'a str>,
+    /// The tag that it names.
+    pub target_tag: Option<&'a str>,
+    /// The digest that it names.
+    pub target_digest: Option<&'a Digest>,
+    /// What became of it.
+    pub state: ReferenceState,
+    /// Whether it names no host and was tried here.
+    pub assumed: bool,
+    /// Whether the target came after it.
+    pub late: bool,
+    /// The node that it names.
+    pub resolved: Option<NodeId>,
+}
+
+/// A reference that may be resolved now.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Its row.
+    pub id: ReferenceId,
+    /// The claim it is part of.
+    pub claim: ClaimId,
+    /// The repository of the claim.
+    pub repository: RepositoryId,
+    /// The stay whose kit declares it.
+    pub occurrence: OccurrenceId,
+    /// The kit's manifest.
+    pub manifest: NodeId,
+    /// What it says about the target.
+    pub kind: EdgeKind,
+    /// The repository that it names.
+    pub target_repository: String,
+    /// The tag that it names.
+    pub target_tag: Option<String>,
+    /// The digest that it names.
+    pub target_digest: Option<Digest>,
+}
+
+/// An edge to be recorded.
+#[derive(Debug)]
+pub struct NewEdge {
+    /// What it says.
+    pub kind: EdgeKind,
+    /// How good the evidence is.
+    pub grade: Grade,
+    /// The manifest that uses or derives.
+    pub source: NodeId,
+    /// The stay that it holds for; `None`: wherever the manifest is.
+    pub occurrence: Option<OccurrenceId>,
+    /// What is used.
+    pub target: NodeId,
+    /// Who says so.
+    pub claim: ClaimId,
+    /// The reference that says so, if one does.
+    pub reference: Option<ReferenceId>,
+    /// The repository of the claim.
+    pub repository: RepositoryId,
+    /// When it happened, by the producer's word.
+    pub occurred_at: Option<Micros>,
+}
+
+/// Records a claim.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn claim(
+    session: &mut Session,
+    kind: ClaimKind,
+    repository: RepositoryId,
+    manifest: NodeId,
+    actor: &str,
+    now: Micros,
+) -> Result<ClaimId> {
+    let id = on!(session, |c| {
+        let query =
+            sqlx::query_scalar(sql::CLAIM_INSERT).bind(kind.code()).bind(repository.0).bind(manifest.0).bind(actor);
+        query.bind(None::<i64>).bind(now.0).fetch_one(c).await
+    })?;
+    Ok(ClaimId(id))
+}
+
+/// Records a reference.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn insert(session: &mut Session, new: &NewReference<'_>, now: Micros) -> Result<ReferenceId> {
+    let id = on!(session, |c| {
+        let query = sqlx::query_scalar(sql::REFERENCE_INSERT).bind(new.claim.0).bind(new.repository.0);
+        let query = query.bind(new.occurrence.0).bind(new.manifest.0).bind(rows::position(new.component));
+        let query = query.bind(new.kind.code()).bind(new.declared.as_bytes()).bind(new.host.map(str::as_bytes));
+        let query = query.bind(new.target_repository).bind(new.target_tag);
+        let query = query.bind(new.target_digest.map(|digest| digest.hash().to_vec())).bind(new.state.code());
+        let query = query.bind(new.assumed).bind(new.late).bind(new.resolved.map(|id| id.0));
+        query.bind(new.resolved.map(|_| now.0)).fetch_one(c).await
+    })?;
+    Ok(ReferenceId(id))
+}
+
+/// The references that wait for `digest`, or for one of `tags`, in the repository of that name.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, tags: &[&str]) -> Result<Vec<Waiting>> {
+    type Row = (i64, i64, i64, i64, i64, i32, Option<Vec<u8>>);
+    let mut waiting = Vec::new();
+    // Without a tag there are still those that wait for the digest; no reference has an empty tag.
+    let none = [""];
+    for chunk in if tags.is_empty() { &none[..] } else { tags }.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::REFERENCE_WAITING, 3, width);
+        let found: Vec<Row> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(repository).bind(digest.hash());
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)]);
+            }
+            query.fetch_all(c).await
+        })?;
+        for (id, claim, from, occurrence, manifest, kind, digest) in found {
+            waiting.push(Waiting {
+                id: ReferenceId(id),
+                claim: ClaimId(claim),
+                repository: RepositoryId(from),
+                occurrence: OccurrenceId(occurrence),
+                manifest: NodeId(manifest),
+                kind: EdgeKind::from_code(kind)?,
+                target_repository: repository.to_owned(),
+                target_tag: None,
+                target_digest: digest.map(|hash| rows::digest(&hash)).transpose()?,
+            });
+        }
+    }
+    waiting.dedup_by_key(|reference| reference.id);
+    Ok(waiting)
+}
+
+/// The references to `host`, which is outside as far as anybody knew.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn to_host(session: &mut Session, host: &str) -> Result<Vec<Waiting>> {
+    type Row = (i64, i64, i64, i64, i64, i32, String, Option<String>, Option<Vec<u8>>);
+    let found: Vec<Row> =
+        on!(session, |c| sqlx::query_as(sql::REFERENCE_OUTSIDE_HOST).bind(host.as_bytes()).fetch_all(c).await)?;
+    let waiting = |(id, claim, repository, occurrence, manifest, kind, name, tag, digest): Row| {
+        Ok(Waiting {
+            id: ReferenceId(id),
+            claim: ClaimId(claim),
+            repository: RepositoryId(repository),
+            occurrence: OccurrenceId(occurrence),
+            manifest: NodeId(manifest),
+            kind: EdgeKind::from_code(kind)?,
+            target_repository: name,
+            target_tag: tag,
+            target_digest: digest.map(|hash| rows::digest(&hash)).transpose()?,
+        })
+    };
+    found.into_iter().map(waiting).collect()
+}
+
+/// Says what a reference names, once and for all.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn resolve(session: &mut Session, id: ReferenceId, to: NodeId, late: bool, now: Micros) -> Result<()> {
+    on!(session, |c| {
+        sqlx::query(sql::REFERENCE_RESOLVE).bind(id.0).bind(to.0).bind(now.0).bind(late).execute(c).await.map(drop)
+    })?;
+    Ok(())
+}
+
+/// Says that a reference that seemed to be outside names this registry, where its target is not yet.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn wait_for(session: &mut Session, id: ReferenceId) -> Result<()> {
+    on!(session, |c| sqlx::query(sql::REFERENCE_AWAIT).bind(id.0).execute(c).await.map(drop))?;
+    Ok(())
+}
+
+/// Gives up the unresolved references of a stay that ended.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn give_up(session: &mut Session, occurrence: OccurrenceId) -> Result<()> {
+    on!(session, |c| sqlx::query(sql::REFERENCE_GIVE_UP).bind(occurrence.0).execute(c).await.map(drop))?;
+    Ok(())
+}
+
+/// Records an edge.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn edge(session: &mut Session, new: &NewEdge, now: Micros) -> Result<()> {
+    on!(session, |c| {
+        let query = sqlx::query(sql::EDGE_INSERT).bind(new.kind.code()).bind(new.grade.code()).bind(new.source.0);
+        let query = query.bind(new.occurrence.map(|id| id.0)).bind(new.target.0).bind(new.claim.0);
+        let query = query.bind(new.reference.map(|id| id.0)).bind(new.repository.0);
+        query.bind(new.occurred_at.map(|at| at.0)).bind(now.0).execute(c).await.map(drop)
+    })?;
+    Ok(())
+}

@@ -1,0 +1,537 @@
+//! Every SQL text of the system, one table. A test prepares each of them on both engines.
+//!
+//! Written in the subset that SQLite and Postgres share. `{list}` stands for placeholders that are written out when the
+//! number of values is known, `{rows}` for whole rows of them. Where a text must differ between the engines it stands
+//! twice, ending in `_SQLITE` and `_POSTGRES`; there are three such pairs (claim a job, lock blobs at push, the recursive
+//! step of the graph).
+//!
+//! `$1` is the reader wherever a statement shows repositories: reader 0 reads all of them, any other those that
+//! `reader_repository` gives it.
+
+use std::fmt::Write as _;
+
+macro_rules! statements {
+    ($($(#[$about:meta])* $name:ident: $text:expr;)*) => {
+        $($(#[$about])* pub(crate) const $name: &str = $text;)*
+        /// Every statement, by name.
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+/// Whether the reader `$1` may read the repository that `$column` names.
+macro_rules! readable {
+    ($column:literal) => {
+        concat!(
+            "($1 = 0 or exists (select 1 from reader_repository v where v.reader = $1 and v.repository_id = ",
+            $column,
+            "))"
+        )
+    };
+}
+
+/// The layers in which the file `$3` stands, and the layer that is the file.
+macro_rules! file_layers {
+    () => {
+        "select y.id as layer_id from layer_file f join layer y on y.scan_id = f.scan_id where f.sha256 = $3
+         union select y.id from layer y where y.digest = $3"
+    };
+}
+
+/// Whether the manifest of `b` was in a readable repository at `$2`.
+macro_rules! held_by_readable {
+    () => {
+        concat!(
+            "exists (select 1 from occurrence o where o.manifest_id = b.manifest_id and o.opened_at <= $2 and ",
+            readable!("o.repository_id"),
+            ")"
+        )
+    };
+}
+
+/// Use in training and derivation count, testing does not, nor what was not yet or no longer said at `$2`.
+macro_rules! edge_counts {
+    () => {
+        concat!(
+            "e.kind in (1, 3) and e.grade >= $3 and e.recorded_at <= $2 and (e.retracted_at is null or e.retracted_at > $2) and ",
+            readable!("e.repository_id")
+        )
+    };
+}
+
+macro_rules! child_counts {
+    () => {
+        concat!(
+            "exists (select 1 from occurrence o where o.manifest_id = c.parent_id and o.opened_at <= $2 and ",
+            readable!("o.repository_id"),
+            ")"
+        )
+    };
+}
+
+macro_rules! reach_links {
+    () => {
+        concat!(
+            " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id
+                from reach r join edge e on e.target_id = r.id where ",
+            edge_counts!(),
+            " union all
+              select c.parent_id, c.child_id, null, null, null, null, null
+                from reach r join manifest_child c on c.child_id = r.id where ",
+            child_counts!()
+        )
+    };
+}
+
+statements! {
+    SETTING_GET: "select value from setting where name = $1";
+    SETTING_PUT: "insert into setting (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value";
+
+    REPOSITORY_FIND: concat!("select r.id from repository r where r.name = $2 and ", readable!("r.id"));
+    REPOSITORY_INSERT: "insert into repository (name, created_at) values ($1, $2) on conflict (name) do nothing returning id";
+    REPOSITORY_LIST: concat!(
+        "select r.id, r.name, r.created_at,
+           (select count(*) from tag t where t.repository_id = r.id and t.manifest_id is not null),
+           (select count(*) from occurrence o where o.repository_id = r.id and o.closed_at is null)
+         from repository r where r.name > $2 and ", readable!("r.id"), " order by r.name limit $3");
+    READER_GRANT: "insert into reader_repository (reader, repository_id) values ($1, $2) on conflict do nothing";
+
+    BLOB_LINKED: concat!(
+        "select b.id, b.size, b.object_key from repository r
+           join blob_link l on l.repository_id = r.id
+           join blob b on b.id = l.blob_id
+         where r.name = $2 and b.digest = $3 and b.state = 0 and ", readable!("r.id"));
+    BLOB_READABLE: concat!(
+        "select b.id, b.size, b.object_key from blob b
+         where b.digest = $2 and b.state = 0
+           and exists (select 1 from blob_link l where l.blob_id = b.id and ", readable!("l.repository_id"), ")");
+    BLOB_FIND: "select id, size, object_key from blob where digest = $1 and state = 0";
+    BLOB_INSERT:
+        "insert into blob (digest, size, object_key, state, created_at, touched_at) values ($1, $2, $3, 0, $4, $4)
+         on conflict (digest) do update set object_key = excluded.object_key, state = 0, touched_at = excluded.touched_at
+           where blob.state = 1
+         returning id";
+    BLOB_TOUCH: "update blob set touched_at = $2 where id = $1 and touched_at < $2";
+    BLOB_LINK: "insert into blob_link (repository_id, blob_id, created_at) values ($1, $2, $3) on conflict do nothing";
+    BLOB_UNLINK:
+        "delete from blob_link where repository_id = $1 and blob_id = (select id from blob where digest = $2 and state = 0)";
+    /// In the order of their digests, so that two pushes never wait for each other in a circle. FOR KEY SHARE conflicts
+    /// with the collector's FOR UPDATE alone.
+    BLOB_LOCK_POSTGRES:
+        "select b.digest, b.size from blob b
+         where b.state = 0 and b.digest in ({list})
+           and exists (select 1 from blob_link l where l.repository_id = $1 and l.blob_id = b.id)
+         order by b.digest for key share of b";
+    /// SQLite has one writer: its transaction is the lock.
+    BLOB_LOCK_SQLITE:
+        "select b.digest, b.size from blob b
+         where b.state = 0 and b.digest in ({list})
+           and exists (select 1 from blob_link l where l.repository_id = $1 and l.blob_id = b.id)
+         order by b.digest";
+    BLOB_PAGE: "select id, digest, size, object_key from blob where id > $1 and state = 0 order by id limit $2";
+
+    UPLOAD_INSERT:
+        "insert into upload (id, repository_id, object_key, state, received, hash_state, writer, writer_until, created_at,
+           created_by, used_at)
+         values ($1, $2, $3, 0, 0, $4, null, 0, $5, $6, $5)";
+    UPLOAD_GET: concat!(
+        "select u.id, u.repository_id, u.object_key, u.received, u.hash_state, u.created_by from upload u
+           join repository r on r.id = u.repository_id
+         where u.id = $2 and u.state = 0 and r.name = $3 and ", readable!("r.id"));
+    /// Whoever writes an upload holds it; a writer that died holds it until its time is up.
+    UPLOAD_CLAIM:
+        "update upload set writer = $2, writer_until = $3, used_at = $4
+         where id = $1 and state = 0 and (writer is null or writer_until < $4)
+         returning received, hash_state";
+    UPLOAD_RENEW: "update upload set writer_until = $3, used_at = $4 where id = $1 and writer = $2";
+    UPLOAD_PROGRESS:
+        "update upload set received = $3, hash_state = $4, writer = null, writer_until = 0, used_at = $5
+         where id = $1 and writer = $2 and state = 0";
+    UPLOAD_DISCARD: "update upload set state = 1, writer = null, used_at = $2 where id = $1 and state = 0 returning object_key";
+    UPLOAD_DISCARDED: "select object_key from upload where id = $1 and state = 1";
+    UPLOAD_DELETE: "delete from upload where id = $1";
+    UPLOAD_DELETE_HELD: "delete from upload where id = $1 and writer = $2 and state = 0";
+    UPLOAD_RELEASE_ALL: "update upload set writer = null, writer_until = 0 where writer is not null";
+    UPLOAD_EXPIRED: "select id, object_key, state from upload where used_at < $1 or state = 1 order by used_at, id limit $2";
+
+    NODE_FIND: "select id from node where kind = $1 and key = $2";
+    NODE_INSERT: "insert into node (kind, key) values ($1, $2) on conflict (kind, key) do nothing returning id";
+
+    MANIFEST_INSERT:
+        "insert into manifest (id, digest, shape, artifact_type, subject_id, size, payload, first_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing";
+    /// The hot read: name, permission, tag, lifetime and bytes in one statement.
+    MANIFEST_BY_TAG: concat!(
+        "select m.id, m.digest, o.media_type, m.payload from repository r
+           join tag t on t.repository_id = r.id
+           join manifest m on m.id = t.manifest_id
+           join occurrence o on o.repository_id = r.id and o.manifest_id = m.id and o.closed_at is null
+         where r.name = $2 and t.name = $3 and ", readable!("r.id"));
+    MANIFEST_BY_DIGEST: concat!(
+        "select m.id, m.digest, o.media_type, m.payload from repository r
+           join manifest m on m.digest = $3
+           join occurrence o on o.repository_id = r.id and o.manifest_id = m.id and o.closed_at is null
+         where r.name = $2 and ", readable!("r.id"));
+    /// Also what was deleted: evidence is asked for by digest.
+    MANIFEST_EVER: concat!(
+        "select m.id, m.digest, o.media_type, m.payload from repository r
+           join manifest m on m.digest = $3
+           join occurrence o on o.repository_id = r.id and o.manifest_id = m.id
+         where r.name = $2 and ", readable!("r.id"), " order by o.id desc limit 1");
+    MANIFEST_PRESENT:
+        "select m.digest from manifest m
+           join occurrence o on o.manifest_id = m.id and o.repository_id = $1 and o.closed_at is null
+         where m.digest in ({list}) order by m.digest";
+    MANIFEST_BLOBS_INSERT:
+        "insert into manifest_blob (manifest_id, position, digest, size, media_type, layer_id) values {rows}
+         on conflict do nothing";
+    MANIFEST_CHILDREN_INSERT:
+        "insert into manifest_child (parent_id, position, child_id, media_type) values {rows} on conflict do nothing";
+    REFERRERS: concat!(
+        "select m.digest, o.media_type, m.size, m.artifact_type, m.payload from repository r
+           join node n on n.kind = 0 and n.key = $3
+           join manifest m on m.subject_id = n.id
+           join occurrence o on o.manifest_id = m.id and o.repository_id = r.id and o.closed_at is null
+         where r.name = $2 and ", readable!("r.id"), " order by o.id");
+
+    OCCURRENCE_OPEN_FIND:
+        "select id from occurrence where repository_id = $1 and manifest_id = $2 and closed_at is null";
+    OCCURRENCE_LAST_CLOSED:
+        "select coalesce(max(closed_at), 0) from occurrence where repository_id = $1 and manifest_id = $2";
+    OCCURRENCE_OPEN:
+        "insert into occurrence (repository_id, manifest_id, media_type, opened_at, opened_by) values ($1, $2, $3, $4, $5)
+         on conflict do nothing returning id";
+    OCCURRENCE_CLOSE:
+        "update occurrence set closed_at = case when $3 > opened_at then $3 else opened_at + 1 end, closed_by = $4
+         where repository_id = $1 and manifest_id = $2 and closed_at is null returning id";
+    OCCURRENCES: concat!(
+        "select o.manifest_id, o.id, o.repository_id, r.name, o.opened_at, o.opened_by, o.closed_at from occurrence o
+           join repository r on r.id = o.repository_id
+         where o.opened_at <= $2 and ", readable!("o.repository_id"), " and o.manifest_id in ({list})
+         order by o.manifest_id, o.id");
+
+    TAG_LOCK:
+        "insert into tag (repository_id, name, manifest_id, last_at) values ($1, $2, null, 0)
+         on conflict (repository_id, name) do update set last_at = tag.last_at
+         returning manifest_id, last_at";
+    TAG_SET: "update tag set manifest_id = $3, last_at = $4 where repository_id = $1 and name = $2";
+    TAG_EVENT_INSERT:
+        "insert into tag_event (repository_id, name, at, kind, manifest_id, previous_id, actor, reason)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)";
+    TAG_LIST: concat!(
+        "select t.name from repository r join tag t on t.repository_id = r.id
+         where r.name = $2 and t.name > $3 and t.manifest_id is not null and ", readable!("r.id"), "
+         order by t.name limit $4");
+    TAGS_OF_MANIFEST: "select name from tag where repository_id = $1 and manifest_id = $2 order by name";
+    /// Every tag that ever named one of the manifests until `$2`, and whether it still did then.
+    TAG_EVENTS_OF: concat!(
+        "select e.manifest_id, e.repository_id, e.name,
+           max(case when exists (
+             select 1 from tag_event x
+             where x.repository_id = e.repository_id and x.name = e.name and x.at <= $2 and x.seq > e.seq) then 0 else 1 end)
+         from tag_event e
+         where e.kind = 0 and e.at <= $2 and ", readable!("e.repository_id"), " and e.manifest_id in ({list})
+         group by e.manifest_id, e.repository_id, e.name order by e.manifest_id, e.repository_id, e.name");
+
+    LAYER_FIND: "select id from layer where digest = $1";
+    LAYER_INSERT: "insert into layer (digest, size, state, reason) values ($1, $2, $3, $4) on conflict (digest) do nothing returning id";
+    LAYER_BY_DIGEST: "select id, digest, size, state, scanner from layer where digest = $1";
+    LAYER_BY_ID: "select id, digest, size, state, scanner from layer where id = $1";
+    LAYER_SCANNED: "update layer set state = $2, reason = $3, scan_id = $4, scanner = $5 where id = $1";
+    LAYER_STATE: "update layer set state = $2, reason = $3 where id = $1";
+    LAYER_TALLY: "update layer_tally set layers = layers + $2 where state = $1";
+    SCAN_BEGIN:
+        "insert into scan (layer_id, scanner, state, form, files, bytes, skipped, entry_limit, byte_limit, started_at)
+         values ($1, $2, 0, '', 0, 0, 0, $3, $4, $5) returning id";
+    SCAN_FINISH:
+        "update scan set state = $2, reason = $3, form = $4, diff_id = $5, tree = $6, contents = $7, files = $8, bytes = $9,
+           skipped = $10, finished_at = $11
+         where id = $1";
+    SCAN_UNFINISHED_FILES:
+        "delete from layer_file where scan_id in (select id from scan where layer_id = $1 and finished_at is null)";
+    SCAN_UNFINISHED: "delete from scan where layer_id = $1 and finished_at is null";
+    LAYER_FILES_INSERT: "insert into layer_file (scan_id, position, sha256, size, path) values {rows}";
+    LAYERS_PENDING: concat!(
+        "select count(*) from layer y where y.state = 0 and ($1 = 0 or exists (
+           select 1 from manifest_blob b join occurrence o on o.manifest_id = b.manifest_id
+           where b.layer_id = y.id and ", readable!("o.repository_id"), "))");
+    /// Components whose layers are all scanned get their own tree and contents. One layer: those of the layer.
+    COMPONENT_IDENTITY:
+        "update component set
+           tree = (select s.tree from component_layer c
+             join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
+             join layer y on y.id = b.layer_id join scan s on s.id = y.scan_id where c.component_id = component.id),
+           contents = (select s.contents from component_layer c
+             join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
+             join layer y on y.id = b.layer_id join scan s on s.id = y.scan_id where c.component_id = component.id)
+         where (select count(*) from component_layer c where c.component_id = component.id) = 1
+           and component.id in (select c.component_id from manifest_blob b
+             join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+             where b.layer_id = $1)";
+
+    JOB_INSERT:
+        "insert into job (kind, subject, attempts, run_at, lease_until, created_at) values ($1, $2, 0, $3, 0, $3)
+         on conflict (kind, subject) do nothing";
+    /// Two workers never look at the same job.
+    JOB_CLAIM_POSTGRES:
+        "update job set owner = $2, lease_until = $3, attempts = attempts + 1
+         where id = (select id from job where kind = $1 and run_at <= $4 and lease_until <= $4
+                     order by run_at, id limit 1 for update skip locked)
+         returning id, subject, attempts";
+    /// SQLite has no row locks and needs none.
+    JOB_CLAIM_SQLITE:
+        "update job set owner = $2, lease_until = $3, attempts = attempts + 1
+         where id = (select id from job where kind = $1 and run_at <= $4 and lease_until <= $4 order by run_at, id limit 1)
+         returning id, subject, attempts";
+    JOB_RENEW: "update job set lease_until = $3 where id = $1 and owner = $2";
+    JOB_DONE: "delete from job where id = $1 and owner = $2";
+    JOB_RETRY: "update job set owner = null, lease_until = 0, run_at = $3, reason = $4 where id = $1 and owner = $2";
+    JOB_RELEASE_ALL: "update job set owner = null, lease_until = 0 where owner is not null";
+
+    KIT_INSERT:
+        "insert into kit (manifest_id, kind, is_model, name, version, document, problem) values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict (manifest_id) do nothing";
+    COMPONENT_INSERT:
+        "insert into component (manifest_id, position, role, name, path, remote) values ($1, $2, $3, $4, $5, $6)
+         on conflict (manifest_id, position) do nothing returning id";
+    COMPONENT_LAYERS_INSERT:
+        "insert into component_layer (component_id, position, manifest_id, layer_position) values {rows} on conflict do nothing";
+    KIT_GET: "select kind, is_model, name, version, document, problem from kit where manifest_id = $1";
+    KIT_LAYERS:
+        "select b.position, b.digest, b.size, b.media_type, y.state, y.reason, s.form, s.diff_id, s.tree, s.contents, s.files,
+           s.bytes, s.skipped
+         from manifest_blob b left join layer y on y.id = b.layer_id left join scan s on s.id = y.scan_id
+         where b.manifest_id = $1 and b.position >= 0 order by b.position";
+    /// The kits of a repository, newest stay first.
+    KIT_LIST: concat!(
+        "select m.id, m.digest, k.kind, k.is_model, k.name, k.version, o.id, o.opened_at, o.opened_by, k.document
+         from repository r join occurrence o on o.repository_id = r.id and o.closed_at is null
+           join manifest m on m.id = o.manifest_id join kit k on k.manifest_id = m.id
+         where r.name = $2 and o.id < $3 and ", readable!("r.id"), " order by o.id desc limit $4");
+    KIT_ROWS:
+        "select m.id, m.digest, k.kind, k.is_model, k.name, k.version from manifest m join kit k on k.manifest_id = m.id
+         where m.id in ({list}) order by m.id";
+
+    CLAIM_INSERT:
+        "insert into claim (kind, repository_id, manifest_id, actor, occurred_at, recorded_at) values ($1, $2, $3, $4, $5, $6)
+         returning id";
+    REFERENCE_INSERT:
+        "insert into reference (claim_id, repository_id, occurrence_id, manifest_id, component_position, edge_kind, declared,
+           host, target_repository, target_tag, target_digest, state, assumed, late, resolved_id, resolved_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) returning id";
+    /// What waits for this tag, or for this digest, in this repository.
+    REFERENCE_WAITING:
+        "select id, claim_id, repository_id, occurrence_id, manifest_id, edge_kind, target_digest from reference
+         where state = 1 and target_repository = $1
+           and (target_digest = $2 or (target_digest is null and target_tag in ({list})))
+         order by id";
+    REFERENCE_RESOLVE:
+        "update reference set state = 0, resolved_id = $2, resolved_at = $3, late = $4 where id = $1 and state in (1, 2)";
+    REFERENCE_OUTSIDE_HOST:
+        "select id, claim_id, repository_id, occurrence_id, manifest_id, edge_kind, target_repository, target_tag, target_digest
+         from reference where state = 2 and host = $1 and target_repository is not null order by id";
+    REFERENCE_AWAIT: "update reference set state = 1 where id = $1 and state = 2";
+    REFERENCE_GIVE_UP: "update reference set state = 3 where occurrence_id = $1 and state = 1";
+    EDGE_INSERT:
+        "insert into edge (kind, grade, source_id, occurrence_id, target_id, claim_id, reference_id, repository_id, occurred_at,
+           recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+    /// Manifests whose layers hold the file, or are it.
+    HOLDERS_OF_FILE: concat!(
+        "select distinct b.manifest_id from (", file_layers!(), ") h join manifest_blob b on b.layer_id = h.layer_id
+         where ", held_by_readable!(), " order by b.manifest_id");
+    HOLDERS_OF_LAYERS: concat!(
+        "select distinct b.manifest_id from manifest_blob b
+         where b.layer_id in ({list}) and ", held_by_readable!(), " order by b.manifest_id");
+    /// How a file is in a manifest: the layer, the path, and whether the layer itself is the file.
+    EVIDENCE_OF_FILE:
+        "select b.manifest_id, b.position, y.digest, f.path, y.digest = $1, p.role, p.name
+         from layer_file f join layer y on y.scan_id = f.scan_id
+           join manifest_blob b on b.layer_id = y.id
+           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+           left join component p on p.id = c.component_id
+         where f.sha256 = $1 and b.manifest_id in ({list}) order by b.manifest_id, b.position, f.position, p.position";
+    /// How a layer is in a manifest; also of layers that are not scanned.
+    EVIDENCE_OF_LAYER:
+        "select b.manifest_id, b.position, y.id, y.digest, p.role, p.name
+         from layer y join manifest_blob b on b.layer_id = y.id
+           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+           left join component p on p.id = c.component_id
+         where y.id = $1 and b.manifest_id in ({list}) order by b.manifest_id, b.position, p.position";
+    /// The layers that are the asked-for one on some rung, with the rungs' keys to compare.
+    LAYERS_ALIKE:
+        "select y.id, y.digest, s.diff_id, s.tree, s.contents from layer y left join scan s on s.id = y.scan_id
+         where y.id = $1
+         union
+         select y.id, y.digest, s.diff_id, s.tree, s.contents from scan a join scan s on s.diff_id = a.diff_id
+           join layer y on y.scan_id = s.id where a.id = $2
+         union
+         select y.id, y.digest, s.diff_id, s.tree, s.contents from scan a join scan s on s.tree = a.tree
+           join layer y on y.scan_id = s.id where a.id = $2
+         union
+         select y.id, y.digest, s.diff_id, s.tree, s.contents from scan a join scan s on s.contents = a.contents
+           join layer y on y.scan_id = s.id where a.id = $2
+         order by 1";
+    LAYER_SCAN: "select scan_id from layer where id = $1";
+    /// Layers that share files with the asked-for scan: how many distinct ones, and how many each holds.
+    LAYERS_OVERLAPPING:
+        "select y.id, count(distinct f.sha256), (select count(distinct g.sha256) from layer_file g where g.scan_id = y.scan_id)
+         from layer_file a join layer_file f on f.sha256 = a.sha256 join layer y on y.scan_id = f.scan_id
+         where a.scan_id = $1 group by y.id, y.scan_id order by y.id";
+    SCAN_DISTINCT_FILES: "select count(distinct sha256) from layer_file where scan_id = $1";
+    COMPONENT_LAYERS_OF:
+        "select p.role, p.name, b.layer_id from component p
+           join component_layer c on c.component_id = p.id
+           join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
+         where p.manifest_id = $1 and b.layer_id is not null order by p.position, c.position";
+    MANIFEST_LAYERS: "select layer_id from manifest_blob where manifest_id = $1 and layer_id is not null order by position";
+
+    /// All that is reached from the nodes by use, derivation and membership in an index, as the links walked: (from, to,
+    /// edge or null, …). `$2` is the moment.
+    REACH_SQLITE: concat!(
+        "with recursive reach (id) as (
+           select n.id from node n where n.id in ({list})
+           union
+           select e.source_id from reach r join edge e on e.target_id = r.id where ", edge_counts!(), "
+           union
+           select c.parent_id from reach r join manifest_child c on c.child_id = r.id where ", child_counts!(), ")",
+        reach_links!());
+    REACH_POSTGRES: concat!(
+        "with recursive reach (id) as (
+           select n.id from node n where n.id in ({list})
+           union
+           select x.id from reach r cross join lateral (
+             select e.source_id as id from edge e where e.target_id = r.id and ", edge_counts!(), "
+             union all
+             select c.parent_id from manifest_child c where c.child_id = r.id and ", child_counts!(), "
+             offset 0) x)",
+        reach_links!());
+    EDGES_TOLD:
+        "select e.id, e.kind, e.grade, e.source_id, e.target_id, e.recorded_at, f.declared, f.late, f.assumed, p.role,
+           p.name as component, t.digest, q.kind as claim, q.actor
+         from edge e left join reference f on f.id = e.reference_id
+           left join component p on p.manifest_id = f.manifest_id and p.position = f.component_position
+           left join manifest t on t.id = e.target_id
+           join claim q on q.id = e.claim_id
+         where e.id in ({list}) order by e.id";
+    INDEXES_OF: concat!(
+        "select c.child_id, o.repository_id, p.digest from manifest_child c join manifest p on p.id = c.parent_id
+           join occurrence o on o.manifest_id = p.id and o.opened_at <= $2 and (o.closed_at is null or o.closed_at > $2)
+         where ", readable!("o.repository_id"), " and c.child_id in ({list})
+         order by c.child_id, o.repository_id, p.digest");
+
+    COUNT_LAYERS_ALL:
+        "select state, layers from layer_tally
+         union all select state, count(*) from layer where state <> 1 group by state
+         union all select 100, count(*) from layer where scanner < $1";
+    COUNT_LAYERS_READABLE: concat!(
+        "select y.state, y.scanner, count(*) from layer y where exists (
+           select 1 from manifest_blob b join occurrence o on o.manifest_id = b.manifest_id
+           where b.layer_id = y.id and ", readable!("o.repository_id"), ")
+         group by y.state, y.scanner order by y.state, y.scanner");
+    COUNT_UNRESOLVED: concat!("select count(*) from reference f where f.state = 1 and ", readable!("f.repository_id"));
+    COUNT_OUTSIDE: concat!(
+        "select f.edge_kind, count(*) from reference f join occurrence o on o.id = f.occurrence_id and o.closed_at is null
+         where f.state = 2 and ", readable!("f.repository_id"), " group by f.edge_kind order by f.edge_kind");
+
+    AUDIT_INSERT:
+        "insert into audit (at, actor, request_id, action, repository_id, digest, tag, detail)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+    CHECK_OPEN_BLOBS:
+        "select r.name, m.digest, b.digest, b.media_type from occurrence o
+           join repository r on r.id = o.repository_id join manifest m on m.id = o.manifest_id
+           join manifest_blob b on b.manifest_id = m.id
+         where o.closed_at is null and o.id > 0 and not exists (
+           select 1 from blob x join blob_link l on l.blob_id = x.id and l.repository_id = o.repository_id
+           where x.digest = b.digest and x.state = 0)
+         order by o.id, b.position";
+    CHECK_TAGS:
+        "select r.name, t.name from tag t join repository r on r.id = t.repository_id
+         where t.manifest_id is not null and not exists (
+           select 1 from occurrence o
+           where o.repository_id = t.repository_id and o.manifest_id = t.manifest_id and o.closed_at is null)
+         order by r.name, t.name";
+    CHECK_LAYERS:
+        "select y.digest, y.state from layer y
+         where (y.state in (1, 2) and not exists (select 1 from scan s where s.id = y.scan_id and s.finished_at is not null))
+            or (y.state = 0 and not exists (select 1 from job j where j.kind = 0 and j.subject = cast(y.id as text)))
+         order by y.id";
+    CHECK_FILES:
+        "select count(*) from layer_file f where not exists (select 1 from scan s where s.id = f.scan_id)";
+    CHECK_TALLY: "select cast((select count(*) from layer where state = 1) as bigint) - layers from layer_tally where state = 1";
+    KEYS_TRACKED: "select object_key from blob union all select object_key from upload";
+    MANIFEST_PAGE: "select id, digest, payload from manifest where id > $1 order by id limit $2";
+}
+
+/// The most values of one `in` list.
+pub(crate) const LIST: usize = 1000;
+
+/// Writes out `{list}`: `n` placeholders, the first of them `$first`.
+pub(crate) fn list(text: &str, first: usize, n: usize) -> String {
+    let mut list = String::with_capacity(n * 6);
+    for i in 0..n {
+        let _ = write!(list, "{}${}", if i == 0 { "" } else { "," }, first + i);
+    }
+    text.replace("{list}", &list)
+}
+
+/// How many placeholders a list of `n` values gets: few different lengths, so that prepared statements are used again.
+/// The caller repeats its last value.
+pub(crate) fn padded(n: usize) -> usize {
+    [1, 4, 16, 64, 256].into_iter().find(|&size| n <= size).unwrap_or(LIST)
+}
+
+/// Writes out `{rows}`: `n` rows of `width` placeholders each.
+pub(crate) fn rows(text: &str, width: usize, n: usize) -> String {
+    let mut rows = String::with_capacity(n * width * 6);
+    for row in 0..n {
+        for column in 0..width {
+            let before = match (row, column) {
+                (0, 0) => "(",
+                (_, 0) => "),(",
+                _ => ",",
+            };
+            let _ = write!(rows, "{before}${}", row * width + column + 1);
+        }
+    }
+    rows.push(')');
+    text.replace("{rows}", &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
+
+    use super::*;
+    use crate::Db;
+
+    /// A statement with its lists and rows written out, as it is sent.
+    fn written(name: &str, text: &str) -> String {
+        if text.contains("{rows}") {
+            let width = match name {
+                "MANIFEST_BLOBS_INSERT" => 6,
+                "LAYER_FILES_INSERT" => 5,
+                _ => 4,
+            };
+            return rows(text, width, 2);
+        }
+        // The list begins after the last placeholder before it.
+        let first = (1..10).find(|n| !text.contains(&format!("${n}"))).unwrap_or(1);
+        list(text, first, 3)
+    }
+
+    #[tokio::test]
+    async fn sqlite_prepares_every_statement() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::sqlite(&folder.path().join("test.db")).await.unwrap();
+        db.migrate().await.unwrap();
+        let Db::Sqlite { write, .. } = &db else { panic!("asked for SQLite") };
+        for (name, text) in ALL.iter().filter(|(name, _)| !name.ends_with("_POSTGRES")) {
+            let prepared = write.prepare(AssertSqlSafe(written(name, text)).into_sql_str()).await;
+            assert!(prepared.is_ok(), "{name}: {prepared:?}");
+        }
+        db.close().await;
+    }
+}

@@ -1,0 +1,102 @@
+//! Deleting: a tag, a manifest, a blob's link. What was known stays known.
+
+use index::{RepositoryId, Session, audit, blob, manifest, reference, repository, tag};
+use oci::{Digest, Name, Reference, Tag};
+
+use crate::{Access, Ctx, Error, Registry, Thing, authz};
+
+impl Registry {
+    /// Deletes a tag, or a manifest with all its tags from the repository.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is none.
+    pub async fn delete_manifest(&self, ctx: &Ctx, name: &Name, what: &Reference) -> Result<(), Error> {
+        authz::check(ctx, Access::Push)?;
+        let unknown = || Error::Unknown(Thing::Manifest(name.to_string(), what.to_string()));
+        let mut tx = self.db.begin().await?;
+        let repository = repository::find(&mut tx, ctx.reader, name).await?.ok_or_else(unknown)?;
+        let found = match what {
+            Reference::Tag(tag) => self.delete_tag(ctx, &mut tx, repository, tag).await?,
+            Reference::Digest(digest) => self.close_stay(ctx, &mut tx, repository, name, digest).await?,
+        };
+        if !found {
+            return Err(unknown());
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Hides a blob from the repository. Its bytes go when nothing needs them.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when the repository does not have it.
+    pub async fn delete_blob(&self, ctx: &Ctx, name: &Name, digest: &Digest) -> Result<(), Error> {
+        authz::check(ctx, Access::Push)?;
+        let unknown = || Error::Unknown(Thing::Blob(*digest));
+        let mut tx = self.db.begin().await?;
+        let repository = repository::find(&mut tx, ctx.reader, name).await?.ok_or_else(unknown)?;
+        if !blob::unlink(&mut tx, repository, digest).await? {
+            return Err(unknown());
+        }
+        self.record(ctx, &mut tx, "blob.delete", repository, Some(digest), None).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn delete_tag(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Session,
+        repository: RepositoryId,
+        tag: &Tag,
+    ) -> Result<bool, Error> {
+        let change = tag::Move { repository, tag, to: None, actor: &ctx.actor, reason: None };
+        let found = tag::shift(tx, &change, self.now()).await?.is_some();
+        if found {
+            self.record(ctx, tx, "tag.delete", repository, None, Some(tag)).await?;
+        }
+        Ok(found)
+    }
+
+    async fn close_stay(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Session,
+        repository: RepositoryId,
+        name: &Name,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let now = self.now();
+        let by_digest = Reference::Digest(*digest);
+        let Some(found) = manifest::get(tx, ctx.reader, name, &by_digest).await? else { return Ok(false) };
+        for tag in tag::of_manifest(tx, repository, found.id).await? {
+            let change = tag::Move { repository, tag: &tag, to: None, actor: &ctx.actor, reason: None };
+            tag::shift(tx, &change, now).await?;
+        }
+        let Some(stay) = manifest::close(tx, repository, found.id, &ctx.actor, now).await? else { return Ok(false) };
+        reference::give_up(tx, stay).await?;
+        self.record(ctx, tx, "manifest.delete", repository, Some(digest), None).await?;
+        Ok(true)
+    }
+
+    async fn record(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Session,
+        action: &str,
+        repository: RepositoryId,
+        digest: Option<&Digest>,
+        tag: Option<&str>,
+    ) -> Result<(), Error> {
+        let record = audit::Record {
+            actor: &ctx.actor,
+            request_id: &ctx.request_id,
+            action,
+            repository: Some(repository),
+            digest,
+            tag,
+            detail: None,
+        };
+        Ok(audit::record(tx, &record, self.now()).await?)
+    }
+}

@@ -1,0 +1,128 @@
+//! Why the registry did not do what was asked.
+
+use std::fmt;
+
+use oci::Digest;
+
+/// Each variant is one thing that a caller can act on. The faces (OCI codes, problem+json) are the server's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such thing, or the caller may not know that there is.
+    #[error("{0}")]
+    Unknown(Thing),
+    /// What was sent is not what it should be.
+    #[error("{what}: {why}")]
+    Invalid {
+        /// What part of the request.
+        what: Part,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A manifest refers to a blob that the repository does not have.
+    #[error("the manifest refers to {0}, which the repository does not have; push that first")]
+    MissingBlob(Digest),
+    /// What was sent is larger than is accepted.
+    #[error("{what} is larger than the {limit} bytes that are accepted")]
+    TooLarge {
+        /// What part of the request.
+        what: Part,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Bytes do not continue an upload where it stands.
+    #[error("the upload continues at byte {received}")]
+    OutOfOrder {
+        /// How many bytes it has.
+        received: u64,
+    },
+    /// Another request is writing the upload.
+    #[error("another request is writing this upload")]
+    Busy,
+    /// The caller may not do that.
+    #[error("this registry accepts no pushes or deletions from you")]
+    Denied,
+    /// The client stopped sending.
+    #[error("the request's body ended early: {0}")]
+    Body(String),
+    /// There is no room left.
+    #[error("the registry's storage is full; try again when its operator has made room")]
+    Full,
+    /// The registry failed. The source is for the log alone.
+    #[error("the registry failed; its log says why")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Thing {
+    /// A repository, by name.
+    Repository(String),
+    /// A manifest, by repository and reference.
+    Manifest(String, String),
+    /// A blob.
+    Blob(Digest),
+    /// An upload.
+    Upload,
+    /// A component, by name.
+    Component(String),
+}
+
+/// Part of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A manifest.
+    Manifest,
+    /// A digest.
+    Digest,
+    /// The range of an upload's chunk.
+    Range,
+    /// A parameter of a question.
+    Parameter(&'static str),
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repository(name) => write!(f, "there is no repository {name}"),
+            Self::Manifest(name, reference) => write!(f, "repository {name} has no manifest {reference}"),
+            Self::Blob(digest) => write!(f, "the repository has no blob {digest}"),
+            Self::Upload => f.write_str("there is no such upload in this repository (it may have ended or expired)"),
+            Self::Component(name) => write!(f, "the artifact has no dataset named {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifest => f.write_str("the manifest"),
+            Self::Digest => f.write_str("the digest"),
+            Self::Range => f.write_str("the Content-Range"),
+            Self::Parameter(name) => write!(f, "parameter {name}"),
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+/// A statement that fails is never the caller's fault, nor absence: lookups return `Option`.
+impl From<index::Error> for Error {
+    fn from(error: index::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+/// An object that its row promises is not missing, it is lost: no variant of the store means absence to a caller.
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Full => Self::Full,
+            other => Self::internal(other),
+        }
+    }
+}

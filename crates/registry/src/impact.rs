@@ -1,0 +1,640 @@
+//! The question that the registry is for: who is affected by this content?
+//!
+//! Statements find who holds the content and every link that leads there; distances, grades and paths are computed here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
+
+use content::SCANNER_VERSION;
+use index::{
+    EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Session, completeness, graph, kit,
+    layer, manifest, tag,
+};
+use oci::{Digest, EMPTY_JSON, Hasher, Name, Reference};
+use serde_json::{Value, json};
+
+use crate::{
+    Access, Ctx, Error, Part, Registry, Thing, authz,
+    kits::{bad_cursor, state, time},
+    paths::{Best, Score},
+    view,
+};
+
+/// The most holders that an impact answer shows beside its models.
+const HOLDERS_SHOWN: usize = 100;
+
+/// What is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A file, by its SHA-256.
+    File([u8; 32]),
+    /// A layer, by its digest.
+    Layer(Digest),
+    /// An artifact, or one dataset of it.
+    Artifact {
+        /// Its repository.
+        repository: Name,
+        /// Its tag or digest.
+        reference: Reference,
+        /// The name of the dataset.
+        dataset: Option<String>,
+    },
+}
+
+/// A question about content.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What is asked about.
+    pub content: Content,
+    /// As of when; now if it is not said.
+    pub as_of: Option<Micros>,
+    /// Only models with a path that is wholly of this grade or better.
+    pub grade: Option<Grade>,
+    /// How long to wait for layers that are still to be scanned.
+    pub wait: Duration,
+    /// The most models of a page.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+/// Who holds the content, and on which rungs.
+#[derive(Default)]
+struct Held {
+    /// Layers that are the content on a rung. Empty for a file, which is asked for by its hash.
+    layers: BTreeMap<LayerId, Vec<&'static str>>,
+    /// The manifests that hold it.
+    manifests: Vec<NodeId>,
+    /// The artifact that was asked for, where that itself is the content.
+    itself: Option<NodeId>,
+}
+
+/// A row of an answer before its details are fetched.
+struct Row {
+    manifest: NodeId,
+    repository: RepositoryId,
+    name: Name,
+    digest: Digest,
+    score: Score,
+    stay: manifest::Occurrence,
+}
+
+impl Registry {
+    /// Which models are affected by content, directly and through derivation, and who else holds it.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when an artifact is asked for that is not there, [`Error::Invalid`] when the question is not one.
+    pub async fn impact(&self, ctx: &Ctx, question: &Question) -> Result<view::Impact, Error> {
+        authz::check(ctx, Access::Pull)?;
+        let cursor = question.cursor.as_deref().map(Cursor::parse).transpose()?;
+        refuse_empty(&question.content)?;
+        if !question.wait.is_zero() {
+            self.settled(ctx.reader, question.wait).await?;
+        }
+        let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of).unwrap_or_else(|| self.now());
+        let floor = question.grade.unwrap_or(Grade::Matched);
+
+        let mut session = self.db.snapshot().await?;
+        let completeness = count(&mut session, ctx.reader).await?;
+        let held = self.hold_content(ctx, &mut session, &question.content, as_of).await?;
+        let starts: Vec<_> = held.manifests.iter().copied().chain(held.itself).collect();
+        let links = graph::reach(&mut session, ctx.reader, as_of, floor, &starts).await?;
+
+        let nodes: BTreeSet<_> = starts.iter().copied().chain(links.iter().map(|link| link.from)).collect();
+        let nodes: Vec<_> = nodes.into_iter().collect();
+        let kits = kit::summaries(&mut session, &nodes).await?;
+        let kits: HashMap<_, _> = kits.into_iter().map(|kit| (kit.id, kit)).collect();
+        let stays = manifest::occurrences(&mut session, ctx.reader, as_of, &nodes).await?;
+
+        let best = Best::search(scores(&held, &kits, floor), &links);
+        let (models, others) = rows(&held, &kits, &stays, &links, &best, floor);
+        let after = cursor.map(|cursor| cursor.after);
+        let mut page: Vec<Row> =
+            models.into_iter().filter(|row| after.as_ref().is_none_or(|after| row.key() > *after)).collect();
+        let more = page.len() > question.limit;
+        page.truncate(question.limit);
+        let next = page.last().filter(|_| more).map(|last| Cursor { as_of, after: last.key() }.to_string());
+        // Later pages are about models; whoever holds the content was shown with the first.
+        let others = if after.is_some() { Vec::new() } else { others };
+
+        let told =
+            Details::fetch(&mut session, ctx.reader, as_of, &question.content, &held, &page, &others, &links, &best);
+        let told = told.await?;
+        Ok(view::Impact {
+            query: query(&question.content, as_of),
+            scope: if ctx.reader == Reader::ALL { view::Scope::All } else { view::Scope::Readable },
+            completeness,
+            models: page.iter().filter_map(|row| told.model(row, &kits, &held, &links, &best, as_of)).collect(),
+            holders: others.iter().take(HOLDERS_SHOWN).filter_map(|row| told.holder(row, &kits, as_of)).collect(),
+            next,
+        })
+    }
+
+    /// Every artifact that holds the content, kits with a model among them, and the cursor of the next page.
+    ///
+    /// # Errors
+    /// As [`Registry::impact`].
+    pub async fn holders(&self, ctx: &Ctx, question: &Question) -> Result<(view::Impact, Option<String>), Error> {
+        authz::check(ctx, Access::Pull)?;
+        let cursor = question.cursor.as_deref().map(Cursor::parse).transpose()?;
+        refuse_empty(&question.content)?;
+        if !question.wait.is_zero() {
+            self.settled(ctx.reader, question.wait).await?;
+        }
+        let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of).unwrap_or_else(|| self.now());
+        let mut session = self.db.snapshot().await?;
+        let completeness = count(&mut session, ctx.reader).await?;
+        let mut held = self.hold_content(ctx, &mut session, &question.content, as_of).await?;
+        held.manifests.extend(held.itself.take());
+        let kits = kit::summaries(&mut session, &held.manifests).await?;
+        let kits: HashMap<_, _> = kits.into_iter().map(|kit| (kit.id, kit)).collect();
+        let stays = manifest::occurrences(&mut session, ctx.reader, as_of, &held.manifests).await?;
+        let (models, others) = rows(&held, &kits, &stays, &[], &Best::default(), Grade::Matched);
+        let mut all: Vec<Row> = models.into_iter().chain(others).collect();
+        all.sort_by_cached_key(Row::key);
+        let after = cursor.map(|cursor| cursor.after);
+        all.retain(|row| after.as_ref().is_none_or(|after| row.key() > *after));
+        let more = all.len() > question.limit;
+        all.truncate(question.limit);
+        let next = all.last().filter(|_| more).map(|last| Cursor { as_of, after: last.key() }.to_string());
+        let (best, content) = (Best::default(), &question.content);
+        let told = Details::fetch(&mut session, ctx.reader, as_of, content, &held, &all, &[], &[], &best).await?;
+        let answer = view::Impact {
+            query: query(&question.content, as_of),
+            scope: if ctx.reader == Reader::ALL { view::Scope::All } else { view::Scope::Readable },
+            completeness,
+            models: Vec::new(),
+            holders: all.iter().filter_map(|row| told.holder(row, &kits, as_of)).collect(),
+            next: None,
+        };
+        Ok((answer, next))
+    }
+
+    /// Finds what holds the content.
+    async fn hold_content(
+        &self,
+        ctx: &Ctx,
+        session: &mut Session,
+        content: &Content,
+        as_of: Micros,
+    ) -> Result<Held, Error> {
+        match content {
+            Content::File(sha256) => {
+                let manifests = graph::holders_of_file(session, ctx.reader, as_of, sha256).await?;
+                Ok(Held { manifests, ..Held::default() })
+            }
+            Content::Layer(digest) => {
+                let asked: Vec<_> = layer::get(session, digest).await?.into_iter().map(|layer| layer.id).collect();
+                hold_layers(ctx, session, &asked, as_of, None).await
+            }
+            Content::Artifact { repository, reference, dataset } => {
+                let found = self.ever(ctx, session, repository, reference).await?;
+                let is_model = kit::get(session, found.id).await?.is_some_and(|kit| kit.is_model);
+                let components = graph::component_layers(session, found.id).await?;
+                let of_datasets = |name: Option<&String>| -> Vec<LayerId> {
+                    let wanted = components.iter().filter(|(role, component, _)| {
+                        role == "dataset" && name.is_none_or(|name| component.as_ref() == Some(name))
+                    });
+                    wanted.map(|&(_, _, layer)| layer).collect()
+                };
+                if let Some(name) = dataset {
+                    let asked = of_datasets(Some(name));
+                    if asked.is_empty() {
+                        return Err(Error::Unknown(Thing::Component(name.clone())));
+                    }
+                    return hold_layers(ctx, session, &asked, as_of, None).await;
+                }
+                if is_model {
+                    // A model is asked for as itself: who derives from it, and where else it is.
+                    return Ok(Held { itself: Some(found.id), ..Held::default() });
+                }
+                let mut asked = of_datasets(None);
+                if asked.is_empty() {
+                    asked = graph::manifest_layers(session, found.id).await?;
+                }
+                hold_layers(ctx, session, &asked, as_of, Some(found.id)).await
+            }
+        }
+    }
+}
+
+/// Every layer that agrees with an asked-for one on a rung, and who has it.
+async fn hold_layers(
+    ctx: &Ctx,
+    session: &mut Session,
+    asked: &[LayerId],
+    as_of: Micros,
+    itself: Option<NodeId>,
+) -> Result<Held, Error> {
+    let mut layers: BTreeMap<LayerId, Vec<&'static str>> = BTreeMap::new();
+    for &asked in asked {
+        let alike = graph::layers_alike(session, asked).await?;
+        let Some(own) = alike.iter().find(|layer| layer.id == asked).cloned() else { continue };
+        for layer in alike {
+            let rungs = [
+                ("layer", layer.id == own.id),
+                ("tar", layer.diff_id.is_some() && layer.diff_id == own.diff_id),
+                ("tree", layer.tree.is_some() && layer.tree == own.tree),
+                ("contents", layer.contents.is_some() && layer.contents == own.contents),
+            ];
+            let known = layers.entry(layer.id).or_default();
+            for (rung, _) in rungs.into_iter().filter(|(_, holds)| *holds) {
+                if !known.contains(&rung) {
+                    known.push(rung);
+                }
+            }
+        }
+    }
+    let ids: Vec<_> = layers.keys().copied().collect();
+    let manifests = graph::holders_of_layers(session, ctx.reader, as_of, &ids).await?;
+    Ok(Held { layers, manifests, itself })
+}
+
+/// What everybody and everything has says nothing about anybody.
+fn refuse_empty(content: &Content) -> Result<(), Error> {
+    let digest = match content {
+        Content::File(sha256) => Digest::sha256(*sha256),
+        Content::Layer(digest) => *digest,
+        Content::Artifact { .. } => return Ok(()),
+    };
+    let (name, what) = match content {
+        Content::Layer(_) => ("layer", "layer"),
+        _ => ("file", "file"),
+    };
+    let empty = Hasher::digest(digest.algorithm(), b"");
+    let empty_json: Option<Digest> = EMPTY_JSON.parse().ok();
+    if digest == empty || Some(digest) == empty_json {
+        let why = format!("the empty {what} has no identity: it is everywhere and means nothing");
+        return Err(Error::Invalid { what: Part::Parameter(name), why });
+    }
+    Ok(())
+}
+
+/// Where the search starts: a model that holds the content packages it, anything else just holds it.
+fn scores(held: &Held, kits: &HashMap<NodeId, kit::Summary>, floor: Grade) -> Vec<(NodeId, Score)> {
+    let holding = held.manifests.iter().filter(|&&node| Some(node) != held.itself).map(|&node| {
+        let model = kits.get(&node).is_some_and(|kit| kit.is_model);
+        (node, Score { distance: 0, grade: model.then_some(Grade::Packaged) })
+    });
+    let counts = |(_, score): &(NodeId, Score)| score.grade.is_none_or(|grade| grade >= floor);
+    let itself = held.itself.map(|node| (node, Score::START));
+    holding.filter(counts).chain(itself).collect()
+}
+
+/// The models, sorted, and the other holders, sorted: one row for each repository that has, or had, the manifest.
+fn rows(
+    held: &Held,
+    kits: &HashMap<NodeId, kit::Summary>,
+    stays: &[manifest::Occurrence],
+    links: &[graph::Link],
+    best: &Best,
+    floor: Grade,
+) -> (Vec<Row>, Vec<Row>) {
+    let holds: HashSet<_> = held.manifests.iter().copied().collect();
+    let mut claimed: HashMap<(NodeId, Option<OccurrenceId>), Score> = HashMap::new();
+    for link in links {
+        let (Some(edge), Some(score)) = (link.edge, best.score(link.to)) else { continue };
+        let score = score.behind(link);
+        let known = claimed.entry((link.from, edge.occurrence)).or_insert(score);
+        if score.beats(*known) {
+            *known = score;
+        }
+    }
+    // The last stay in a repository speaks for all of them, but what an earlier one claimed still counts.
+    let mut rows: BTreeMap<(NodeId, RepositoryId), (Option<Score>, &manifest::Occurrence)> = BTreeMap::new();
+    for stay in stays {
+        let row = rows.entry((stay.manifest, stay.repository)).or_insert((None, stay));
+        row.1 = stay;
+        let by_claim = [Some(stay.id), None].map(|stay_id| claimed.get(&(stay.manifest, stay_id)).copied());
+        let by_holding = holds.contains(&stay.manifest).then(|| held_score(held, kits, stay.manifest));
+        let itself = (held.itself == Some(stay.manifest)).then_some(Score::START);
+        let by_holding = by_holding.filter(|score| score.grade.is_none_or(|grade| grade >= floor));
+        for score in by_claim.into_iter().chain([by_holding, itself]).flatten() {
+            if row.0.is_none_or(|known| score.beats(known)) {
+                row.0 = Some(score);
+            }
+        }
+    }
+    let mut models = Vec::new();
+    let mut others = Vec::new();
+    for ((node, repository), (score, stay)) in rows {
+        let (Some(kit), Some(score)) = (kits.get(&node), score) else { continue };
+        let row =
+            Row { manifest: node, repository, name: stay.name.clone(), digest: kit.digest, score, stay: stay.clone() };
+        if kit.is_model {
+            models.push(row);
+        } else if holds.contains(&node) {
+            others.push(row);
+        }
+    }
+    models.sort_by_cached_key(Row::key);
+    others.sort_by_cached_key(Row::key);
+    (models, others)
+}
+
+fn held_score(held: &Held, kits: &HashMap<NodeId, kit::Summary>, node: NodeId) -> Score {
+    let model = kits.get(&node).is_some_and(|kit| kit.is_model) && held.itself != Some(node);
+    Score { distance: 0, grade: model.then_some(Grade::Packaged) }
+}
+
+impl Row {
+    /// What rows are sorted by.
+    fn key(&self) -> (u32, String, String) {
+        (self.score.distance, self.name.to_string(), self.digest.to_string())
+    }
+}
+
+/// What is told of the rows that are shown.
+struct Details {
+    held: HashMap<NodeId, Vec<view::Evidence>>,
+    edges: HashMap<index::EdgeId, graph::Told>,
+    tags: HashMap<(NodeId, RepositoryId), Vec<tag::Named>>,
+    indexes: HashMap<(NodeId, RepositoryId), Vec<String>>,
+}
+
+impl Details {
+    #[expect(clippy::too_many_arguments, reason = "everything that one answer is made of")]
+    async fn fetch(
+        session: &mut Session,
+        reader: Reader,
+        as_of: Micros,
+        content: &Content,
+        held: &Held,
+        models: &[Row],
+        others: &[Row],
+        links: &[graph::Link],
+        best: &Best,
+    ) -> Result<Self, Error> {
+        let others = &others[..others.len().min(HOLDERS_SHOWN)];
+        let shown: Vec<_> = models.iter().chain(others).map(|row| row.manifest).collect();
+        // A path ends at what holds the content, which is told too.
+        let mut holding: BTreeSet<_> = shown.iter().copied().collect();
+        let mut edges: BTreeSet<_> = BTreeSet::new();
+        for row in models {
+            let path = best.path(row.manifest);
+            holding.extend(path.last().map(|link| link.to));
+            edges.extend(path.iter().filter_map(|link| link.edge).map(|edge| edge.id));
+        }
+        let wanted: HashSet<_> = shown.iter().copied().collect();
+        let direct = links.iter().filter(|link| wanted.contains(&link.from));
+        edges.extend(direct.filter_map(|link| link.edge).map(|edge| edge.id));
+        let has: HashSet<_> = held.manifests.iter().copied().collect();
+        let holding: Vec<_> = holding.into_iter().filter(|node| has.contains(node)).collect();
+
+        let mut details = Self {
+            held: held_evidence(session, content, held, &holding).await?,
+            edges: HashMap::new(),
+            tags: HashMap::new(),
+            indexes: HashMap::new(),
+        };
+        let edges: Vec<_> = edges.into_iter().collect();
+        for told in graph::told(session, &edges).await? {
+            details.edges.insert(told.id, told);
+        }
+        for named in tag::ever_of(session, reader, as_of, &shown).await? {
+            details.tags.entry((named.manifest, named.repository)).or_default().push(named);
+        }
+        for (node, repository, digest) in graph::indexes_of(session, reader, as_of, &shown).await? {
+            details.indexes.entry((node, repository)).or_default().push(digest.to_string());
+        }
+        Ok(details)
+    }
+
+    fn model(
+        &self,
+        row: &Row,
+        kits: &HashMap<NodeId, kit::Summary>,
+        held: &Held,
+        links: &[graph::Link],
+        best: &Best,
+        as_of: Micros,
+    ) -> Option<view::Model> {
+        let kit = kits.get(&row.manifest)?;
+        let (tags, past_tags) = self.tags(row);
+        let evidence = self.evidence(row, kits, held, links, best);
+        // The artifact that was asked for is there as itself; nothing weaker than a fact says so.
+        let grade = row.score.grade.unwrap_or(Grade::Packaged);
+        Some(view::Model {
+            repository: row.name.to_string(),
+            digest: row.digest.to_string(),
+            kind: kit.kind.clone(),
+            name: kit.name.clone(),
+            version: kit.version.clone(),
+            state: state(row.deleted(as_of), tags.is_empty()),
+            tags,
+            past_tags,
+            indexes: self.indexes.get(&(row.manifest, row.repository)).cloned().unwrap_or_default(),
+            pushed_at: time(row.stay.opened_at),
+            pushed_by: row.stay.opened_by.clone(),
+            signed_by: Vec::new(),
+            distance: row.score.distance,
+            grade: grade.as_str(),
+            evidence,
+        })
+    }
+
+    fn holder(&self, row: &Row, kits: &HashMap<NodeId, kit::Summary>, as_of: Micros) -> Option<view::Holder> {
+        let kit = kits.get(&row.manifest)?;
+        let (tags, past_tags) = self.tags(row);
+        Some(view::Holder {
+            repository: row.name.to_string(),
+            digest: row.digest.to_string(),
+            kind: kit.kind.clone(),
+            name: kit.name.clone(),
+            version: kit.version.clone(),
+            state: state(row.deleted(as_of), tags.is_empty()),
+            tags,
+            past_tags,
+            pushed_at: time(row.stay.opened_at),
+            pushed_by: row.stay.opened_by.clone(),
+            evidence: self.held.get(&row.manifest).cloned().unwrap_or_default(),
+        })
+    }
+
+    fn tags(&self, row: &Row) -> (Vec<String>, Vec<String>) {
+        let named = self.tags.get(&(row.manifest, row.repository)).into_iter().flatten();
+        let (now, past): (Vec<_>, Vec<_>) = named.partition(|named| named.still);
+        let names = |named: Vec<&tag::Named>| named.into_iter().map(|named| named.tag.clone()).collect();
+        (names(now), names(past))
+    }
+
+    /// Every way at distance 0; else one best path, and how its end holds the content.
+    fn evidence(
+        &self,
+        row: &Row,
+        kits: &HashMap<NodeId, kit::Summary>,
+        held: &Held,
+        links: &[graph::Link],
+        best: &Best,
+    ) -> Vec<view::Evidence> {
+        let mut evidence = self.packaged(row.manifest, kits);
+        if row.score.distance == 0 {
+            if held.itself == Some(row.manifest) {
+                evidence.push(view::Evidence {
+                    edge: "is",
+                    target: Some(view::Target { digest: row.digest.to_string() }),
+                    ..Default::default()
+                });
+            }
+            let uses = links.iter().filter(|link| link.from == row.manifest && self.of_row(row, link));
+            let uses = uses.filter(|link| best.score(link.to).is_some_and(|score| score.distance == 0));
+            let uses = uses.filter(|link| link.edge.is_some_and(|edge| edge.kind != EdgeKind::DerivedFrom));
+            evidence.extend(uses.filter_map(|link| self.told(link)));
+            return evidence;
+        }
+        // The first step is this repository's own claim; from there the best path goes on.
+        let first = links.iter().filter(|link| link.from == row.manifest && self.of_row(row, link));
+        let first = first.filter(|link| best.score(link.to).is_some_and(|score| score.behind(link) == row.score));
+        let Some(first) = first.min_by_key(|link| (link.to, link.edge.map(|edge| edge.id))) else { return evidence };
+        let path: Vec<_> = std::iter::once(*first).chain(best.path(first.to)).collect();
+        let end = path.last().map_or(row.manifest, |link| link.to);
+        evidence.extend(path.iter().filter_map(|link| self.told(link)));
+        evidence.extend(self.packaged(end, kits).into_iter().filter(|_| end != row.manifest));
+        evidence
+    }
+
+    fn of_row(&self, row: &Row, link: &graph::Link) -> bool {
+        link.edge.is_none_or(|edge| edge.occurrence.is_none() || edge.repository == row.repository)
+    }
+
+    /// How a manifest holds the content; graded where it is a kit with a model, for only then it can have been used.
+    fn packaged(&self, node: NodeId, kits: &HashMap<NodeId, kit::Summary>) -> Vec<view::Evidence> {
+        let model = kits.get(&node).is_some_and(|kit| kit.is_model);
+        let held = self.held.get(&node).into_iter().flatten().cloned();
+        let graded = held.map(|evidence| match model {
+            true => view::Evidence { grade: Some(Grade::Packaged.as_str()), ..evidence },
+            false => evidence,
+        });
+        graded.collect()
+    }
+
+    fn told(&self, link: &graph::Link) -> Option<view::Evidence> {
+        let told = self.edges.get(&link.edge?.id)?;
+        Some(view::Evidence {
+            grade: Some(told.grade.as_str()),
+            edge: told.kind.as_str(),
+            component: told.role.as_ref().map(|role| name(role, told.component.as_ref())),
+            reference: told.declared.clone(),
+            late: told.late,
+            assumed: told.assumed,
+            target: told.target_digest.map(|digest| view::Target { digest: digest.to_string() }),
+            claim: Some(view::Claim { kind: told.claim.as_str(), by: told.actor.clone() }),
+            ..Default::default()
+        })
+    }
+}
+
+impl Row {
+    fn deleted(&self, as_of: Micros) -> bool {
+        self.stay.closed_at.is_some_and(|closed| closed <= as_of)
+    }
+}
+
+/// How the content is in each of the manifests.
+async fn held_evidence(
+    session: &mut Session,
+    content: &Content,
+    held: &Held,
+    manifests: &[NodeId],
+) -> Result<HashMap<NodeId, Vec<view::Evidence>>, Error> {
+    let mut found = Vec::new();
+    if let Content::File(sha256) = content {
+        found = graph::file_evidence(session, sha256, manifests).await?;
+    } else {
+        for &layer in held.layers.keys() {
+            found.extend(graph::layer_evidence(session, layer, manifests).await?);
+        }
+    }
+    let mut evidence: HashMap<NodeId, Vec<view::Evidence>> = HashMap::new();
+    for one in found {
+        let mut rungs = one.layer_id.and_then(|layer| held.layers.get(&layer)).cloned().unwrap_or_default();
+        if one.path.is_some() {
+            rungs.extend(one.whole.then_some("layer"));
+            rungs.push("file");
+        }
+        let path = one.path.filter(|path| !path.is_empty());
+        evidence.entry(one.manifest).or_default().push(view::Evidence {
+            edge: EdgeKind::PackagedWith.as_str(),
+            rungs,
+            component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
+            layer: Some(one.layer.to_string()),
+            path: path.map(|path| String::from_utf8_lossy(&path).into_owned()),
+            ..Default::default()
+        });
+    }
+    Ok(evidence)
+}
+
+fn name(role: &str, name: Option<&String>) -> view::ComponentName {
+    view::ComponentName { role: role.to_owned(), name: name.cloned() }
+}
+
+async fn count(session: &mut Session, reader: Reader) -> Result<view::Completeness, Error> {
+    let counts = completeness::count(session, reader, SCANNER_VERSION).await?;
+    let missing = counts.pending
+        + counts.partial
+        + counts.opaque
+        + counts.failed
+        + counts.purged
+        + counts.outdated
+        + counts.unresolved_references;
+    Ok(view::Completeness {
+        exact: missing == 0,
+        layers: view::LayerCounts {
+            indexed: counts.indexed,
+            pending: counts.pending,
+            partial: counts.partial,
+            opaque: counts.opaque,
+            failed: counts.failed,
+            purged: counts.purged,
+            outdated: counts.outdated,
+        },
+        unresolved_references: counts.unresolved_references,
+        outside: view::Outside { remote_datasets: counts.remote_datasets, external_parents: counts.external_parents },
+    })
+}
+
+fn query(content: &Content, as_of: Micros) -> Value {
+    let as_of = time(as_of);
+    match content {
+        Content::File(sha256) => json!({"file": Digest::sha256(*sha256).to_string(), "as_of": as_of}),
+        Content::Layer(digest) => json!({"layer": digest.to_string(), "as_of": as_of}),
+        Content::Artifact { repository, reference, dataset } => {
+            let separator = if matches!(reference, Reference::Digest(_)) { '@' } else { ':' };
+            let mut query = json!({"ref": format!("{repository}{separator}{reference}"), "as_of": as_of});
+            if let (Some(dataset), Some(members)) = (dataset, query.as_object_mut()) {
+                members.insert("dataset".into(), json!(dataset));
+            }
+            query
+        }
+    }
+}
+
+/// Where a page ended, and as of when, so that pages fit together whatever is pushed meanwhile.
+struct Cursor {
+    as_of: Micros,
+    after: (u32, String, String),
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let parts: Vec<_> = text.split('~').collect();
+        let [as_of, distance, name, digest] = parts[..] else { return Err(bad_cursor()) };
+        let as_of = as_of.parse().map_err(|_| bad_cursor())?;
+        let distance = distance.parse().map_err(|_| bad_cursor())?;
+        if name.parse::<Name>().is_err() || digest.parse::<Digest>().is_err() {
+            return Err(bad_cursor());
+        }
+        Ok(Self { as_of: Micros(as_of), after: (distance, name.into(), digest.into()) })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    /// `~` stands in neither names nor digests, and needs no escape in a URL.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (distance, name, digest) = &self.after;
+        write!(f, "{}~{distance}~{name}~{digest}", self.as_of.0)
+    }
+}

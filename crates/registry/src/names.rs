@@ -1,0 +1,100 @@
+//! The names of this registry, and what a reference that uses one of them means.
+
+use index::{Grade, Session, reference};
+use oci::{Name, Reference, Tag};
+
+use crate::{Error, Registry};
+
+/// The hosts by which references mean this registry: where it listens, loopback by any name at that port, and what the
+/// operator configured. Never what a request says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names(Vec<String>);
+
+/// Where the names of earlier runs are remembered.
+const SETTING: &str = "names";
+
+impl Names {
+    /// The names of a registry that listens at `port` as `host`, and has these names besides.
+    #[must_use]
+    pub fn new(host: &str, port: u16, configured: &[String]) -> Self {
+        let loopback = ["localhost", "127.0.0.1", "[::1]"].into_iter();
+        let mut names: Vec<_> = loopback.chain([host]).map(|host| format!("{host}:{port}")).collect();
+        names.extend(configured.iter().map(|name| name.to_ascii_lowercase()));
+        names.sort_unstable();
+        names.dedup();
+        Self(names)
+    }
+
+    /// Whether a host means this registry.
+    #[must_use]
+    pub fn contains(&self, host: &str) -> bool {
+        self.0.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+}
+
+impl Registry {
+    /// References to a name that is new were outside until now; they are tried here.
+    pub(crate) async fn learn_names(&self, tx: &mut Session) -> Result<(), Error> {
+        let known = index::setting::get(tx, SETTING).await?.unwrap_or_default();
+        let known = String::from_utf8_lossy(&known).into_owned();
+        let mut all: Vec<&str> = known.lines().collect();
+        let new: Vec<&str> = self.names.0.iter().map(|name| &**name).filter(|name| !all.contains(name)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        for host in &new {
+            for waiting in reference::to_host(tx, host).await? {
+                let Some(target) = target(&waiting) else { continue };
+                let Ok(name) = waiting.target_repository.parse::<Name>() else { continue };
+                match index::manifest::get(tx, index::Reader::ALL, &name, &target).await? {
+                    Some(found) => {
+                        reference::resolve(tx, waiting.id, found.id, true, now).await?;
+                        // A digest named its node from the beginning.
+                        if waiting.target_digest.is_some() {
+                            continue;
+                        }
+                        let edge = reference::NewEdge {
+                            kind: waiting.kind,
+                            grade: Grade::Declared,
+                            source: waiting.manifest,
+                            occurrence: Some(waiting.occurrence),
+                            target: found.id,
+                            claim: waiting.claim,
+                            reference: Some(waiting.id),
+                            repository: waiting.repository,
+                            occurred_at: None,
+                        };
+                        reference::edge(tx, &edge, now).await?;
+                    }
+                    None => reference::wait_for(tx, waiting.id).await?,
+                }
+            }
+        }
+        all.extend(new);
+        index::setting::put(tx, SETTING, all.join("\n").as_bytes()).await?;
+        Ok(())
+    }
+}
+
+/// What a reference that was outside names, once its host is known to be this registry.
+fn target(waiting: &reference::Waiting) -> Option<Reference> {
+    let by_digest = waiting.target_digest.map(Reference::Digest);
+    by_digest.or_else(|| waiting.target_tag.as_ref()?.parse::<Tag>().ok().map(Reference::Tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_has_many_names_and_other_ports_none() {
+        let names = Names::new("127.0.0.1", 5000, &["Registry.Example.com".into()]);
+        for ours in ["localhost:5000", "127.0.0.1:5000", "[::1]:5000", "registry.example.com", "LOCALHOST:5000"] {
+            assert!(names.contains(ours), "{ours}");
+        }
+        for other in ["localhost:5001", "localhost", "docker.io"] {
+            assert!(!names.contains(other), "{other}");
+        }
+    }
+}

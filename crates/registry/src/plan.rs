@@ -1,0 +1,166 @@
+//! What a push means, decided before anything is written. Pure: the same manifest and kit give the same plan, whenever it
+//! is made.
+
+use std::collections::BTreeSet;
+
+use index::{EdgeKind, LayerState};
+use modelkit::{Component, Kit, Role, Target};
+use oci::{Descriptor, Digest, Manifest, Name, Reference, Tag, media_type};
+use serde_json::{Map, Value, json};
+
+use crate::Names;
+
+/// What a push writes beside the manifest's bytes.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The blobs that must be in the repository.
+    pub(crate) blobs: Vec<Digest>,
+    /// The manifests that must be in the repository.
+    pub(crate) children: Vec<Digest>,
+    /// What is known of each layer before it is looked into, in the manifest's order.
+    pub(crate) layers: Vec<Layer>,
+    /// What the kit refers to.
+    pub(crate) references: Vec<Declared>,
+    /// The kit as JSON.
+    pub(crate) document: Vec<u8>,
+}
+
+/// A layer before anybody looked into it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Layer {
+    /// Its digest.
+    pub(crate) digest: Digest,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// Pending, or opaque.
+    pub(crate) state: LayerState,
+    /// Why it is opaque.
+    pub(crate) reason: Option<&'static str>,
+}
+
+/// A reference, and where it points.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Declared {
+    /// Which component declares it.
+    pub(crate) component: usize,
+    /// What it says about its target.
+    pub(crate) kind: EdgeKind,
+    /// Its text.
+    pub(crate) text: String,
+    /// The host that it names.
+    pub(crate) host: Option<String>,
+    /// The repository and what in it, unless it is no reference to a registry.
+    pub(crate) target: Option<(Name, Reference)>,
+    /// Where it points.
+    pub(crate) place: Place,
+}
+
+/// Where a reference points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To this registry, by name.
+    Here,
+    /// To no host; tried here.
+    Assumed,
+    /// Elsewhere.
+    Outside,
+}
+
+/// Plans the push of a manifest that means `kit`, in a registry that is called `names`.
+pub(crate) fn push(manifest: &Manifest, kit: &Kit, names: &Names) -> Plan {
+    let needed = |descriptor: &&Descriptor| !media_type::may_be_absent(&descriptor.media_type);
+    let blobs: BTreeSet<_> = manifest.config.iter().chain(&manifest.layers).filter(needed).map(|d| d.digest).collect();
+    let children = match manifest.artifact_type.as_deref() {
+        // Only this index promises that its children are there; other indexes may be sparse.
+        Some(media_type::KIT_INDEX) => manifest.manifests.iter().map(|child| child.digest).collect(),
+        _ => Vec::new(),
+    };
+    Plan {
+        blobs: blobs.into_iter().collect(),
+        children,
+        layers: manifest.layers.iter().map(layer).collect(),
+        references: kit.components.iter().enumerate().filter_map(|(i, c)| declared(i, c, names)).collect(),
+        document: document(kit).to_string().into_bytes(),
+    }
+}
+
+fn layer(descriptor: &Descriptor) -> Layer {
+    let opaque = if media_type::may_be_absent(&descriptor.media_type) {
+        Some("its media type says that the bytes are kept elsewhere")
+    } else if content::opaque_by_media_type(&descriptor.media_type) {
+        Some("it is encrypted")
+    } else {
+        None
+    };
+    let state = if opaque.is_some() { LayerState::Opaque } else { LayerState::Pending };
+    Layer { digest: descriptor.digest, size: descriptor.size, state, reason: opaque }
+}
+
+/// A model by reference is derived from it. A dataset by reference is used: whoever writes a Kitfile declares that.
+fn declared(component: usize, of: &Component, names: &Names) -> Option<Declared> {
+    let remote = of.remote.as_ref()?;
+    let kind = match of.role {
+        Role::Model => EdgeKind::DerivedFrom,
+        Role::Dataset => EdgeKind::TrainedOn,
+        Role::Part | Role::Code | Role::Docs | Role::Prompt | Role::Mcp => EdgeKind::PackagedWith,
+    };
+    let text = remote.text.clone();
+    let Target::Registry(reference) = &remote.target else {
+        return Some(Declared { component, kind, text, host: None, target: None, place: Place::Outside });
+    };
+    let place = match &reference.host {
+        None => Place::Assumed,
+        Some(host) if names.contains(host) => Place::Here,
+        Some(_) => Place::Outside,
+    };
+    // A digest says exactly what is meant; a tag beside it is a comment. Without either, clients mean the tag latest.
+    let what = match (&reference.digest, &reference.tag) {
+        (Some(digest), _) => Some(Reference::Digest(*digest)),
+        (None, Some(tag)) => Some(Reference::Tag(tag.clone())),
+        (None, None) => "latest".parse::<Tag>().ok().map(Reference::Tag),
+    };
+    let target = what.map(|what| (reference.repository.clone(), what));
+    Some(Declared { component, kind, text, host: reference.host.clone(), target, place })
+}
+
+/// The kit as it is stored and shown.
+fn document(kit: &Kit) -> Value {
+    let package = &kit.package;
+    let components: Vec<_> = kit.components.iter().map(component).collect();
+    let sources = kit.sources.iter().map(|source| {
+        compact(json!({"relation": source.relation.as_str(), "text": source.text, "revision": source.revision}))
+    });
+    let variants = kit.variants.iter().map(|variant| json!({"child": variant.child, "metadata": variant.metadata}));
+    json!({
+        "package": compact(json!({
+            "name": package.name, "version": package.version, "description": package.description,
+            "family": package.family, "licences": package.licences, "authors": package.authors,
+        })),
+        "components": components,
+        "sources": sources.collect::<Vec<_>>(),
+        "variants": variants.collect::<Vec<_>>(),
+    })
+}
+
+fn component(component: &Component) -> Value {
+    let remote = component.remote.as_ref();
+    compact(json!({
+        "role": component.role.as_str(), "name": component.name, "path": component.path,
+        "description": component.description, "licence": component.licence, "version": component.version,
+        "framework": component.framework, "format": component.format, "type": component.declared_type,
+        "parameters": component.parameters, "layers": component.layers,
+        "remote": remote.map(|remote| &remote.text), "remote_hash": remote.and_then(|remote| remote.hash.as_ref()),
+    }))
+}
+
+/// Leaves out what was not said.
+fn compact(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let said =
+                |(_, value): &(String, Value)| !value.is_null() && value.as_array().is_none_or(|a| !a.is_empty());
+            Value::Object(members.into_iter().filter(said).collect::<Map<_, _>>())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,66 @@
+//! Pulling: manifests byte for byte, blobs as they stream.
+
+use index::{blob, manifest};
+use oci::{Digest, Name, Reference};
+use store::{Chunks, Key};
+
+use crate::{Access, Ctx, Error, Registry, Thing, authz};
+
+/// A manifest as it was pushed.
+#[derive(Debug)]
+pub struct Manifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// The media type that it was pushed with.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A blob that may be read.
+#[derive(Debug)]
+pub struct Blob {
+    /// Its size in bytes.
+    pub size: u64,
+    key: Key,
+}
+
+impl Registry {
+    /// The manifest that a reference names.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is none that the caller may read.
+    pub async fn manifest(&self, ctx: &Ctx, repository: &Name, reference: &Reference) -> Result<Manifest, Error> {
+        authz::check(ctx, Access::Pull)?;
+        let mut session = self.db.read().await?;
+        let found = manifest::get(&mut session, ctx.reader, repository, reference).await?;
+        let unknown = || Error::Unknown(Thing::Manifest(repository.to_string(), reference.to_string()));
+        let found = found.ok_or_else(unknown)?;
+        Ok(Manifest { digest: found.digest, media_type: found.media_type, bytes: found.payload })
+    }
+
+    /// A blob of the repository. Its bytes are not touched.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is none that the caller may read.
+    pub async fn blob(&self, ctx: &Ctx, repository: &Name, digest: &Digest) -> Result<Blob, Error> {
+        authz::check(ctx, Access::Pull)?;
+        let mut session = self.db.read().await?;
+        let found = blob::linked(&mut session, ctx.reader, repository, digest).await?;
+        let found = found.ok_or(Error::Unknown(Thing::Blob(*digest)))?;
+        Ok(Blob { size: found.size, key: self.key(&found.key)? })
+    }
+
+    /// Reads `length` bytes of a blob, from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the store fails.
+    pub async fn read_blob(&self, blob: &Blob, offset: u64, length: u64) -> Result<Chunks, Error> {
+        Ok(self.store.read(&blob.key, offset, length).await?)
+    }
+
+    /// The key that a row records.
+    pub(crate) fn key(&self, text: &str) -> Result<Key, Error> {
+        Key::parse(text).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))
+    }
+}

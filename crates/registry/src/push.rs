@@ -1,0 +1,333 @@
+//! Pushing a manifest: understood first, then written in one transaction.
+
+use index::{
+    Grade, LayerState, NodeId, OccurrenceId, Reader, ReferenceState, RepositoryId, Session, audit, job, kit, layer,
+    reference, tag,
+};
+use modelkit::{Config, Kit};
+use oci::{Algorithm, Digest, Manifest, Name, Reference, Tag};
+use store::Key;
+
+use crate::{
+    Access, Ctx, Error, MANIFEST_LIMIT, Part, Registry, authz,
+    plan::{self, Declared, Place, Plan},
+};
+
+/// A manifest to be pushed.
+#[derive(Debug)]
+pub struct PushManifest {
+    /// Where to.
+    pub repository: Name,
+    /// Under which tag, or by which digest.
+    pub reference: Reference,
+    /// Under which tags besides.
+    pub tags: Vec<Tag>,
+    /// The media type that the pusher gives it.
+    pub content_type: Option<String>,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+/// What a push did.
+#[derive(Debug)]
+pub struct Pushed {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// What it refers to, as a referrer.
+    pub subject: Option<Digest>,
+    /// The tags that name it now.
+    pub tags: Vec<Tag>,
+}
+
+impl Registry {
+    /// Stores a manifest with all that it means, and moves its tags.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is no manifest, [`Error::MissingBlob`] when the repository lacks what it refers to.
+    pub async fn push_manifest(&self, ctx: &Ctx, push: PushManifest) -> Result<Pushed, Error> {
+        authz::check(ctx, Access::Push)?;
+        if push.body.len() > MANIFEST_LIMIT {
+            return Err(Error::TooLarge { what: Part::Manifest, limit: MANIFEST_LIMIT as u64 });
+        }
+        let manifest = parse(&push)?;
+        let kit = self.understand(&push.repository, &manifest).await?;
+        let plan = plan::push(&manifest, &kit, &self.names);
+        let tags = match push.reference {
+            Reference::Tag(tag) => std::iter::once(tag).chain(push.tags).collect(),
+            Reference::Digest(_) => push.tags,
+        };
+
+        let mut tx = self.db.begin().await?;
+        let scans = self.apply(ctx, &mut tx, &push.repository, &manifest, &kit, &plan, &tags).await?;
+        tx.commit().await?;
+        if scans {
+            self.work.notify_waiters();
+        }
+        Ok(Pushed { digest: manifest.digest, subject: manifest.subject.map(|subject| subject.digest), tags })
+    }
+
+    /// Reads what a manifest means. Whatever cannot be understood is in the kit's problem; it never fails a push.
+    async fn understand(&self, repository: &Name, manifest: &Manifest) -> Result<Kit, Error> {
+        let Some(config) = modelkit::config_needed(manifest) else {
+            return Ok(modelkit::understand(manifest, Config::None));
+        };
+        let blob = {
+            let mut session = self.db.read().await?;
+            index::blob::linked(&mut session, Reader::ALL, repository, &config.digest).await?
+        };
+        // The authoritative look is under the transaction's lock.
+        let blob = blob.ok_or(Error::MissingBlob(config.digest))?;
+        if blob.size > modelkit::CONFIG_LIMIT {
+            let reason =
+                format!("the config has {} bytes, more than the {} that are read", blob.size, modelkit::CONFIG_LIMIT);
+            return Ok(modelkit::understand(manifest, Config::Unavailable(&reason)));
+        }
+        let key = Key::parse(&blob.key).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))?;
+        let bytes = self.store.read_small(&key, modelkit::CONFIG_LIMIT).await?;
+        Ok(modelkit::understand(manifest, Config::Bytes(&bytes)))
+    }
+
+    /// Writes it all; whether there is something to scan. Every step is an upsert by digest, so that a push can be
+    /// repeated.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one push; a struct of them would have one use")]
+    async fn apply(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Session,
+        name: &Name,
+        manifest: &Manifest,
+        kit: &Kit,
+        plan: &Plan,
+        tags: &[Tag],
+    ) -> Result<bool, Error> {
+        let now = self.now();
+        let repository = index::repository::ensure(tx, name, now).await?;
+        require(tx, repository, plan).await?;
+        let (id, new) = index::manifest::insert(tx, manifest, now).await?;
+        let (layers, scans) = self.know_layers(tx, plan).await?;
+        if new {
+            index::manifest::insert_blobs(tx, id, manifest, &layers).await?;
+            index::manifest::insert_children(tx, id, manifest).await?;
+            kit::insert(tx, id, &stored(kit, &plan.document)).await?;
+        }
+        let stay = index::manifest::open(tx, repository, id, &manifest.media_type, &ctx.actor, now).await?;
+        if let Some(stay) = stay {
+            self.declare(ctx, tx, repository, stay, id, plan).await?;
+        }
+        for tag in tags {
+            let change = tag::Move { repository, tag, to: Some(id), actor: &ctx.actor, reason: None };
+            tag::shift(tx, &change, now).await?;
+        }
+        self.arrive(tx, name, id, &manifest.digest, tags).await?;
+        let named = tags.iter().map(|tag| &**tag).collect::<Vec<_>>().join(",");
+        let record = audit::Record {
+            actor: &ctx.actor,
+            request_id: &ctx.request_id,
+            action: "manifest.push",
+            repository: Some(repository),
+            digest: Some(&manifest.digest),
+            tag: Some(&*named).filter(|tags| !tags.is_empty()),
+            detail: None,
+        };
+        audit::record(tx, &record, now).await?;
+        Ok(scans)
+    }
+
+    /// The rows of the plan's layers, and a job for each that nobody has looked into. Whether there is one.
+    async fn know_layers(&self, tx: &mut Session, plan: &Plan) -> Result<(Vec<index::LayerId>, bool), Error> {
+        let now = self.now();
+        let mut rows = Vec::with_capacity(plan.layers.len());
+        let mut scans = false;
+        for planned in &plan.layers {
+            let (id, new) = layer::ensure(tx, &planned.digest, planned.size, planned.state, planned.reason).await?;
+            rows.push(id);
+            let wanted = if new || planned.state != LayerState::Pending {
+                new && planned.state == LayerState::Pending
+            } else {
+                // Its bytes are back, or are here for the first time.
+                let known = layer::get(tx, &planned.digest).await?;
+                let back = known.filter(|known| matches!(known.state, LayerState::Purged | LayerState::Opaque));
+                if let Some(known) = &back {
+                    layer::set_state(tx, known, LayerState::Pending, "its bytes came back").await?;
+                }
+                back.is_some()
+            };
+            if wanted {
+                job::enqueue(tx, index::JobKind::Scan, &id.0.to_string(), now).await?;
+                scans = true;
+            }
+        }
+        Ok((rows, scans))
+    }
+
+    /// Records what the kit refers to, resolved now if it can be.
+    async fn declare(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Session,
+        repository: RepositoryId,
+        occurrence: OccurrenceId,
+        manifest: NodeId,
+        plan: &Plan,
+    ) -> Result<(), Error> {
+        if plan.references.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let kind = index::ClaimKind::Kitfile;
+        let claim = reference::claim(tx, kind, repository, manifest, &ctx.actor, now).await?;
+        for declared in &plan.references {
+            let (state, target) = resolve(tx, declared).await?;
+            let (target_repository, what) = declared.target.as_ref().map(|(name, what)| (name, what)).unzip();
+            let new = reference::NewReference {
+                claim,
+                repository,
+                occurrence,
+                manifest,
+                component: declared.component,
+                kind: declared.kind,
+                declared: &declared.text,
+                host: declared.host.as_deref(),
+                target_repository: target_repository.map(|name| &**name),
+                target_tag: what.and_then(|what| match what {
+                    Reference::Tag(tag) => Some(&**tag),
+                    Reference::Digest(_) => None,
+                }),
+                target_digest: what.and_then(|what| match what {
+                    Reference::Digest(digest) => Some(digest),
+                    Reference::Tag(_) => None,
+                }),
+                state,
+                assumed: declared.place == Place::Assumed,
+                late: false,
+                resolved: target.filter(|_| state == ReferenceState::Resolved),
+            };
+            let id = reference::insert(tx, &new, now).await?;
+            if let Some(target) = target {
+                let edge = reference::NewEdge {
+                    kind: declared.kind,
+                    grade: Grade::Declared,
+                    source: manifest,
+                    occurrence: Some(occurrence),
+                    target,
+                    claim,
+                    reference: Some(id),
+                    repository,
+                    occurred_at: None,
+                };
+                reference::edge(tx, &edge, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Resolves what waited for this manifest. What a digest names was known before, so only tags make edges now.
+    async fn arrive(
+        &self,
+        tx: &mut Session,
+        name: &Name,
+        manifest: NodeId,
+        digest: &Digest,
+        tags: &[Tag],
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
+        for waiting in reference::waiting(tx, name, digest, &tags).await? {
+            reference::resolve(tx, waiting.id, manifest, true, now).await?;
+            if waiting.target_digest.is_some() {
+                continue;
+            }
+            let edge = reference::NewEdge {
+                kind: waiting.kind,
+                grade: Grade::Declared,
+                source: waiting.manifest,
+                occurrence: Some(waiting.occurrence),
+                target: manifest,
+                claim: waiting.claim,
+                reference: Some(waiting.id),
+                repository: waiting.repository,
+                occurred_at: None,
+            };
+            reference::edge(tx, &edge, now).await?;
+        }
+        Ok(())
+    }
+}
+
+fn parse(push: &PushManifest) -> Result<Manifest, Error> {
+    let algorithm = match &push.reference {
+        Reference::Digest(digest) => digest.algorithm(),
+        Reference::Tag(_) => Algorithm::Sha256,
+    };
+    let manifest = Manifest::parse(push.body.clone(), push.content_type.as_deref(), algorithm);
+    let manifest = manifest.map_err(|e| Error::Invalid { what: Part::Manifest, why: e.to_string() })?;
+    match &push.reference {
+        Reference::Digest(digest) if *digest != manifest.digest => Err(Error::Invalid {
+            what: Part::Digest,
+            why: format!("it was pushed as {digest}, but its bytes have {}", manifest.digest),
+        }),
+        Reference::Digest(_) | Reference::Tag(_) => Ok(manifest),
+    }
+}
+
+/// Holds what the manifest needs against collection, or says what is missing.
+async fn require(tx: &mut Session, repository: RepositoryId, plan: &Plan) -> Result<(), Error> {
+    let locked = index::blob::lock(tx, repository, &plan.blobs).await?;
+    let has = |digest: &&Digest| !locked.iter().any(|(locked, _)| locked == *digest);
+    if locked.len() < plan.blobs.len()
+        && let Some(missing) = plan.blobs.iter().find(has)
+    {
+        return Err(Error::MissingBlob(*missing));
+    }
+    let present = index::manifest::present(tx, repository, &plan.children).await?;
+    match plan.children.iter().find(|child| !present.contains(child)) {
+        Some(missing) => Err(Error::MissingBlob(*missing)),
+        None => Ok(()),
+    }
+}
+
+/// What a reference names now: its node, and whether that settles it. A digest names its node whatever host is meant and
+/// whether or not it is here.
+async fn resolve(tx: &mut Session, declared: &Declared) -> Result<(ReferenceState, Option<NodeId>), Error> {
+    let Some((name, what)) = &declared.target else {
+        let node = index::manifest::external_node(tx, &declared.text).await?;
+        return Ok((ReferenceState::Outside, Some(node)));
+    };
+    if declared.place == Place::Outside {
+        let node = match what {
+            Reference::Digest(digest) => index::manifest::node(tx, digest).await?,
+            Reference::Tag(_) => index::manifest::external_node(tx, &declared.text).await?,
+        };
+        return Ok((ReferenceState::Outside, Some(node)));
+    }
+    let found = match what {
+        Reference::Tag(_) => index::manifest::get(tx, Reader::ALL, name, what).await?,
+        Reference::Digest(digest) => index::manifest::get_ever(tx, Reader::ALL, name, digest).await?,
+    };
+    match (found, what) {
+        (Some(found), _) => Ok((ReferenceState::Resolved, Some(found.id))),
+        (None, Reference::Digest(digest)) => {
+            Ok((ReferenceState::Unresolved, Some(index::manifest::node(tx, digest).await?)))
+        }
+        (None, Reference::Tag(_)) => Ok((ReferenceState::Unresolved, None)),
+    }
+}
+
+fn stored<'a>(kit: &'a Kit, document: &'a [u8]) -> kit::NewKit<'a> {
+    let component = |component: &'a modelkit::Component| kit::NewComponent {
+        role: component.role.as_str(),
+        name: component.name.as_deref(),
+        path: component.path.as_deref(),
+        remote: component.remote.as_ref().map(|remote| &*remote.text),
+        layers: &component.layers,
+    };
+    kit::NewKit {
+        kind: kit.kind.as_str(),
+        is_model: kit.is_model(),
+        name: kit.package.name.as_deref(),
+        version: kit.package.version.as_deref(),
+        document,
+        problem: kit.problem.as_deref(),
+        components: kit.components.iter().map(component).collect(),
+    }
+}

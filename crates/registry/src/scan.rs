@@ -1,0 +1,233 @@
+//! Looking inside layers: durable jobs, done by workers, one scan a layer and scanner version.
+
+use std::time::Duration;
+
+use content::{Known, SCANNER_VERSION, ScanError};
+use index::{JobKind, LayerId, LayerState, Micros, ScanId, job, layer};
+use tokio::sync::mpsc;
+
+use crate::{Error, Registry};
+
+/// How long a worker holds a job without a sign of life.
+const LEASE: i64 = 60_000_000;
+/// How often a worker gives a sign of life.
+const RENEW: Duration = Duration::from_secs(15);
+/// How many files go to the database at once. One transaction a batch: SQLite's writer is free in between.
+const BATCH: usize = 5_000;
+/// The longest time between two tries, in microseconds.
+const BACKOFF: i64 = 3_600_000_000;
+
+impl Registry {
+    /// Scans layers until `stop` resolves. Several may run, here and in other processes.
+    pub async fn work(&self, stop: impl Future<Output = ()> + Send) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let rung = self.work.notified();
+            let did = tokio::select! {
+                biased;
+                () = &mut stop => return,
+                did = self.scan_next() => did,
+            };
+            match did {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(error = %source(&error), "a worker cannot reach its jobs; it tries again")
+                }
+            }
+            tokio::select! {
+                () = &mut stop => return,
+                () = rung => {}
+                // Other processes push too, and tries come due.
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        }
+    }
+
+    /// Does one job that is due. Whether there was one.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the database fails.
+    pub async fn scan_next(&self) -> Result<bool, Error> {
+        let now = self.now();
+        let owner = self.chance.id();
+        let mut tx = self.db.begin().await?;
+        let job = job::claim(&mut tx, JobKind::Scan, &owner, Micros(now.0 + LEASE), now).await?;
+        tx.commit().await?;
+        let Some(job) = job else { return Ok(false) };
+        if let Err(error) = self.scan(&job, &owner).await {
+            let reason = source(&error);
+            tracing::warn!(
+                layer = job.subject,
+                attempts = job.attempts,
+                reason,
+                "a layer could not be scanned; it will be again"
+            );
+            self.put_off(&job, &owner, &reason).await?;
+        }
+        self.settled.notify_waiters();
+        Ok(true)
+    }
+
+    /// Waits until nothing that the reader may see is still to be scanned, at most for `longest`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the database fails.
+    pub async fn settled(&self, reader: index::Reader, longest: Duration) -> Result<(), Error> {
+        let waited = tokio::time::timeout(longest, async {
+            loop {
+                let rung = self.settled.notified();
+                let pending = {
+                    let mut session = self.db.read().await?;
+                    layer::pending(&mut session, reader).await?
+                };
+                if pending == 0 {
+                    return Ok(());
+                }
+                // Other processes scan too, and ring no bell here.
+                let _ = tokio::time::timeout(Duration::from_millis(200), rung).await;
+            }
+        });
+        waited.await.unwrap_or(Ok(()))
+    }
+
+    async fn scan(&self, job: &job::Job, owner: &str) -> Result<(), Error> {
+        let id = job.subject.parse().map(LayerId).map_err(Error::internal)?;
+        let (layer, blob) = {
+            let mut session = self.db.read().await?;
+            let layer = layer::by_id(&mut session, id).await?;
+            let layer = layer.ok_or_else(|| Error::internal(format!("there is no layer {}", id.0)))?;
+            let blob = index::blob::find(&mut session, &layer.digest).await?;
+            (layer, blob)
+        };
+        let Some(blob) = blob else { return self.purged(job, owner, &layer).await };
+        let reader = self.store.open(&self.key(&blob.key)?)?;
+        let scanner =
+            layer::Scanner { version: SCANNER_VERSION, entries: self.limits.entries, bytes: self.limits.bytes };
+        let mut tx = self.db.begin().await?;
+        let scan = layer::begin_scan(&mut tx, id, scanner, self.now()).await?;
+        tx.commit().await?;
+
+        let (batches, mut found) = mpsc::channel::<Vec<layer::File>>(2);
+        let known = Known { digest: layer.digest, size: blob.size };
+        let (limits, spill) = (self.limits, self.spill.clone());
+        let pass = tokio::task::spawn_blocking(move || {
+            let mut batch = Vec::with_capacity(BATCH);
+            let sink = |file: content::File| {
+                batch.push(layer::File { path: file.path, size: file.size, sha256: file.sha256 });
+                if batch.len() < BATCH {
+                    return Ok(());
+                }
+                batches.blocking_send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).map_err(drop)
+            };
+            let facts = content::scan(reader, Some(known), &limits, &mut || Self::spill_file(&spill), sink)?;
+            batches.blocking_send(batch).map_err(|_| ScanError::Sink(()))?;
+            Ok::<_, ScanError<()>>(facts)
+        });
+        self.keep(job, owner, scan, &mut found).await?;
+        let facts = pass.await.map_err(Error::internal)?;
+        let facts = facts.map_err(|error| match error {
+            ScanError::Read(error) | ScanError::Spill(error) => Error::internal(error),
+            ScanError::Sink(()) => Error::internal("the files found could not be stored"),
+        })?;
+        let mut tx = self.db.begin().await?;
+        if !job::done(&mut tx, job.id, owner).await? {
+            // The lease ran out; what another worker finds will serve.
+            return Ok(());
+        }
+        layer::finish_scan(&mut tx, &layer, scan, scanner, &rows(facts), self.now()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Stores files as they are found, and keeps the job's lease.
+    async fn keep(
+        &self,
+        job: &job::Job,
+        owner: &str,
+        scan: ScanId,
+        found: &mut mpsc::Receiver<Vec<layer::File>>,
+    ) -> Result<(), Error> {
+        let mut position = 0;
+        let mut sign = tokio::time::interval(RENEW);
+        sign.tick().await;
+        loop {
+            let batch = tokio::select! {
+                biased;
+                _ = sign.tick() => {
+                    let mut tx = self.db.begin().await?;
+                    let kept = job::renew(&mut tx, job.id, owner, Micros(self.now().0 + LEASE)).await?;
+                    tx.commit().await?;
+                    if !kept {
+                        return Err(Error::internal("another worker took the job over"));
+                    }
+                    continue;
+                }
+                batch = found.recv() => batch,
+            };
+            let Some(batch) = batch else { return Ok(()) };
+            let mut tx = self.db.begin().await?;
+            layer::add_files(&mut tx, scan, position, &batch).await?;
+            tx.commit().await?;
+            position += batch.len() as u64;
+        }
+    }
+
+    async fn purged(&self, job: &job::Job, owner: &str, layer: &layer::Layer) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        if job::done(&mut tx, job.id, owner).await? && layer.scanner.is_none() {
+            layer::set_state(&mut tx, layer, LayerState::Purged, "its bytes were deleted before it was scanned")
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Gives the job back, to be tried again later each time, and says so of the layer unless older facts serve.
+    async fn put_off(&self, job: &job::Job, owner: &str, reason: &str) -> Result<(), Error> {
+        let wait = 1_000_000_i64.saturating_mul(1 << job.attempts.min(20)).min(BACKOFF);
+        let mut tx = self.db.begin().await?;
+        job::retry(&mut tx, job.id, owner, Micros(self.now().0 + wait), reason).await?;
+        if let Ok(id) = job.subject.parse().map(LayerId)
+            && let Some(layer) = layer::by_id(&mut tx, id).await?
+            && layer.scanner.is_none()
+        {
+            layer::set_state(&mut tx, &layer, LayerState::Failed, reason).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn rows(facts: content::Facts) -> layer::Facts {
+    let (state, reason) = match facts.state {
+        content::State::Indexed => (LayerState::Indexed, None),
+        content::State::Partial(reason) => (LayerState::Partial, Some(reason)),
+        content::State::Opaque(reason) => (LayerState::Opaque, Some(reason)),
+    };
+    let skipped = facts.skipped;
+    // What holds nothing that identifies anything must never be a match.
+    let identified = facts.contents.is_some();
+    layer::Facts {
+        state,
+        reason,
+        form: match facts.form.compression {
+            content::Compression::None => facts.form.archive.as_str().to_owned(),
+            compression => format!("{}+{}", facts.form.archive.as_str(), compression.as_str()),
+        },
+        diff_id: facts.diff_id.filter(|_| identified),
+        tree: facts.tree,
+        contents: facts.contents,
+        files: facts.files,
+        bytes: facts.bytes,
+        skipped: skipped.links + skipped.devices + skipped.other,
+    }
+}
+
+/// What went wrong, for the log and the operator: the error and what it comes from.
+fn source(error: &Error) -> String {
+    match error {
+        Error::Internal(source) => source.to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,333 @@
+//! Answers as they are written: plain structs that serialise to the JSON of `/api/v1`.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Who is affected by content, with evidence, and how sure that is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Impact {
+    /// The question as it was understood.
+    pub query: Value,
+    /// Whether everything was asked, or only what the caller may read.
+    pub scope: Scope,
+    /// What the answer could know.
+    pub completeness: Completeness,
+    /// The models affected, by distance, repository and digest.
+    pub models: Vec<Model>,
+    /// The other artifacts that hold the content, the first hundred of them.
+    pub holders: Vec<Holder>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// Whose registry an answer is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Every repository.
+    All,
+    /// The repositories that the caller may read.
+    Readable,
+}
+
+/// What an answer could know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Completeness {
+    /// Whether nothing is missing in the registry.
+    pub exact: bool,
+    /// Layers by how far the registry has come with them.
+    pub layers: LayerCounts,
+    /// References that should name something in this registry and do not.
+    pub unresolved_references: u64,
+    /// What lies outside this registry and was not looked at.
+    pub outside: Outside,
+}
+
+/// Layers by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LayerCounts {
+    /// Wholly known.
+    pub indexed: u64,
+    /// Still to be scanned.
+    pub pending: u64,
+    /// Known in part.
+    pub partial: u64,
+    /// Not to be looked into.
+    pub opaque: u64,
+    /// Failed for now.
+    pub failed: u64,
+    /// Gone before they were scanned.
+    pub purged: u64,
+    /// Known, but by an older scanner.
+    pub outdated: u64,
+}
+
+/// What lies outside the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Outside {
+    /// Datasets that kits refer to.
+    pub remote_datasets: u64,
+    /// Models that kits were made from.
+    pub external_parents: u64,
+}
+
+/// A model that is affected.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Model {
+    /// Where it is, or was.
+    pub repository: String,
+    /// Its digest.
+    pub digest: String,
+    /// What it is: `modelkit`, `modelpack`, `docker-model`, `ollama`.
+    pub kind: String,
+    /// The name in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The version in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `tagged`, `untagged` or `deleted`.
+    pub state: &'static str,
+    /// The tags that name it.
+    pub tags: Vec<String>,
+    /// The tags that named it once.
+    pub past_tags: Vec<String>,
+    /// The indexes of the repository that list it.
+    pub indexes: Vec<String>,
+    /// When it was pushed (RFC 3339).
+    pub pushed_at: String,
+    /// Who pushed it.
+    pub pushed_by: String,
+    /// Who signed it.
+    pub signed_by: Vec<String>,
+    /// How many derivations away from the content it is; 0 holds or uses it itself.
+    pub distance: u32,
+    /// The grade of its best path: `attested`, `declared`, `packaged` or `matched`.
+    pub grade: &'static str,
+    /// Every way at distance 0, else one best path from the model to the content.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Another artifact that holds the content.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Holder {
+    /// Where it is, or was.
+    pub repository: String,
+    /// Its digest.
+    pub digest: String,
+    /// What it is, for example `modelkit` (of a dataset), `image`, `artifact`.
+    pub kind: String,
+    /// The name in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The version in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `tagged`, `untagged` or `deleted`.
+    pub state: &'static str,
+    /// The tags that name it.
+    pub tags: Vec<String>,
+    /// The tags that named it once.
+    pub past_tags: Vec<String>,
+    /// When it was pushed (RFC 3339).
+    pub pushed_at: String,
+    /// Who pushed it.
+    pub pushed_by: String,
+    /// How it holds the content.
+    pub evidence: Vec<Evidence>,
+}
+
+/// One step of evidence: content that is held, or an edge that somebody declared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Evidence {
+    /// How good it is; a holder's has no grade, for nothing says that the content was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grade: Option<&'static str>,
+    /// `packaged_with`, `trained_on` or `derived_from`; a holder that is no kit only `holds`.
+    pub edge: &'static str,
+    /// The rungs of identity that hold: `layer`, `tar`, `tree`, `contents`, `file`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rungs: Vec<&'static str>,
+    /// The component that has it, or that declares the edge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<ComponentName>,
+    /// The layer that holds the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+    /// The file's path in the layer; bytes that are not UTF-8 are shown as U+FFFD.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The reference as it was declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Whether the target came after the reference.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+    /// Whether the reference names no host and was tried here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub assumed: bool,
+    /// What is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// Who says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+}
+
+/// What an edge points at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Target {
+    /// Its digest.
+    pub digest: String,
+}
+
+/// Where an edge comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Claim {
+    /// What kind of claim it is: `kitfile`.
+    pub kind: &'static str,
+    /// Who made it.
+    pub by: String,
+}
+
+/// A component, by role and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ComponentName {
+    /// Its role: `model`, `part`, `dataset`, `code`, `docs`, `prompt`, `mcp`.
+    pub role: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A page of repositories.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Repositories {
+    /// The repositories, by name.
+    pub repositories: Vec<Repository>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// A repository in a list.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Repository {
+    /// Its name.
+    pub name: String,
+    /// How many tags it has.
+    pub tags: u64,
+    /// How many manifests it has.
+    pub manifests: u64,
+    /// When its first push was (RFC 3339).
+    pub created_at: String,
+}
+
+/// A page of what is in a repository, the latest push first.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Versions {
+    /// The repository.
+    pub repository: String,
+    /// What is in it.
+    pub versions: Vec<Version>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// One manifest of a repository.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Version {
+    /// Its digest.
+    pub digest: String,
+    /// The tags that name it.
+    pub tags: Vec<String>,
+    /// What it is.
+    pub kind: String,
+    /// Whether it is a model.
+    pub is_model: bool,
+    /// The name in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The version in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When it was pushed (RFC 3339).
+    pub pushed_at: String,
+    /// Who pushed it.
+    pub pushed_by: String,
+    /// Its components.
+    pub components: Vec<Component>,
+}
+
+/// A component of a kit: role, name, path, parameters, and either layers (positions in the kit's list) or `remote`.
+pub type Component = Value;
+
+/// One kit, whole.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Kit {
+    /// Where it is, or was.
+    pub repository: String,
+    /// Its digest.
+    pub digest: String,
+    /// The media type of its manifest.
+    pub media_type: String,
+    /// What it is.
+    pub kind: String,
+    /// Whether it is a model.
+    pub is_model: bool,
+    /// `tagged`, `untagged` or `deleted`.
+    pub state: &'static str,
+    /// The tags that name it.
+    pub tags: Vec<String>,
+    /// The tags that named it once.
+    pub past_tags: Vec<String>,
+    /// The indexes of the repository that list it.
+    pub indexes: Vec<String>,
+    /// What it says about itself: name, version, description, licences, authors.
+    pub package: Value,
+    /// Its components.
+    pub components: Vec<Component>,
+    /// Its layers and what is known of their inside.
+    pub layers: Vec<KitLayer>,
+    /// What of it could not be understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// When it was pushed (RFC 3339).
+    pub pushed_at: String,
+    /// Who pushed it.
+    pub pushed_by: String,
+}
+
+/// A layer of a kit.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct KitLayer {
+    /// Its digest.
+    pub digest: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The media type that the manifest gives it.
+    pub media_type: String,
+    /// `indexed`, `pending`, `partial`, `opaque`, `failed` or `purged`.
+    pub state: &'static str,
+    /// Why it is in that state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What its bytes are: `raw`, `tar`, `tar+gzip`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<String>,
+    /// The digest of its uncompressed bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff_id: Option<String>,
+    /// Its tree identity (hexadecimal).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
+    /// Its contents identity (hexadecimal).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contents: Option<String>,
+    /// How many files are in it.
+    pub files: u64,
+    /// How many uncompressed bytes.
+    pub bytes: u64,
+    /// How many entries are links, devices or other odd things.
+    pub skipped: u64,
+}

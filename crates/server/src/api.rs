@@ -1,0 +1,209 @@
+//! `/api/v1`: questions about what is in the registry. JSON, errors as problem+json (RFC 9457).
+
+mod problem;
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    extract::{Path, RawQuery, State},
+    routing::get,
+};
+use oci::{Digest, Name, Reference};
+use registry::{Content, Error, Grade, Holder, Impact, Micros, Part, Question, Thing};
+use serde::Serialize;
+use serde_json::Value;
+
+use self::problem::Problem;
+use crate::app::App;
+
+/// The most rows of one page, and how many there are when nobody says.
+const PAGE: usize = 1000;
+const USUAL_PAGE: usize = 100;
+/// The longest that a question waits for scans, in seconds.
+const LONGEST_WAIT: u64 = 300;
+
+/// The routes below `/api/v1`.
+pub(crate) fn router() -> Router<App> {
+    Router::new()
+        .route("/impact", get(impact))
+        .route("/holders", get(holders))
+        .route("/repositories", get(repositories))
+        .route("/repositories/{*rest}", get(in_repository))
+        .fallback(|| async { Problem::new(404, "there is no such call; openapi/pedigree.json lists them all") })
+}
+
+/// `GET /api/v1/impact`
+async fn impact(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Impact>, Problem> {
+    let ctx = app.context();
+    let question = question(&Query::read(query.as_deref())?)?;
+    app.registry.impact(&ctx, &question).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
+}
+
+/// Every artifact that holds the content.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Holders {
+    /// The question as it was understood.
+    pub query: Value,
+    /// What the answer could know.
+    pub completeness: registry::Completeness,
+    /// The artifacts.
+    pub holders: Vec<Holder>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// `GET /api/v1/holders`
+async fn holders(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Holders>, Problem> {
+    let ctx = app.context();
+    let question = question(&Query::read(query.as_deref())?)?;
+    let (impact, next) =
+        app.registry.holders(&ctx, &question).await.map_err(|e| Problem::from_error(e, &ctx.request_id))?;
+    let (query, completeness, holders) = (impact.query, impact.completeness, impact.holders);
+    Ok(Json(Holders { query, completeness, holders, next }))
+}
+
+/// `GET /api/v1/repositories`
+async fn repositories(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<registry::Repositories>, Problem> {
+    let ctx = app.context();
+    let query = Query::read(query.as_deref())?;
+    query.only(&["cursor", "limit"])?;
+    let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
+    let found = app.registry.repositories(&ctx, query.get("cursor"), limit).await;
+    found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
+}
+
+/// `GET /api/v1/repositories/{name}/-/versions` and `/-/kits/{reference}`. Names hold slashes, so a name ends at `/-/`.
+async fn in_repository(
+    State(app): State<App>,
+    Path(rest): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let ctx = app.context();
+    let query = Query::read(query.as_deref())?;
+    let unknown = || Problem::new(404, "a repository's calls are …/{name}/-/versions and …/{name}/-/kits/{reference}");
+    let (name, call) = rest.split_once("/-/").ok_or_else(unknown)?;
+    let name: Name = name.parse().map_err(|e| Problem::new(400, format!("repository name {name:?}: {e}")))?;
+    let failed = |error| Problem::from_error(error, &ctx.request_id);
+    if call == "versions" {
+        query.only(&["cursor", "limit"])?;
+        let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
+        let found = app.registry.versions(&ctx, &name, query.get("cursor"), limit).await.map_err(failed)?;
+        return Ok(Json(serde_json::to_value(found).unwrap_or_default()));
+    }
+    let reference = call.strip_prefix("kits/").ok_or_else(unknown)?;
+    let reference: Reference =
+        reference.parse().map_err(|e| Problem::new(400, format!("reference {reference:?}: {e}")))?;
+    let found = app.registry.kit(&ctx, &name, &reference).await.map_err(failed)?;
+    Ok(Json(serde_json::to_value(found).unwrap_or_default()))
+}
+
+fn question(query: &Query) -> Result<Question, Problem> {
+    query.only(&["file", "layer", "ref", "dataset", "as_of", "grade", "wait", "limit", "cursor"])?;
+    let asked: Vec<_> = ["file", "layer", "ref"].into_iter().filter(|name| query.get(name).is_some()).collect();
+    let [asked] = asked[..] else {
+        return Err(Problem::new(400, "ask about one thing: file=sha256:…, layer=sha256:… or ref=repository:tag"));
+    };
+    let text = query.get(asked).unwrap_or_default();
+    let wrong = |why: String| Problem::new(400, format!("parameter {asked}={text}: {why}"));
+    let digest = || text.parse::<Digest>().map_err(|e| wrong(e.to_string()));
+    let content = match asked {
+        "file" => {
+            let digest = digest()?;
+            let sha256 = digest.as_sha256().copied();
+            Content::File(sha256.ok_or_else(|| wrong("files are known by their sha256 alone".into()))?)
+        }
+        "layer" => Content::Layer(digest()?),
+        _ => {
+            let (repository, reference) =
+                artifact(text).ok_or_else(|| wrong("write repository:tag or repository@digest".into()))?;
+            Content::Artifact { repository, reference, dataset: query.get("dataset").map(str::to_owned) }
+        }
+    };
+    if query.get("dataset").is_some() && asked != "ref" {
+        return Err(Problem::new(400, "parameter dataset goes with ref"));
+    }
+    let as_of = query.get("as_of").map(|text| {
+        let at = text.parse::<jiff::Timestamp>();
+        at.map(|at| Micros(at.as_microsecond()))
+            .map_err(|_| Problem::new(400, format!("parameter as_of={text}: write a moment as 2026-11-20T09:14:03Z")))
+    });
+    let grade = query.get("grade").map(|text| {
+        Grade::from_text(text).ok_or_else(|| {
+            Problem::new(400, format!("parameter grade={text}: it is attested, declared, packaged or matched"))
+        })
+    });
+    let wait = query.get("wait").map_or(Ok(0), str::parse::<u64>);
+    let wait = wait.map_err(|_| Problem::new(400, "parameter wait: write a number of seconds"))?;
+    Ok(Question {
+        content,
+        as_of: as_of.transpose()?,
+        grade: grade.transpose()?,
+        wait: Duration::from_secs(wait.min(LONGEST_WAIT)),
+        limit: query.limit()?,
+        cursor: query.get("cursor").map(str::to_owned),
+    })
+}
+
+/// `repository:tag` or `repository@digest`, without a host.
+fn artifact(text: &str) -> Option<(Name, Reference)> {
+    let (name, reference) = text.split_once('@').or_else(|| text.rsplit_once(':'))?;
+    Some((name.parse().ok()?, reference.parse().ok()?))
+}
+
+/// The parameters of a question, decoded.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn read(query: Option<&str>) -> Result<Self, Problem> {
+        let pairs: Vec<(String, String)> = form(query.unwrap_or_default());
+        for (i, (name, _)) in pairs.iter().enumerate() {
+            if pairs[..i].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Problem::new(400, format!("parameter {name} is given twice")));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
+    }
+
+    fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        match self.0.iter().find(|(name, _)| !known.contains(&&**name)) {
+            Some((name, _)) => {
+                Err(Problem::new(400, format!("there is no parameter {name}; there are {}", known.join(", "))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn limit(&self) -> Result<usize, Problem> {
+        let limit = self.get("limit").map_or(Ok(USUAL_PAGE), str::parse);
+        let limit = limit.ok().filter(|&limit| (1..=PAGE).contains(&limit));
+        limit.ok_or_else(|| Problem::new(400, format!("parameter limit: write a number from 1 to {PAGE}")))
+    }
+}
+
+fn form(query: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
+}
+
+/// What a registry's error is to a caller of the API.
+fn status(error: &Error) -> u16 {
+    match error {
+        Error::Unknown(
+            Thing::Upload | Thing::Blob(_) | Thing::Manifest(..) | Thing::Repository(_) | Thing::Component(_),
+        ) => 404,
+        Error::Invalid { what: Part::Manifest | Part::Digest | Part::Range | Part::Parameter(_), .. } => 400,
+        Error::Denied => 403,
+        Error::Full => 507,
+        Error::Internal(_) => 500,
+        _ => 400,
+    }
+}

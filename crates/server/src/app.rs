@@ -1,0 +1,50 @@
+//! What every request can touch, and the whole HTTP surface on one screen.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, http::HeaderMap, response::IntoResponse, routing::get};
+use registry::{Access, Ctx, Reader, Registry};
+
+use crate::{api, home, v2};
+
+/// What every request can touch.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The registry.
+    pub registry: Arc<Registry>,
+    /// What a caller without an account may do.
+    pub anonymous: Access,
+    /// Whose eyes a caller without an account reads with.
+    pub reader: Reader,
+}
+
+impl App {
+    /// Everything that the server answers.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/", get(page))
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .route("/v2", axum::routing::any(v2::entry))
+            .route("/v2/", axum::routing::any(v2::entry))
+            .route("/v2/{*rest}", axum::routing::any(v2::entry))
+            .nest("/api/v1", api::router())
+            .with_state(self)
+    }
+
+    /// The context of a request.
+    pub(crate) fn context(&self) -> Ctx {
+        Ctx { actor: "anonymous".into(), request_id: self.registry.id(), reader: self.reader, access: self.anonymous }
+    }
+}
+
+async fn page(headers: HeaderMap) -> String {
+    home::page(headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default())
+}
+
+async fn ready(State(app): State<App>) -> impl IntoResponse {
+    match app.registry.ready().await {
+        Ok(()) => (axum::http::StatusCode::OK, "ready\n"),
+        Err(_) => (axum::http::StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+    }
+}

@@ -1,0 +1,263 @@
+//! `pedigree impact`, and how an answer is asked for and printed by every command.
+
+use std::{fmt::Write as _, process::ExitCode, time::Duration};
+
+use super::{Outcome, Ref, ServerFlag, print, print_json, short};
+use crate::{
+    client::{Client, ClientError, Completeness, Evidence, Holder, Impact},
+    table::Table,
+};
+
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("question").required(true).args(["file", "layer", "reference"])))]
+pub(super) struct Arguments {
+    /// An artifact: REPOSITORY:TAG or REPOSITORY@DIGEST
+    #[arg(value_name = "REF")]
+    reference: Option<Ref>,
+    /// The sha256 of a file
+    #[arg(long, value_name = "DIGEST")]
+    file: Option<oci::Digest>,
+    /// The digest of a layer
+    #[arg(long, value_name = "DIGEST")]
+    layer: Option<oci::Digest>,
+    /// Only this dataset of the artifact
+    #[arg(long, value_name = "NAME", requires = "reference")]
+    dataset: Option<String>,
+    /// Only evidence of this grade or better: attested, declared, packaged or matched
+    #[arg(long)]
+    grade: Option<String>,
+    /// Seconds to wait for scans that are under way
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
+    #[command(flatten)]
+    server: ServerFlag,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let client =
+        arguments.server.client(arguments.reference.as_ref().and_then(|reference| reference.host.as_deref()))?;
+    let mut question = Vec::new();
+    let texts = [
+        ("file", arguments.file.as_ref().map(ToString::to_string)),
+        ("layer", arguments.layer.as_ref().map(ToString::to_string)),
+        ("ref", arguments.reference.as_ref().map(ToString::to_string)),
+        ("dataset", arguments.dataset.clone()),
+        ("grade", arguments.grade.clone()),
+    ];
+    for (name, text) in &texts {
+        if let Some(text) = text {
+            question.push((*name, text.as_str()));
+        }
+    }
+    let answer = ask(&client, &question, Duration::from_secs(arguments.wait))?;
+    if arguments.json {
+        print_json(&answer)?;
+    } else {
+        print(&text(&answer))?;
+    }
+    Ok(ExitCode::from(code(&answer)))
+}
+
+/// Asks, and follows the pages to the last one.
+pub(super) fn ask(client: &Client, question: &[(&str, &str)], wait: Duration) -> Result<Impact, ClientError> {
+    let seconds = wait.as_secs().to_string();
+    let mut query = question.to_vec();
+    query.push(("wait", &seconds));
+    let mut answer: Impact = client.get("/api/v1/impact", &query, wait)?;
+    while let Some(cursor) = answer.next.take() {
+        // The first page waited; the cursor pins its moment.
+        let mut query = question.to_vec();
+        query.push(("cursor", &cursor));
+        let mut page: Impact = client.get("/api/v1/impact", &query, Duration::ZERO)?;
+        answer.next = page.next.take().filter(|next| *next != cursor);
+        answer.merge_completeness(&page.completeness);
+        answer.merge(page);
+    }
+    Ok(answer)
+}
+
+/// The exit code that says the answer.
+pub(super) fn code(answer: &Impact) -> u8 {
+    match (answer.models.is_empty() && answer.holders.is_empty(), answer.completeness.exact) {
+        (false, _) => 1,
+        (true, true) => 0,
+        (true, false) => 3,
+    }
+}
+
+/// The answer for people.
+pub(super) fn text(answer: &Impact) -> String {
+    let mut text = String::new();
+    if answer.models.is_empty() {
+        text.push_str("No model is known to be affected.\n");
+    } else {
+        let _ = writeln!(text, "Affected: {}", count(answer.models.len() as u64, "model", "models"));
+        let mut table = Table::new(&["MODEL", "STATE", "DISTANCE", "GRADE", "HOW"]);
+        for model in &answer.models {
+            let distance = model.distance.map_or_else(String::new, |distance| distance.to_string());
+            let grade = model.grade.clone().unwrap_or_default();
+            table.row([name(model), model.state.clone().unwrap_or_default(), distance, grade, how(&model.evidence)]);
+        }
+        let _ = write!(text, "{table}");
+    }
+    if !answer.holders.is_empty() {
+        let _ = writeln!(text, "\nNot models, but they hold it: {}", answer.holders.len());
+        let mut table = Table::new(&["ARTIFACT", "STATE", "KIND", "WHERE"]);
+        for holder in &answer.holders {
+            let kind = holder.kind.clone().unwrap_or_default();
+            table.row([name(holder), holder.state.clone().unwrap_or_default(), kind, how(&holder.evidence)]);
+        }
+        let _ = write!(text, "{table}");
+    }
+    let _ = writeln!(text, "\n{}", completeness(&answer.completeness));
+    text
+}
+
+fn name(holder: &Holder) -> String {
+    if holder.tags.is_empty() {
+        format!("{}@{}", holder.repository, short(&holder.digest))
+    } else {
+        format!("{}:{}", holder.repository, holder.tags.join(","))
+    }
+}
+
+/// Every distinct way; what is beyond the third is counted.
+fn how(evidence: &[Evidence]) -> String {
+    let mut ways: Vec<String> = Vec::new();
+    for way in evidence.iter().map(way) {
+        if !way.is_empty() && !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    let more = ways.len().saturating_sub(3);
+    ways.truncate(3);
+    let mut text = ways.join("; ");
+    if more > 0 {
+        let _ = write!(text, "; and {more} more");
+    }
+    text
+}
+
+fn way(evidence: &Evidence) -> String {
+    let mut parts = Vec::new();
+    if let Some(component) = &evidence.component {
+        let words = [component.role.as_deref(), component.name.as_deref()];
+        parts.push(words.into_iter().flatten().collect::<Vec<_>>().join(" "));
+    }
+    parts.extend(evidence.path.clone());
+    let node = evidence.target.as_ref().or(evidence.source.as_ref()).and_then(|node| {
+        let digest = node.digest.as_deref().map(short);
+        Some(match (node.repository.as_deref(), digest) {
+            (Some(repository), Some(digest)) => format!("{repository}@{digest}"),
+            (Some(one), None) | (None, Some(one)) => one.to_owned(),
+            (None, None) => return None,
+        })
+    });
+    let edge = evidence.edge.as_deref().filter(|edge| *edge != "packaged_with").map(|edge| edge.replace('_', " "));
+    match (edge, evidence.reference.clone().or(node)) {
+        (Some(edge), Some(other)) => parts.push(format!("{edge} {other}")),
+        (Some(edge), None) => parts.push(edge),
+        (None, Some(other)) if evidence.path.is_none() => parts.push(other),
+        (None, _) => {}
+    }
+    let mut text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    if let Some(by) = evidence.claim.as_ref().and_then(|claim| claim.by.as_deref()) {
+        let _ = write!(text, " (said by {by})");
+    }
+    if evidence.late == Some(true) {
+        text.push_str(" (known only later)");
+    }
+    if evidence.assumed == Some(true) {
+        text.push_str(" (assumed)");
+    }
+    text
+}
+
+fn completeness(completeness: &Completeness) -> String {
+    let mut text = if completeness.exact {
+        let indexed = completeness.layers.get("indexed").copied().unwrap_or(0);
+        format!("This is exact: {} looked into, nothing is missing.", count(indexed, "layer", "layers"))
+    } else {
+        let words = [
+            ("pending", "not yet scanned (--wait waits longer)"),
+            ("partial", "read only in part"),
+            ("opaque", "that cannot be read, such as encrypted ones"),
+            ("failed", "whose scan failed"),
+            ("purged", "deleted before they could be read"),
+            ("outdated", "read by an older scanner"),
+        ];
+        let mut missing = Vec::new();
+        for (state, words) in words {
+            let layers = completeness.layers.get(state).copied().unwrap_or(0);
+            if layers > 0 {
+                missing.push(format!("{} {words}", count(layers, "layer", "layers")));
+            }
+        }
+        if completeness.unresolved_references > 0 {
+            missing.push(count(
+                completeness.unresolved_references,
+                "reference to what is not here",
+                "references to what is not here",
+            ));
+        }
+        if missing.is_empty() {
+            missing.push("the server does not say what".into());
+        }
+        format!("This may be INCOMPLETE. Missing: {}.", missing.join("; "))
+    };
+    let outside = [
+        ("remote_datasets", "remote dataset", "remote datasets"),
+        ("external_parents", "external parent", "external parents"),
+    ];
+    for (key, one, many) in outside {
+        let number = completeness.outside.get(key).copied().unwrap_or(0);
+        if number > 0 {
+            let _ = write!(text, "\nOutside this registry, and not looked into: {}.", count(number, one, many));
+        }
+    }
+    text
+}
+
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(json: &str) -> Impact {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn exit_codes() {
+        assert_eq!(code(&answer(r#"{"completeness":{"exact":true}}"#)), 0);
+        assert_eq!(code(&answer(r#"{"completeness":{"exact":true},"models":[{}]}"#)), 1);
+        assert_eq!(code(&answer(r#"{"completeness":{"exact":false},"holders":[{}]}"#)), 1);
+        assert_eq!(code(&answer(r#"{"completeness":{"exact":false}}"#)), 3);
+        assert_eq!(code(&answer("{}")), 3);
+    }
+
+    #[test]
+    fn the_text_says_who_and_how_sure() {
+        let text = text(&answer(
+            r#"{"completeness":{"exact":false,"layers":{"pending":1},"outside":{"remote_datasets":2}},
+            "models":[{"repository":"fraud/detector","digest":"sha256:0123456789abcdef","tags":["1.0","1.1"],"state":"tagged",
+              "distance":0,"grade":"packaged","evidence":[{"edge":"packaged_with","component":{"role":"dataset","name":"train"},
+              "path":"data/train/customers.csv"}]},
+             {"repository":"fraud/disputes","digest":"sha256:0123456789abcdef","distance":1,
+              "evidence":[{"edge":"derived_from","reference":"localhost:5000/fraud/detector:1.1","late":true}]}]}"#,
+        ));
+        assert!(text.contains("Affected: 2 models"), "{text}");
+        assert!(text.contains("fraud/detector:1.0,1.1 "), "{text}");
+        assert!(text.contains("dataset train, data/train/customers.csv"), "{text}");
+        assert!(text.contains("fraud/disputes@sha256:0123456789ab "), "{text}");
+        assert!(text.contains("derived from localhost:5000/fraud/detector:1.1 (known only later)"), "{text}");
+        assert!(text.contains("INCOMPLETE. Missing: 1 layer not yet scanned"), "{text}");
+        assert!(text.contains("2 remote datasets"), "{text}");
+    }
+}

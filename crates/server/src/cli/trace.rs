@@ -1,0 +1,190 @@
+//! `pedigree trace`
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use super::{Failure, Outcome, ServerFlag, impact, note, print, print_json};
+use crate::{client::Impact, table::plain};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The file, or a folder of which every file counts
+    #[arg(value_name = "FILE|FOLDER")]
+    path: PathBuf,
+    /// Seconds to wait for scans that are under way
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
+    #[command(flatten)]
+    server: ServerFlag,
+    /// As JSON: `files` with their digests, then the answer
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let client = arguments.server.client(None)?;
+    let files = hash_all(&arguments.path)?;
+    let mut digests: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
+    for (path, digest) in &files {
+        digests.entry(digest.to_string()).or_default().push(path);
+    }
+
+    let until = Instant::now() + Duration::from_secs(arguments.wait.min(86_400));
+    let mut all: Option<Impact> = None;
+    for digest in digests.keys() {
+        let answer = impact::ask(&client, &[("file", digest)], until.saturating_duration_since(Instant::now()))?;
+        match &mut all {
+            None => all = Some(answer),
+            Some(all) => {
+                all.merge_completeness(&answer.completeness);
+                all.merge(answer);
+            }
+        }
+    }
+    let answer = all.unwrap_or_default();
+
+    if arguments.json {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, digest)| serde_json::json!({ "path": path.to_string_lossy(), "digest": digest }))
+            .collect();
+        print_json(&serde_json::json!({
+            "files": files, "completeness": answer.completeness, "models": answer.models, "holders": answer.holders,
+        }))?;
+    } else {
+        let what = match files.as_slice() {
+            [(path, digest)] => format!("{} is {digest}", plain(&path.to_string_lossy())),
+            _ => format!(
+                "{}: {} files, {} of them different",
+                plain(&arguments.path.to_string_lossy()),
+                files.len(),
+                digests.len()
+            ),
+        };
+        print(&format!("{what}\n\n{}", impact::text(&answer)))?;
+    }
+    Ok(ExitCode::from(impact::code(&answer)))
+}
+
+/// The digest of each regular file that is not empty. A link is followed only where the user names it.
+fn hash_all(top: &Path) -> Result<Vec<(PathBuf, oci::Digest)>, Failure> {
+    let failed = |path: &Path, error: io::Error| Failure::Other(format!("cannot read {}: {error}", path.display()));
+    let mut found: Vec<(PathBuf, u64)> = Vec::new();
+    let metadata = fs::metadata(top).map_err(|error| failed(top, error))?;
+    if metadata.is_dir() {
+        let mut folders = vec![top.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).map_err(|error| failed(&folder, error))? {
+                let path = entry.map_err(|error| failed(&folder, error))?.path();
+                let metadata = fs::symlink_metadata(&path).map_err(|error| failed(&path, error))?;
+                if metadata.is_dir() {
+                    folders.push(path);
+                } else if metadata.is_file() {
+                    found.push((path, metadata.len()));
+                } else {
+                    note(&format!("skipped {}: not a regular file", plain(&path.to_string_lossy())));
+                }
+            }
+        }
+    } else if metadata.is_file() {
+        found.push((top.into(), metadata.len()));
+    } else {
+        return Err(Failure::Other(format!("{} is neither a file nor a folder", top.display())));
+    }
+    found.sort();
+
+    let mut progress = Progress::new(found.iter().map(|(_, size)| size).sum());
+    let mut hashed = Vec::new();
+    for (path, _) in found {
+        match hash(&path, &mut progress).map_err(|error| failed(&path, error))? {
+            Some(digest) => hashed.push((path, digest)),
+            None => {
+                progress.clear();
+                note(&format!("skipped {}: empty, and every empty file is the same", plain(&path.to_string_lossy())));
+            }
+        }
+    }
+    progress.clear();
+    if hashed.is_empty() {
+        return Err(Failure::Other(format!("{} holds nothing to ask about", top.display())));
+    }
+    Ok(hashed)
+}
+
+/// The digest of what was read, not of what the folder said: a file may grow meanwhile.
+fn hash(path: &Path, progress: &mut Progress) -> io::Result<Option<oci::Digest>> {
+    let mut file = File::open(path)?;
+    let mut hasher = oci::Hasher::new(oci::Algorithm::Sha256);
+    let mut buffer = vec![0; 1 << 20];
+    let mut empty = true;
+    loop {
+        let length = match file.read(&mut buffer) {
+            Ok(0) => return Ok((!empty).then(|| hasher.finish())),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        empty = false;
+        hasher.update(buffer.get(..length).unwrap_or_default());
+        progress.add(length as u64);
+    }
+}
+
+struct Progress {
+    done: u64,
+    total: u64,
+    shown: Option<u64>,
+    visible: bool,
+}
+
+impl Progress {
+    fn new(total: u64) -> Self {
+        // Less takes no time worth telling.
+        let visible = total > 256 << 20 && io::stderr().is_terminal();
+        Self { done: 0, total, shown: None, visible }
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.done += bytes;
+        let percent = self.done.saturating_mul(100).checked_div(self.total).unwrap_or(100).min(100);
+        if self.visible && self.shown != Some(percent) {
+            self.shown = Some(percent);
+            let _ = write!(io::stderr(), "\rhashing: {percent} % of {} MiB", self.total >> 20);
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            let _ = write!(io::stderr(), "\r{:40}\r", "");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regular_files_are_hashed_and_the_rest_is_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("in")).unwrap();
+        fs::write(path("in/b"), "b").unwrap();
+        fs::write(path("a"), "a").unwrap();
+        fs::write(path("empty"), "").unwrap();
+        std::os::unix::fs::symlink(path("a"), path("link")).unwrap();
+        let hashed = hash_all(folder.path()).unwrap();
+        let names: Vec<_> = hashed.iter().map(|(path, _)| path.strip_prefix(folder.path()).unwrap()).collect();
+        assert_eq!(names, [Path::new("a"), Path::new("in/b")]);
+        assert_eq!(hashed[0].1, oci::Hasher::digest(oci::Algorithm::Sha256, b"a"));
+        assert_eq!(hash_all(&path("link")).unwrap().len(), 1);
+        assert!(hash_all(&path("empty")).unwrap_err().to_string().contains("nothing to ask about"));
+        assert!(hash_all(&path("none")).is_err());
+    }
+}

@@ -1,0 +1,587 @@
+//! What an operator can set: defaults, then a TOML file, then `PEDIGREE_…` variables, then flags; the last one wins.
+//!
+//! This is the only file that reads the environment.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use tracing_subscriber::EnvFilter;
+
+/// The effective configuration of a server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen, `HOST:PORT`; port 0 takes a free one.
+    pub listen: String,
+    /// The folder of the blobs, and of the SQLite file if no other database is set.
+    pub data: PathBuf,
+    /// A `postgres://` URL, or nothing for a SQLite file in the data folder. It may hold a password: never print it.
+    pub database: Option<String>,
+    /// The names (`HOST` or `HOST:PORT`) that references to this registry carry.
+    pub names: Vec<String>,
+    /// What someone without an account may do when the server listens beyond loopback.
+    pub anonymous: Option<Anonymous>,
+    /// Which log lines to write, as a `tracing` filter.
+    pub log: String,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+    /// How many layers are scanned at once.
+    pub workers: usize,
+    /// How many connections to hold to the database.
+    pub database_connections: u32,
+    /// After how many entries the scan of a layer ends.
+    pub scan_entries: u64,
+    /// After how many bytes, decompressed, the scan of a layer ends.
+    pub scan_bytes: u64,
+}
+
+/// What someone without an account may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anonymous {
+    /// Read everything.
+    Pull,
+    /// Read and write everything.
+    Push,
+}
+
+impl Anonymous {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:5000".into(),
+            data: "pedigree-data".into(),
+            database: None,
+            names: Vec::new(),
+            anonymous: None,
+            log: "info".into(),
+            log_format: LogFormat::Text,
+            workers: 2,
+            database_connections: 8,
+            scan_entries: 10_000_000,
+            scan_bytes: 1 << 40,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for key in KEYS {
+            map.entry(&key.name, &self.show(key.name));
+        }
+        map.finish()
+    }
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// This file.
+    File(PathBuf),
+    /// This environment variable.
+    Variable(String),
+    /// This flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// Why there is no configuration. The text names the source and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{origin}: cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// Who named the file.
+        origin: Origin,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("file {}: not valid TOML: {error}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without the text itself, which may hold a password.
+        error: String,
+    },
+    /// There is no such key.
+    #[error("{origin}: there is no setting {key:?}; the settings are {}", names(origin))]
+    UnknownKey {
+        /// Where it stands.
+        origin: Origin,
+        /// What was written.
+        key: String,
+    },
+    /// The value cannot be used.
+    #[error("{origin}: {key}: {problem}; allowed is {allowed}")]
+    Value {
+        /// Where it stands.
+        origin: Origin,
+        /// The setting.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
+        /// What is right.
+        allowed: &'static str,
+    },
+}
+
+fn names(origin: &Origin) -> String {
+    let name = |key: &Key| match origin {
+        Origin::Variable(_) => variable(key.name),
+        _ => key.name.to_owned(),
+    };
+    KEYS.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// What the command line can set.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--data`
+    pub data: Option<PathBuf>,
+    /// `--database`
+    pub database: Option<String>,
+    /// `--name`, any number of times
+    pub names: Vec<String>,
+    /// `--anonymous`
+    pub anonymous: Option<String>,
+    /// `--workers`
+    pub workers: Option<String>,
+}
+
+/// A configuration, and where each value came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+/// One line of `pedigree config`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Setting {
+    /// The setting.
+    pub key: &'static str,
+    /// Its value, without secrets.
+    pub value: String,
+    /// Where it came from.
+    pub origin: String,
+}
+
+impl Loaded {
+    /// Every setting, without secrets.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting> {
+        let setting = |key: &Key| Setting {
+            key: key.name,
+            value: self.config.show(key.name),
+            origin: self.origins.get(key.name).unwrap_or(&Origin::Default).to_string(),
+        };
+        KEYS.iter().map(setting).collect()
+    }
+}
+
+struct Key {
+    name: &'static str,
+    form: Form,
+    allowed: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Number,
+    List,
+}
+
+const KEYS: &[Key] = &[
+    Key { name: "listen", form: Form::Text, allowed: "HOST:PORT, for example 127.0.0.1:5000" },
+    Key { name: "data", form: Form::Text, allowed: "the path of a folder" },
+    Key {
+        name: "database",
+        form: Form::Text,
+        allowed: "postgres://USER:PASSWORD@HOST/DATABASE, or no value for a SQLite file in the data folder",
+    },
+    Key {
+        name: "names",
+        form: Form::List,
+        allowed: "a list of HOST or HOST:PORT (a TOML array; commas between them in a variable)",
+    },
+    Key { name: "anonymous", form: Form::Text, allowed: "pull or push" },
+    Key { name: "log", form: Form::Text, allowed: "error, warn, info, debug, trace or a list like info,server=debug" },
+    Key { name: "log_format", form: Form::Text, allowed: "text or json" },
+    Key { name: "workers", form: Form::Number, allowed: "a number from 1 to 256" },
+    Key { name: "database_connections", form: Form::Number, allowed: "a number from 1 to 1000" },
+    Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
+    Key { name: "scan_bytes", form: Form::Number, allowed: "a number of bytes, at least 1" },
+];
+
+/// Variables that are not settings of the server: the last two are the tests' and CI's.
+const OTHER_VARIABLES: [&str; 4] = ["PEDIGREE_SERVER", "PEDIGREE_CONFIG", "PEDIGREE_CLIENTS", "PEDIGREE_TOOLS"];
+const TEST_VARIABLES: &str = "PEDIGREE_TEST_";
+
+fn variable(key: &str) -> String {
+    format!("PEDIGREE_{}", key.to_uppercase())
+}
+
+fn environment() -> Vec<(String, OsString)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| name.into_string().ok().map(|name| (name, value)))
+        .filter(|(name, _)| name.starts_with("PEDIGREE_"))
+        .collect()
+}
+
+/// The server that `PEDIGREE_SERVER` names.
+#[must_use]
+pub fn server_variable() -> Option<String> {
+    let found = environment().into_iter().find(|(name, _)| name == "PEDIGREE_SERVER")?;
+    found.1.into_string().ok().filter(|text| !text.is_empty())
+}
+
+/// Reads every source and puts them together.
+///
+/// # Errors
+/// A file that cannot be read, an unknown setting, or a value that cannot be used.
+pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
+    load_from(flags, environment())
+}
+
+fn load_from(flags: &Flags, mut environment: Vec<(String, OsString)>) -> Result<Loaded, ConfigError> {
+    let mut loaded = Loaded { config: Config::default(), origins: BTreeMap::new() };
+    environment.sort();
+
+    let variable_file = environment.iter().find(|(name, value)| name == "PEDIGREE_CONFIG" && !value.is_empty());
+    match (&flags.config, variable_file) {
+        (Some(path), _) => loaded.file(path, Origin::Flag("--config"))?,
+        (None, Some((name, path))) => loaded.file(Path::new(path), Origin::Variable(name.clone()))?,
+        (None, None) => {}
+    }
+    for (name, value) in environment {
+        if OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with(TEST_VARIABLES) {
+            continue;
+        }
+        let origin = Origin::Variable(name.clone());
+        let Some(key) = KEYS.iter().find(|key| variable(key.name) == name) else {
+            return Err(ConfigError::UnknownKey { origin, key: name });
+        };
+        if key.name == "data" {
+            loaded.data(PathBuf::from(value), origin)?;
+            continue;
+        }
+        let value = value.into_string().map_err(|_| key.error(&origin, "the value is not UTF-8"))?;
+        let values = match key.form {
+            Form::List => value.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(),
+            Form::Text | Form::Number => vec![value],
+        };
+        loaded.set(key, values, origin)?;
+    }
+    loaded.flags(flags)?;
+    Ok(loaded)
+}
+
+impl Key {
+    fn error(&self, origin: &Origin, problem: impl Into<String>) -> ConfigError {
+        ConfigError::Value { origin: origin.clone(), key: self.name, problem: problem.into(), allowed: self.allowed }
+    }
+}
+
+impl Loaded {
+    fn file(&mut self, path: &Path, named_by: Origin) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            origin: named_by,
+            path: path.into(),
+            error,
+        })?;
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text.bytes().take(span.start).filter(|&b| b == b'\n').count() + 1);
+            ConfigError::Syntax { path: path.into(), error: format!("line {line}: {}", error.message()) }
+        })?;
+        let origin = Origin::File(path.into());
+        for (name, value) in table {
+            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+                return Err(ConfigError::UnknownKey { origin, key: name });
+            };
+            let kind = value.type_str();
+            let values = match (key.form, value) {
+                (Form::Text, toml::Value::String(text)) => Some(vec![text]),
+                (Form::Number, toml::Value::Integer(number)) => Some(vec![number.to_string()]),
+                (Form::List, toml::Value::Array(items)) => items
+                    .into_iter()
+                    .map(|item| match item {
+                        toml::Value::String(text) => Some(text),
+                        _ => None,
+                    })
+                    .collect(),
+                _ => None,
+            };
+            let values =
+                values.ok_or_else(|| key.error(&origin, format!("a value of this type ({kind}) does not fit")))?;
+            self.set(key, values, origin.clone())?;
+        }
+        Ok(())
+    }
+
+    fn flags(&mut self, flags: &Flags) -> Result<(), ConfigError> {
+        let one = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
+        let given = [
+            ("listen", "--listen", one(&flags.listen)),
+            ("database", "--database", one(&flags.database)),
+            ("names", "--name", flags.names.clone()),
+            ("anonymous", "--anonymous", one(&flags.anonymous)),
+            ("workers", "--workers", one(&flags.workers)),
+        ];
+        for (name, flag, values) in given {
+            if let Some(key) = KEYS.iter().find(|key| key.name == name)
+                && !values.is_empty()
+            {
+                self.set(key, values, Origin::Flag(flag))?;
+            }
+        }
+        match &flags.data {
+            Some(path) => self.data(path.clone(), Origin::Flag("--data")),
+            None => Ok(()),
+        }
+    }
+
+    fn data(&mut self, path: PathBuf, origin: Origin) -> Result<(), ConfigError> {
+        if path.as_os_str().is_empty() {
+            let (key, problem, allowed) = ("data", "the value is empty".into(), "the path of a folder");
+            return Err(ConfigError::Value { origin, key, problem, allowed });
+        }
+        self.config.data = path;
+        self.origins.insert("data", origin);
+        Ok(())
+    }
+
+    fn set(&mut self, key: &'static Key, values: Vec<String>, origin: Origin) -> Result<(), ConfigError> {
+        let config = &mut self.config;
+        let value = values.first().map_or("", String::as_str);
+        let wrong = || key.error(&origin, format!("{value:?} cannot be used"));
+        match key.name {
+            "listen" => {
+                let (host, port) = value.rsplit_once(':').ok_or_else(wrong)?;
+                let host_fits = !host.is_empty()
+                    && !host.contains(|c: char| c.is_whitespace() || c == '/')
+                    && (!host.contains(':') || host.starts_with('[') && host.ends_with(']'));
+                if !host_fits || port.parse::<u16>().is_err() {
+                    return Err(wrong());
+                }
+                config.listen = value.into();
+            }
+            "data" => return self.data(value.into(), origin),
+            "database" if value.is_empty() => config.database = None,
+            "database" if value.starts_with("postgres://") || value.starts_with("postgresql://") => {
+                config.database = Some(value.into());
+            }
+            // The value may hold a password, so the message does not repeat it.
+            "database" => return Err(key.error(&origin, "the value is not a PostgreSQL URL")),
+            "names" => {
+                if let Some(bad) =
+                    values.iter().find(|name| name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '/'))
+                {
+                    return Err(key.error(&origin, format!("{bad:?} cannot be used")));
+                }
+                config.names = values;
+            }
+            "anonymous" => {
+                config.anonymous = Some(match value {
+                    "pull" => Anonymous::Pull,
+                    "push" => Anonymous::Push,
+                    _ => return Err(wrong()),
+                });
+            }
+            "log" => {
+                EnvFilter::builder().parse(value).map_err(|_| wrong())?;
+                config.log = value.into();
+            }
+            "log_format" => {
+                config.log_format = match value {
+                    "text" => LogFormat::Text,
+                    "json" => LogFormat::Json,
+                    _ => return Err(wrong()),
+                };
+            }
+            "workers" => config.workers = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(wrong)?,
+            "database_connections" => {
+                config.database_connections =
+                    value.parse().ok().filter(|n| (1..=1000).contains(n)).ok_or_else(wrong)?;
+            }
+            "scan_entries" => config.scan_entries = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
+            "scan_bytes" => config.scan_bytes = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
+            _ => return Err(ConfigError::UnknownKey { origin, key: key.name.into() }),
+        }
+        self.origins.insert(key.name, origin);
+        Ok(())
+    }
+}
+
+impl Config {
+    fn show(&self, key: &str) -> String {
+        match key {
+            "listen" => self.listen.clone(),
+            "data" => self.data.display().to_string(),
+            "database" => self.database.as_deref().map_or_else(String::new, hide_password),
+            "names" => self.names.join(","),
+            "anonymous" => self.anonymous.map_or("", Anonymous::as_str).into(),
+            "log" => self.log.clone(),
+            "log_format" => self.log_format.as_str().into(),
+            "workers" => self.workers.to_string(),
+            "database_connections" => self.database_connections.to_string(),
+            "scan_entries" => self.scan_entries.to_string(),
+            "scan_bytes" => self.scan_bytes.to_string(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The URL of a database with `***` for its password, wherever it stands.
+#[must_use]
+pub fn hide_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+    // A password may hold an unescaped `/` or `@`; the host follows the last `@`.
+    let rest = match rest.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{host}"),
+            None => format!("{user}@{host}"),
+        },
+        None => rest.to_owned(),
+    };
+    let hide = |part: &str| match part.split_once('=') {
+        Some((name, _)) if name.to_lowercase().contains("password") => format!("{name}=***"),
+        _ => part.to_owned(),
+    };
+    let query = query
+        .map_or_else(String::new, |query| format!("?{}", query.split('&').map(hide).collect::<Vec<_>>().join("&")));
+    format!("{scheme}://{rest}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(pairs: &[(&str, &str)]) -> Vec<(String, OsString)> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    fn origin(loaded: &Loaded, key: &str) -> String {
+        loaded.settings().into_iter().find(|setting| setting.key == key).unwrap().origin
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pedigree.toml");
+        std::fs::write(&path, "listen = \"[::1]:1\"\nworkers = 3\nlog = \"warn\"\nnames = [\"a.example\"]\n").unwrap();
+        let flags = Flags { config: Some(path.clone()), listen: Some("localhost:3".into()), ..Flags::default() };
+        let environment = variables(&[
+            ("PEDIGREE_LISTEN", "localhost:2"),
+            ("PEDIGREE_WORKERS", "4"),
+            ("PEDIGREE_TEST_X", "x"),
+            ("PEDIGREE_SERVER", "x"),
+            ("PEDIGREE_CLIENTS", "x"),
+        ]);
+        let loaded = load_from(&flags, environment).unwrap();
+        assert_eq!(loaded.config.listen, "localhost:3");
+        assert_eq!(loaded.config.workers, 4);
+        assert_eq!(loaded.config.log, "warn");
+        assert_eq!(loaded.config.names, ["a.example"]);
+        assert_eq!(loaded.config.scan_bytes, 1 << 40);
+        assert_eq!(origin(&loaded, "listen"), "flag --listen");
+        assert_eq!(origin(&loaded, "workers"), "variable PEDIGREE_WORKERS");
+        assert_eq!(origin(&loaded, "log"), format!("file {}", path.display()));
+        assert_eq!(origin(&loaded, "data"), "default");
+    }
+
+    #[test]
+    fn messages_name_the_source_and_what_is_allowed() {
+        let message = |pairs| load_from(&Flags::default(), variables(pairs)).unwrap_err().to_string();
+        assert_eq!(
+            message(&[("PEDIGREE_WORKERS", "many")]),
+            "variable PEDIGREE_WORKERS: workers: \"many\" cannot be used; allowed is a number from 1 to 256"
+        );
+        assert!(message(&[("PEDIGREE_LISTN", "x")]).contains("PEDIGREE_LISTEN, PEDIGREE_DATA"));
+        assert!(message(&[("PEDIGREE_LISTEN", "5000")]).contains("HOST:PORT"));
+        assert!(message(&[("PEDIGREE_LISTEN", "::1:5000")]).contains("HOST:PORT"));
+        assert!(message(&[("PEDIGREE_ANONYMOUS", "all")]).contains("pull or push"));
+        assert!(
+            message(&[("PEDIGREE_CONFIG", "/nowhere/at/all")]).starts_with("variable PEDIGREE_CONFIG: cannot read")
+        );
+        assert!(!message(&[("PEDIGREE_DATABASE", "mysql://u:secret@h/d")]).contains("secret"));
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_without_repeating_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.toml");
+        let message = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let flags = Flags { config: Some(path.clone()), ..Flags::default() };
+            load_from(&flags, Vec::new()).unwrap_err().to_string()
+        };
+        assert!(message("lisen = 1").contains("there is no setting \"lisen\"; the settings are listen, data"));
+        assert!(message("workers = \"2\"").contains("(string)"));
+        assert!(message("workers = -1").contains("1 to 256"));
+        let syntax = message("log = \"info\"\ndatabase = \"postgres://u:secret@h\n");
+        assert!(syntax.contains("line 2") && !syntax.contains("secret"), "{syntax}");
+    }
+
+    #[test]
+    fn passwords_are_hidden() {
+        assert_eq!(hide_password("postgres://u:p/@w@h:1/d?a=b&password=x"), "postgres://u:***@h:1/d?a=b&password=***");
+        assert_eq!(hide_password("postgres://h/d"), "postgres://h/d");
+        let config = Config { database: Some("postgres://u:secret@h/d".into()), ..Config::default() };
+        assert!(!format!("{config:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,53 @@
+//! The page at `/`: what this is, how to push, how to ask.
+
+/// The page, as plain text, for a registry that is reached as `host` (`HOST:PORT`).
+#[must_use]
+pub(crate) fn page(host: &str) -> String {
+    // The name comes from the request: nothing but the characters of a host may be repeated.
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    let host = if !host.is_empty() && host.chars().all(fits) { host } else { "localhost:5000" };
+    format!(
+        "Pedigree: an OCI registry that knows which models used which data.
+
+{push}
+Ask:
+{ask}
+Read:
+  curl http://{host}/api/v1/repositories
+  pedigree kits --server http://{host}
+",
+        push = push_lines(host),
+        ask = ask_lines(host),
+    )
+}
+
+/// Lines to paste that push something.
+pub(crate) fn push_lines(host: &str) -> String {
+    format!(
+        "Push:
+  kit pack . -t {host}/team/model:1.0 && kit push {host}/team/model:1.0 --plain-http
+  docker tag IMAGE {host}/team/image:1.0 && docker push {host}/team/image:1.0
+  oras push --plain-http {host}/team/files:1.0 FILE
+"
+    )
+}
+
+/// Lines to paste that ask who is affected.
+pub(crate) fn ask_lines(host: &str) -> String {
+    format!(
+        "  pedigree trace FILE --server http://{host}
+  curl \"http://{host}/api/v1/impact?file=sha256:$(sha256sum FILE | cut -d' ' -f1)&wait=30\"
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page;
+
+    #[test]
+    fn the_page_names_the_host_and_nothing_else() {
+        assert!(page("example.com:5000").contains("docker push example.com:5000/team/image:1.0"));
+        assert!(!page("x<script>").contains("script"));
+    }
+}

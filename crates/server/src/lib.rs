@@ -1,0 +1,13 @@
+//! The `pedigree` binary: HTTP, configuration, command line. The only crate that knows HTTP.
+
+mod api;
+mod app;
+pub mod cli;
+mod client;
+pub mod config;
+mod home;
+pub mod serve;
+mod table;
+mod v2;
+
+pub use app::App;

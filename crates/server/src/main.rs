@@ -1,0 +1,5 @@
+//! The `pedigree` program.
+
+fn main() -> std::process::ExitCode {
+    server::cli::main()
+}

@@ -1,0 +1,207 @@
+//! A running server: what is checked before anything is touched, what is opened, and how it ends.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::serve::ListenerExt as _;
+use index::Db;
+use registry::{Access, Chance, Clock, Micros, Names, Options, Reader, Registry};
+use store::Store;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use crate::{
+    app::App,
+    config::{Anonymous, Config},
+};
+
+/// How long an upload that nobody continues is kept.
+const UPLOAD_LIFE: i64 = 7 * 24 * 3_600_000_000;
+/// How often the server looks for such uploads.
+const REAP: Duration = Duration::from_secs(600);
+
+/// A server that answers.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    registry: Arc<Registry>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    // Held for as long as the server runs: a second one on the same folder would corrupt nothing, but serve half.
+    _lock: File,
+}
+
+/// Why a server does not start. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is not one.
+    #[error("cannot listen on {0}: {1}; write HOST:PORT, for example 127.0.0.1:5000")]
+    Address(String, io::Error),
+    /// Another program listens there.
+    #[error("cannot listen on {0}: another program uses the port; stop it, or choose another with --listen HOST:PORT")]
+    PortUsed(String),
+    /// The address can be reached from other machines, and nobody said that this is wanted.
+    #[error(
+        "refusing to listen on {0}: other machines could reach it and there are no accounts; listen on 127.0.0.1, or say \
+         --anonymous pull (everyone may read) or --anonymous push (everyone may write)"
+    )]
+    Open(SocketAddr),
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {0}: {1}")]
+    Data(PathBuf, io::Error),
+    /// Another server uses the data folder.
+    #[error("another process serves the data folder {0}; stop it, or choose another folder with --data DIR")]
+    Served(PathBuf),
+    /// There is no registry in the data folder.
+    #[error("there is no registry in {0} (no pedigree.db); choose its folder with --data DIR")]
+    NoRegistry(PathBuf),
+    /// The database cannot be used.
+    #[error("{0}")]
+    Database(#[from] index::Error),
+    /// The store cannot be used.
+    #[error("{0}")]
+    Store(#[from] store::Error),
+    /// The registry failed.
+    #[error("{0}")]
+    Registry(#[from] registry::Error),
+}
+
+/// Starts a server. Everything that can be wrong with the configuration is found before anything is written.
+///
+/// # Errors
+/// [`StartError`], in words for the operator.
+pub async fn start(config: &Config) -> Result<Running, StartError> {
+    let listener = listen(config).await?;
+    let address = listener.local_addr().map_err(|e| StartError::Address(config.listen.clone(), e))?;
+    let lock = lock(&config.data)?;
+    let registry = Arc::new(open(config, address).await?);
+    registry.start(config.database.is_none()).await?;
+
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let anonymous = match config.anonymous {
+        Some(Anonymous::Pull) => Access::Pull,
+        Some(Anonymous::Push) | None => Access::Push,
+    };
+    let app = App { registry: Arc::clone(&registry), anonymous, reader: Reader::ALL };
+    // Nagle's algorithm would hold small answers back for the client's next acknowledgement.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    let server = axum::serve(listener, app.router()).with_graceful_shutdown(stopped(stopping.clone()));
+    tasks.spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the listener failed");
+        }
+    });
+    for _ in 0..config.workers {
+        let (registry, stopping) = (Arc::clone(&registry), stopping.clone());
+        tasks.spawn(async move { registry.work(stopped(stopping)).await });
+    }
+    tasks.spawn(reap(Arc::clone(&registry), stopping));
+    Ok(Running { address, registry, stop, tasks, _lock: lock })
+}
+
+impl Running {
+    /// Ends the server: no new requests, running ones finish, then everything is closed.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        while self.tasks.join_next().await.is_some() {}
+        self.registry.close().await;
+    }
+}
+
+/// Looks for what contradicts itself in the registry that `config` names, beside a server if there is one.
+///
+/// # Errors
+/// [`StartError`] when the registry cannot be opened or read.
+pub async fn check(
+    config: &Config,
+    deep: bool,
+    mut progress: impl FnMut(u64, u64) + Send,
+) -> Result<Vec<String>, StartError> {
+    if config.database.is_none() && !database_file(&config.data).exists() {
+        return Err(StartError::NoRegistry(config.data.clone()));
+    }
+    let registry = open(config, SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let findings = registry.check(deep, &mut progress).await;
+    registry.close().await;
+    Ok(findings?)
+}
+
+async fn listen(config: &Config) -> Result<TcpListener, StartError> {
+    let named = config.listen.clone();
+    let addresses = tokio::net::lookup_host(&config.listen).await;
+    let addresses: Vec<_> = addresses.map_err(|e| StartError::Address(named.clone(), e))?.collect();
+    if config.anonymous.is_none()
+        && let Some(open) = addresses.iter().find(|address| !address.ip().is_loopback())
+    {
+        return Err(StartError::Open(*open));
+    }
+    TcpListener::bind(&addresses[..]).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortUsed(named),
+        _ => StartError::Address(named, error),
+    })
+}
+
+fn lock(data: &Path) -> Result<File, StartError> {
+    let failed = |error| StartError::Data(data.to_owned(), error);
+    fs::create_dir_all(data).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(data.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::Served(data.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Opens database and store. A database of a newer version is left as it is.
+async fn open(config: &Config, address: SocketAddr) -> Result<Registry, StartError> {
+    let db = match &config.database {
+        None => Db::sqlite(&database_file(&config.data)).await?,
+        Some(url) => Db::postgres(url, config.database_connections).await?,
+    };
+    db.migrate().await?;
+    let host = config.listen.rsplit_once(':').map_or("localhost", |(host, _)| host);
+    Ok(Registry::new(Options {
+        db,
+        store: Store::disk(&config.data.join("objects"))?,
+        clock: Clock::System,
+        chance: Chance::System,
+        names: Names::new(host, address.port(), &config.names),
+        limits: content::Limits {
+            entries: config.scan_entries,
+            bytes: config.scan_bytes,
+            ..content::Limits::default()
+        },
+        spill: config.data.join("spill"),
+    }))
+}
+
+fn database_file(data: &Path) -> PathBuf {
+    data.join("pedigree.db")
+}
+
+async fn reap(registry: Arc<Registry>, stopping: watch::Receiver<bool>) {
+    loop {
+        let since = Micros(registry.now().0 - UPLOAD_LIFE);
+        if let Err(error) = registry.reap_uploads(since).await {
+            tracing::warn!(%error, "expired uploads cannot be deleted; it is tried again");
+        }
+        tokio::select! {
+            () = stopped(stopping.clone()) => return,
+            () = tokio::time::sleep(REAP) => {}
+        }
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // That the sender is gone is an end too.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}

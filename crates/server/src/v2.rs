@@ -1,0 +1,297 @@
+//! `/v2`: the distribution specification. Requests become a [`Route`], outcomes become its headers and bodies.
+
+mod error;
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use oci::{Algorithm, ByteRange, Code, ContentRange, Digest, Name, Page, Route, StartUpload, Tag, media_type};
+use registry::{Ctx, MANIFEST_LIMIT, Position, PushManifest, Pushed, TagPage};
+use serde_json::json;
+
+use self::error::Failure;
+use crate::app::App;
+
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// Answers a `/v2` request.
+pub(crate) async fn entry(State(app): State<App>, request: Request) -> Response {
+    let ctx = app.context();
+    let (parts, body) = request.into_parts();
+    let route = Route::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query());
+    let answered = match route {
+        Ok(route) => answer(&app, &ctx, route, parts, body).await,
+        Err(error) => {
+            let (status, code) = error.status();
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+            Err(Failure::new(status, code, error.to_string()))
+        }
+    };
+    let mut response = answered.unwrap_or_else(|failure| failure.respond(&ctx.request_id));
+    let version = HeaderValue::from_static("registry/2.0");
+    response.headers_mut().insert("docker-distribution-api-version", version);
+    response
+}
+
+async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) -> Result<Response, Failure> {
+    let registry = &app.registry;
+    match route {
+        Route::Base => Ok(axum::Json(json!({})).into_response()),
+        Route::Catalog(page) => {
+            let found = registry.catalog(ctx, page.n, page.last.as_deref().unwrap_or_default()).await?;
+            Ok(listed("/v2/_catalog", &page, &found, json!({"repositories": found.names})))
+        }
+        Route::Tags(name, page) => {
+            let found = registry.tags(ctx, &name, page.n, page.last.as_deref().unwrap_or_default()).await?;
+            let body = json!({"name": name, "tags": found.names});
+            Ok(listed(&format!("/v2/{name}/tags/list"), &page, &found, body))
+        }
+        Route::GetManifest(name, reference) | Route::HeadManifest(name, reference) => {
+            // hyper leaves the body out of the answer to a HEAD, and keeps its length.
+            let found = registry.manifest(ctx, &name, &reference).await?;
+            let etag = format!("\"{}\"", found.digest);
+            if matches_etag(&parts.headers, &etag) {
+                return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+            }
+            let media_type = HeaderValue::from_str(&found.media_type);
+            let media_type = media_type.unwrap_or(HeaderValue::from_static(media_type::OCTET_STREAM));
+            let headers = [(CONTENT_DIGEST, found.digest.to_string()), ("etag", etag)];
+            Ok((headers, [(header::CONTENT_TYPE, media_type)], found.bytes).into_response())
+        }
+        Route::PutManifest(name, reference, tags) => {
+            let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
+            let body = limited(body).await?;
+            let push = PushManifest { repository: name.clone(), reference, tags, content_type, body };
+            Ok(pushed(&name, &registry.push_manifest(ctx, push).await?))
+        }
+        Route::DeleteManifest(name, reference) => {
+            registry.delete_manifest(ctx, &name, &reference).await?;
+            Ok(StatusCode::ACCEPTED.into_response())
+        }
+        Route::GetBlob(name, digest) => get_blob(app, ctx, &name, &digest, &parts.headers).await,
+        Route::HeadBlob(name, digest) => {
+            let blob = registry.blob(ctx, &name, &digest).await?;
+            let mut response = Response::new(Body::empty());
+            blob_headers(response.headers_mut(), &digest, blob.size);
+            Ok(response)
+        }
+        Route::DeleteBlob(name, digest) => {
+            registry.delete_blob(ctx, &name, &digest).await?;
+            Ok(StatusCode::ACCEPTED.into_response())
+        }
+        Route::StartUpload(name, start) => start_upload(app, ctx, &name, start, &parts, body).await,
+        Route::UploadStatus(name, id) => {
+            let position = registry.upload_position(ctx, &name, &id).await?;
+            Ok(at(StatusCode::NO_CONTENT, &name, &position))
+        }
+        Route::PatchUpload(name, id) => {
+            let range = content_range(&parts.headers)?;
+            let written = registry.write_upload(ctx, &name, &id, range, body.into_data_stream()).await;
+            match written {
+                Ok(position) => Ok(at(StatusCode::ACCEPTED, &name, &position)),
+                Err(error) => Err(Failure::upload(error, &name, &id)),
+            }
+        }
+        Route::FinishUpload(name, id, digest) => {
+            let range = content_range(&parts.headers)?;
+            let finished = registry.finish_upload(ctx, &name, &id, &digest, range, body.into_data_stream()).await;
+            finished.map_err(|error| Failure::upload(error, &name, &id))?;
+            Ok(created(&format!("/v2/{name}/blobs/{digest}"), &digest))
+        }
+        Route::CancelUpload(name, id) => {
+            registry.cancel_upload(ctx, &name, &id).await?;
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Route::Referrers(name, digest, artifact_type) => {
+            referrers(app, ctx, &name, &digest, artifact_type.as_deref()).await
+        }
+    }
+}
+
+async fn start_upload(
+    app: &App,
+    ctx: &Ctx,
+    name: &Name,
+    start: StartUpload,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Failure> {
+    if let Some(digest) = &start.mount
+        && app.registry.mount(ctx, name, digest, start.from.as_ref()).await?.is_some()
+    {
+        return Ok(created(&format!("/v2/{name}/blobs/{digest}"), digest));
+    }
+    let announced = start.digest.as_ref().map(Digest::algorithm).or(start.algorithm);
+    let position = app.registry.start_upload(ctx, name, announced.unwrap_or(Algorithm::Sha256)).await?;
+    let Some(digest) = start.digest else { return Ok(at(StatusCode::ACCEPTED, name, &position)) };
+    let range = content_range(&parts.headers)?;
+    let body = body.into_data_stream();
+    let finished = app.registry.finish_upload(ctx, name, &position.id, &digest, range, body).await;
+    finished.map_err(|error| Failure::upload(error, name, &position.id))?;
+    Ok(created(&format!("/v2/{name}/blobs/{digest}"), &digest))
+}
+
+async fn get_blob(
+    app: &App,
+    ctx: &Ctx,
+    name: &Name,
+    digest: &Digest,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let blob = app.registry.blob(ctx, name, digest).await?;
+    let etag = format!("\"{digest}\"");
+    let mut response = Response::new(Body::empty());
+    blob_headers(response.headers_mut(), digest, blob.size);
+    if matches_etag(headers, &etag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        return Ok(response);
+    }
+    let same = headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
+    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok()).filter(|_| same);
+    let (first, length) = match range.and_then(ByteRange::single) {
+        None => (0, blob.size),
+        Some(range) => match range.within(blob.size) {
+            Some((first, length)) => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let content_range = format!("bytes {first}-{}/{}", first + length - 1, blob.size);
+                set(response.headers_mut(), "content-range", &content_range);
+                (first, length)
+            }
+            None => {
+                let mut failure = Failure::new(
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    Code::SizeInvalid,
+                    format!("the blob has {} bytes, the range lies outside", blob.size),
+                );
+                failure.header("content-range", format!("bytes */{}", blob.size));
+                return Err(failure);
+            }
+        },
+    };
+    set(response.headers_mut(), "content-length", &length.to_string());
+    *response.body_mut() = Body::from_stream(app.registry.read_blob(&blob, first, length).await?);
+    Ok(response)
+}
+
+async fn referrers(
+    app: &App,
+    ctx: &Ctx,
+    name: &Name,
+    digest: &Digest,
+    artifact_type: Option<&str>,
+) -> Result<Response, Failure> {
+    let found = app.registry.referrers(ctx, name, digest, artifact_type).await?;
+    let descriptor = |referrer: registry::Referrer| {
+        let mut descriptor = json!({
+            "mediaType": referrer.media_type, "digest": referrer.digest, "size": referrer.size,
+        });
+        if let (Some(artifact_type), Some(members)) = (referrer.artifact_type, descriptor.as_object_mut()) {
+            members.insert("artifactType".into(), json!(artifact_type));
+        }
+        if let (false, Some(members)) = (referrer.annotations.is_empty(), descriptor.as_object_mut()) {
+            members.insert("annotations".into(), json!(referrer.annotations));
+        }
+        descriptor
+    };
+    let manifests: Vec<_> = found.into_iter().map(descriptor).collect();
+    let index = json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests});
+    let mut response = (StatusCode::OK, index.to_string()).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::OCI_INDEX));
+    if artifact_type.is_some() {
+        response.headers_mut().insert("oci-filters-applied", HeaderValue::from_static("artifactType"));
+    }
+    Ok(response)
+}
+
+fn listed(path: &str, page: &Page, found: &TagPage, body: serde_json::Value) -> Response {
+    let mut response = axum::Json(body).into_response();
+    if let (true, Some(last)) = (found.more, found.names.last()) {
+        let n = page.n.map_or_else(String::new, |n| format!("&n={n}"));
+        set(response.headers_mut(), "link", &format!("<{path}?last={last}{n}>; rel=\"next\""));
+    }
+    response
+}
+
+fn pushed(name: &Name, pushed: &Pushed) -> Response {
+    let mut response = created(&format!("/v2/{name}/manifests/{}", pushed.digest), &pushed.digest);
+    if let Some(subject) = &pushed.subject {
+        set(response.headers_mut(), "oci-subject", &subject.to_string());
+    }
+    for tag in pushed.tags.iter().map(Tag::to_string) {
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            response.headers_mut().append("oci-tag", tag);
+        }
+    }
+    response
+}
+
+fn created(location: &str, digest: &Digest) -> Response {
+    let mut response = StatusCode::CREATED.into_response();
+    set(response.headers_mut(), "location", location);
+    set(response.headers_mut(), CONTENT_DIGEST, &digest.to_string());
+    response
+}
+
+/// Where an upload stands and goes on. An empty upload has no range; clients expect `0-0` then.
+fn at(status: StatusCode, name: &Name, position: &Position) -> Response {
+    let mut response = status.into_response();
+    set(response.headers_mut(), "location", &format!("/v2/{name}/blobs/uploads/{}", position.id));
+    set(response.headers_mut(), "range", &format!("0-{}", position.received.saturating_sub(1)));
+    set(response.headers_mut(), "docker-upload-uuid", &position.id);
+    response
+}
+
+fn blob_headers(headers: &mut HeaderMap, digest: &Digest, size: u64) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::OCTET_STREAM));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    set(headers, "content-length", &size.to_string());
+    set(headers, CONTENT_DIGEST, &digest.to_string());
+    set(headers, "etag", &format!("\"{digest}\""));
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
+    let Some(tags) = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()) else { return false };
+    tags.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
+}
+
+fn content_range(headers: &HeaderMap) -> Result<Option<ContentRange>, Failure> {
+    let Some(range) = headers.get(header::CONTENT_RANGE) else { return Ok(None) };
+    let parsed = range.to_str().ok().and_then(|range| range.parse().ok());
+    let wrong = || {
+        let message = format!("Content-Range {range:?}: a chunk's range is written <first>-<last>, both inclusive");
+        Failure::new(StatusCode::BAD_REQUEST, Code::BlobUploadInvalid, message)
+    };
+    parsed.map(Some).ok_or_else(wrong)
+}
+
+async fn limited(body: Body) -> Result<Vec<u8>, Failure> {
+    match to_bytes(body, MANIFEST_LIMIT).await {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) if is_limit(&error) => {
+            let message = format!("a manifest has at most {MANIFEST_LIMIT} bytes");
+            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid, message))
+        }
+        Err(error) => Err(registry::Error::Body(error.to_string()).into()),
+    }
+}
+
+fn is_limit(error: &axum::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}

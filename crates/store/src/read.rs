@@ -1,0 +1,97 @@
+//! Reading an object in large pieces, one ahead of the client.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, Stream};
+use tokio::task::JoinHandle;
+
+use crate::Error;
+
+/// The size of a piece. Measured: smaller ones cost CPU, larger ones memory.
+const PIECE: u64 = 256 * 1024;
+
+/// What is read at once when the object is opened, which for small objects is all of it.
+const FIRST: u64 = 64 * 1024;
+
+/// The bytes of an object, in order.
+#[derive(Debug)]
+pub struct Chunks {
+    file: Arc<File>,
+    offset: u64,
+    left: u64,
+    first: Option<Bytes>,
+    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl Chunks {
+    pub(crate) async fn open(path: PathBuf, offset: u64, length: u64) -> Result<Self, Error> {
+        let opened = tokio::task::spawn_blocking(move || -> io::Result<_> {
+            let file = File::open(path)?;
+            let first = read(&file, offset, length.min(FIRST))?;
+            Ok((file, first))
+        });
+        let (file, first) = opened.await.map_err(io::Error::other)??;
+        let mut chunks = Self {
+            file: Arc::new(file),
+            offset: offset + first.len() as u64,
+            left: length - first.len() as u64,
+            first: Some(first).filter(|first| !first.is_empty()),
+            ahead: None,
+        };
+        chunks.read_ahead();
+        Ok(chunks)
+    }
+
+    /// How many bytes are still to come.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        let ahead = if self.ahead.is_some() { self.left.min(PIECE) } else { 0 };
+        self.first.as_ref().map_or(0, |first| first.len() as u64) + self.left.max(ahead)
+    }
+
+    fn read_ahead(&mut self) {
+        if self.left > 0 {
+            let (file, offset, length) = (Arc::clone(&self.file), self.offset, self.left.min(PIECE));
+            self.ahead = Some(tokio::task::spawn_blocking(move || read(&file, offset, length)));
+        }
+    }
+}
+
+impl Stream for Chunks {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let Some(ahead) = self.ahead.as_mut() else { return Poll::Ready(None) };
+        let piece = ready!(ahead.poll_unpin(context));
+        self.ahead = None;
+        let piece = piece.map_err(io::Error::other).flatten();
+        match piece {
+            Ok(piece) => {
+                self.offset += piece.len() as u64;
+                self.left -= piece.len() as u64;
+                self.read_ahead();
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Err(error) => Poll::Ready(Some(Err(error.into()))),
+        }
+    }
+}
+
+/// Reads exactly `length` bytes: an object that is shorter than its row says is an error, never a short answer.
+fn read(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
+    let mut piece = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.read_exact_at(&mut piece, offset)?;
+    Ok(piece.into())
+}

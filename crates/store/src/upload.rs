@@ -1,0 +1,159 @@
+//! Writing an object as it arrives: hashed and written on a thread of its own, never held whole.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, IoSlice, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use oci::Hasher;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::Error;
+
+/// How many frames wait for the thread. With frames of hyper's size this is below a megabyte an upload, and it is what
+/// makes a client wait for a slow disk.
+const FRAMES_WAITING: usize = 4;
+
+/// How many bytes are gathered before they are written. Measured: larger writes cost more CPU, smaller ones too.
+const GATHER: usize = 256 * 1024;
+
+/// An object under way. Dropped without [`Writer::finish`], what was written is not counted and will be written again.
+#[derive(Debug)]
+pub struct Writer {
+    frames: mpsc::Sender<Bytes>,
+    thread: JoinHandle<Result<Received, Error>>,
+}
+
+/// What an object has so far; all of it is durable.
+#[derive(Debug)]
+pub struct Received {
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// The hash over all of them.
+    pub hasher: Hasher,
+}
+
+impl Writer {
+    pub(crate) async fn open(path: PathBuf, offset: u64, hasher: Hasher) -> Result<Self, Error> {
+        let file = tokio::task::spawn_blocking(move || open(&path, offset)).await.map_err(io::Error::other)??;
+        let (frames, receiver) = mpsc::channel(FRAMES_WAITING);
+        let thread = tokio::task::spawn_blocking(move || {
+            Gather { file, waiting: Vec::new(), gathered: 0, bytes: offset, hasher }.run(receiver)
+        });
+        Ok(Self { frames, thread })
+    }
+
+    /// Takes more bytes. Waits while the disk is behind.
+    ///
+    /// # Errors
+    /// None here: when the thread has failed, [`Writer::finish`] says why, and this says only that it has.
+    pub async fn write(&self, bytes: Bytes) -> Result<(), ()> {
+        self.frames.send(bytes).await.map_err(drop)
+    }
+
+    /// Makes everything durable.
+    ///
+    /// # Errors
+    /// [`Error::Full`] when there is no room, [`Error::Io`] when writing fails otherwise.
+    pub async fn finish(self) -> Result<Received, Error> {
+        drop(self.frames);
+        self.thread.await.map_err(io::Error::other)?
+    }
+}
+
+/// Opens the file for bytes after `offset`. What is behind the offset was never acknowledged and is cut off.
+fn open(path: &Path, offset: u64) -> Result<File, Error> {
+    let mut file = if offset == 0 {
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        // The name must survive a loss of power as the bytes do.
+        File::open(folder)?.sync_all()?;
+        file
+    } else {
+        let file = OpenOptions::new().write(true).open(path)?;
+        if file.metadata()?.len() < offset {
+            return Err(Error::NotFound);
+        }
+        file.set_len(offset)?;
+        file
+    };
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(file)
+}
+
+struct Gather {
+    file: File,
+    waiting: Vec<Bytes>,
+    gathered: usize,
+    bytes: u64,
+    hasher: Hasher,
+}
+
+impl Gather {
+    fn run(mut self, mut frames: mpsc::Receiver<Bytes>) -> Result<Received, Error> {
+        while let Some(frame) = frames.blocking_recv() {
+            self.hasher.update(&frame);
+            self.bytes += frame.len() as u64;
+            self.gathered += frame.len();
+            self.waiting.push(frame);
+            if self.gathered >= GATHER {
+                self.write()?;
+            }
+        }
+        self.write()?;
+        self.file.sync_data()?;
+        Ok(Received { bytes: self.bytes, hasher: self.hasher })
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut slices: Vec<_> = self.waiting.iter().map(|frame| IoSlice::new(frame)).collect();
+        let mut slices = &mut slices[..];
+        // More than IOV_MAX slices are written in part, and the rest in the next round.
+        while !slices.is_empty() {
+            let written = match self.file.write_vectored(slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            IoSlice::advance_slices(&mut slices, written);
+        }
+        self.waiting.clear();
+        self.gathered = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::Algorithm;
+
+    use crate::{Key, Store};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_object_is_continued_where_it_was_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::disk(folder.path()).unwrap();
+        let key = Key::new(7);
+        let writer = store.write(&key, 0, Hasher::new(Algorithm::Sha256)).await.unwrap();
+        writer.write(Bytes::from_static(b"hello ")).await.unwrap();
+        let first = writer.finish().await.unwrap();
+        // Bytes that were never acknowledged are on disk, and must vanish.
+        let lost = store.write(&key, first.bytes, first.hasher.clone()).await.unwrap();
+        lost.write(Bytes::from_static(b"lost, and longer than what follows")).await.unwrap();
+        lost.finish().await.unwrap();
+        let writer = store.write(&key, first.bytes, first.hasher).await.unwrap();
+        writer.write(Bytes::from_static(b"world")).await.unwrap();
+        let whole = writer.finish().await.unwrap();
+        assert_eq!(whole.hasher.finish(), Hasher::digest(Algorithm::Sha256, b"hello world"));
+        assert_eq!(store.read_small(&key, 100).await.unwrap(), b"hello world");
+        store.delete(&key).await.unwrap();
+        store.delete(&key).await.unwrap();
+        assert!(matches!(store.size(&key).await, Err(Error::NotFound)));
+    }
+}

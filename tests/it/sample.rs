@@ -1,0 +1,94 @@
+//! What the tests push: the fixtures' layouts, and content of any size made up on the spot.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+/// The OCI layout of one repository in `tests/fixtures`.
+pub(crate) fn layout(repository: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/oci").join(repository)
+}
+
+/// Every blob of a layout by its digest, each checked against it.
+pub(crate) fn blobs_of(layout: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(layout.join("blobs/sha256")).unwrap();
+    entries
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            let digest = sha256(&bytes);
+            assert_eq!(digest, format!("sha256:{}", path.file_name().unwrap().to_str().unwrap()), "{}", path.display());
+            (digest, bytes)
+        })
+        .collect()
+}
+
+/// `sha256:…` of these bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+const MIB: usize = 1 << 20;
+
+/// Content that does not compress and is never in memory as a whole: the same for the same seed and size.
+pub(crate) struct Content {
+    /// One MiB of noise. Each MiB of the content is this one with its number written over the first bytes, because the
+    /// tests are compiled without optimisation and a copy is fast all the same.
+    block: Vec<u8>,
+    size: usize,
+}
+
+impl Content {
+    pub(crate) fn new(seed: u64, size: usize) -> Self {
+        let mut state = seed;
+        // SplitMix64.
+        let words = std::iter::repeat_with(|| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ (mixed >> 31)
+        });
+        Self { block: words.take(MIB / 8).flat_map(u64::to_le_bytes).collect(), size }
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The bytes of a range, in pieces of at most one MiB.
+    pub(crate) fn pieces(&self, range: Range<usize>) -> impl Iterator<Item = Vec<u8>> {
+        assert!(range.start < range.end && range.end <= self.size);
+        (range.start / MIB..=(range.end - 1) / MIB).map(move |number| {
+            let mut piece = self.block.clone();
+            piece[..8].copy_from_slice(&(number as u64).to_le_bytes());
+            let base = number * MIB;
+            piece.truncate(MIB.min(range.end - base));
+            piece.drain(..range.start.saturating_sub(base));
+            piece
+        })
+    }
+
+    pub(crate) fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        self.pieces(0..self.size).for_each(|piece| hasher.update(piece));
+        format!("sha256:{}", hex::encode(hasher.finalize()))
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        self.pieces(0..self.size).flatten().collect()
+    }
+
+    /// Whether `bytes` are those of `range`.
+    pub(crate) fn matches(&self, range: Range<usize>, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        for piece in self.pieces(range) {
+            match rest.strip_prefix(piece.as_slice()) {
+                Some(after) => rest = after,
+                None => return false,
+            }
+        }
+        rest.is_empty()
+    }
+}

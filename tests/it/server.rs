@@ -1,0 +1,124 @@
+//! The real binary on a folder and a database of its own. Every test ends with the global check.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{left_out::workspace, postgres::Postgres, wire::Wire};
+
+/// A database engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// A file in the data folder.
+    Sqlite,
+    /// A database of the test process's private server.
+    Postgres,
+}
+
+/// A running server, stopped, checked and removed with this value.
+pub(crate) struct Server {
+    pub(crate) host: String,
+    data: TempDir,
+    database: Option<String>,
+    process: Child,
+}
+
+impl Server {
+    /// Starts it; `None` where the engine is not installed.
+    pub(crate) fn start(engine: Engine) -> Option<Self> {
+        let database = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => {
+                let postgres = Postgres::get()?;
+                Some(postgres.url(&postgres.create()))
+            }
+        };
+        let data = tempfile::tempdir().unwrap();
+        let mut command = Command::new(binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
+        if let Some(database) = &database {
+            command.env("PEDIGREE_DATABASE", database);
+        }
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut said = lines.map_while(Result::ok);
+        let host = said.find_map(|line| Some(line.strip_prefix("Pedigree listens on http://")?.to_owned())).unwrap();
+        Some(Self { host, data, database, process })
+    }
+
+    /// The answer to an API question, which must be answered with `status`.
+    #[track_caller]
+    pub(crate) fn api(&self, path: &str, status: u16) -> Value {
+        let reply = Wire::new(&self.host).get(&format!("/api/v1{path}"), "application/json").expect(status);
+        serde_json::from_slice(&reply.body).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+            return;
+        }
+        let mut check = Command::new(binary());
+        check.args(["check", "--deep", "--data"]).arg(self.data.path());
+        if let Some(database) = &self.database {
+            check.env("PEDIGREE_DATABASE", database);
+        }
+        // Beside the running server, as an operator would.
+        let checked = check.output().unwrap();
+        let terminated = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        let ended = self.process.wait().unwrap();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+        assert!(terminated.success() && ended.success(), "SIGTERM ends the server cleanly: {ended}");
+    }
+}
+
+/// The binary, built once a test run: this package cannot name another package's binary to cargo.
+fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--locked", "--package", "server", "--message-format", "json"])
+            .current_dir(workspace())
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "the server does not build");
+        let messages = String::from_utf8(built.stdout).unwrap();
+        let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+        program.unwrap()
+    })
+}
+
+/// Runs a test on both engines.
+macro_rules! on_both_engines {
+    ($($(#[$attribute:meta])* fn $name:ident($server:ident: &Server) $body:block)+) => {$(
+        mod $name {
+            use super::*;
+
+            fn run($server: &Server) $body
+
+            #[test]
+            $(#[$attribute])*
+            fn sqlite() {
+                if let Some(server) = Server::start(Engine::Sqlite) { run(&server); }
+            }
+
+            #[test]
+            $(#[$attribute])*
+            fn postgres() {
+                if let Some(server) = Server::start(Engine::Postgres) { run(&server); }
+            }
+        }
+    )+};
+}
+pub(crate) use on_both_engines;

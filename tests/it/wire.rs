@@ -1,0 +1,126 @@
+//! HTTP/1.1 by hand over one TCP connection: the test decides every byte that is sent and sees every header that comes
+//! back. It knows nothing of registries.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Long enough for a slow machine, short enough that a server which never answers fails the test and not the CI run.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A keep-alive connection, opened anew whenever the server has closed it.
+pub(crate) struct Wire {
+    host: String,
+    stream: Option<BufReader<TcpStream>>,
+}
+
+/// What the server answered.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Wire {
+    /// A client of `host`, given as `address:port`. The connection is opened by the first request.
+    pub(crate) fn new(host: &str) -> Self {
+        Self { host: host.to_owned(), stream: None }
+    }
+
+    /// Sends one request as it stands: `head` is the request line and the headers, without the empty line at the end.
+    ///
+    /// The body comes in pieces, so that a large one need not be in memory.
+    pub(crate) fn send(&mut self, head: &str, body: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Reply {
+        let mut stream = self.stream.take().unwrap_or_else(|| self.connect());
+        stream.get_mut().write_all(format!("{head}\r\n\r\n").as_bytes()).unwrap();
+        for piece in body {
+            // A server that refuses the request may close before it has read everything; its answer says why.
+            if stream.get_mut().write_all(piece.as_ref()).is_err() {
+                break;
+            }
+        }
+        let (reply, reusable) = read_reply(&mut stream, head.starts_with("HEAD "));
+        self.stream = reusable.then_some(stream);
+        reply
+    }
+
+    /// `GET path` with `accept`.
+    pub(crate) fn get(&mut self, path: &str, accept: &str) -> Reply {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: {accept}", self.host);
+        self.send(&head, [b""; 0])
+    }
+
+    fn connect(&self) -> BufReader<TcpStream> {
+        let stream = TcpStream::connect(&self.host).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        BufReader::new(stream)
+    }
+}
+
+impl Reply {
+    /// The only value of a header. Two headers of one name would be read differently by different clients.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let first = values.next();
+        assert!(values.next().is_none(), "{name} twice in {:?}", self.headers);
+        first.map(String::as_str)
+    }
+
+    /// Fails with the whole answer unless it has this status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(2000)]).into_owned();
+        assert_eq!(self.status, status, "{:#?}\n{text}", self.headers);
+        self
+    }
+}
+
+fn read_reply(stream: &mut BufReader<TcpStream>, head_only: bool) -> (Reply, bool) {
+    let status_line = read_line(stream);
+    let mut words = status_line.split(' ');
+    assert_eq!(words.next(), Some("HTTP/1.1"), "{status_line}");
+    let status = words.next().unwrap().parse().unwrap();
+    let mut headers = Vec::new();
+    loop {
+        let line = read_line(stream);
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(':').unwrap();
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut reply = Reply { status, headers, body: Vec::new() };
+    let mut reusable = reply.header("connection") != Some("close");
+    if head_only || status == 204 || status == 304 {
+        return (reply, reusable);
+    }
+    if reply.header("transfer-encoding") == Some("chunked") {
+        loop {
+            let size = u64::from_str_radix(&read_line(stream), 16).unwrap();
+            stream.take(size).read_to_end(&mut reply.body).unwrap();
+            assert_eq!(read_line(stream), "");
+            if size == 0 {
+                break;
+            }
+        }
+    } else if let Some(length) = reply.header("content-length") {
+        let length = length.parse().unwrap();
+        stream.take(length).read_to_end(&mut reply.body).unwrap();
+        assert_eq!(reply.body.len() as u64, length, "the body is shorter than its Content-Length");
+    } else {
+        reusable = false;
+        stream.read_to_end(&mut reply.body).unwrap();
+    }
+    (reply, reusable)
+}
+
+fn read_line(stream: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    assert!(line.ends_with("\r\n"), "the connection closed in the middle of {line:?}");
+    line.truncate(line.len() - 2);
+    line
+}
