@@ -8,6 +8,7 @@ mod kit_wire;
 mod left_out;
 mod peer;
 mod postgres;
+mod push;
 mod real_clients;
 mod sample;
 mod server;

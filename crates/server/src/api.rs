@@ -1,5 +1,6 @@
 //! `/api/v1`: questions about what is in the registry. JSON, errors as problem+json (RFC 9457).
 
+mod openapi;
 mod problem;
 
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use axum::{
     Json, Router,
     extract::{Path, RawQuery, State},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use oci::{Digest, Name, Reference};
@@ -30,10 +32,32 @@ pub(crate) fn router() -> Router<App> {
         .route("/holders", get(holders))
         .route("/repositories", get(repositories))
         .route("/repositories/{*rest}", get(in_repository))
-        .fallback(|| async { Problem::new(404, "there is no such call; openapi/pedigree.json lists them all") })
+        .route("/openapi.json", get(|| async { Json(openapi::description()) }))
+        .fallback(|| async { Problem::new(404, "there is no such call; /api/v1/openapi.json lists them all") })
 }
 
-/// `GET /api/v1/impact`
+/// Which models are affected by content, directly and through what they derive from, and who else holds it.
+///
+/// Ask about one of `file`, `layer` and `ref`. Content that nobody has is an empty answer, not an error.
+#[utoipa::path(
+    get, path = "/api/v1/impact",
+    params(
+        ("file" = Option<String>, Query, description = "A file, by its SHA-256: `sha256:` and 64 hexadecimal digits"),
+        ("layer" = Option<String>, Query, description = "A layer, by its digest"),
+        ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
+        ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
+        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
+        ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
+    ),
+    responses(
+        (status = 200, description = "Who is affected", body = Impact),
+        (status = 400, description = "The question is none", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such artifact, or no such dataset in it", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 async fn impact(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Impact>, Problem> {
     let ctx = app.context();
     let question = question(&Query::read(query.as_deref())?)?;
@@ -53,7 +77,27 @@ pub(crate) struct Holders {
     pub next: Option<String>,
 }
 
-/// `GET /api/v1/holders`
+/// Every artifact that holds content: kits, dataset kits, images and plain artifacts.
+///
+/// Takes the parameters of `/impact`.
+#[utoipa::path(
+    get, path = "/api/v1/holders",
+    params(
+        ("file" = Option<String>, Query, description = "A file, by its SHA-256: `sha256:` and 64 hexadecimal digits"),
+        ("layer" = Option<String>, Query, description = "A layer, by its digest"),
+        ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
+        ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
+        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Artifacts on a page; 100 if it is not said"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
+    ),
+    responses(
+        (status = 200, description = "Who holds it", body = Holders),
+        (status = 400, description = "The question is none", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such artifact, or no such dataset in it", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 async fn holders(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Holders>, Problem> {
     let ctx = app.context();
     let question = question(&Query::read(query.as_deref())?)?;
@@ -63,7 +107,18 @@ async fn holders(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Js
     Ok(Json(Holders { query, completeness, holders, next }))
 }
 
-/// `GET /api/v1/repositories`
+/// The repositories, by name.
+#[utoipa::path(
+    get, path = "/api/v1/repositories",
+    params(
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Repositories on a page; 100 if it is not said"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page of repositories", body = registry::Repositories),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 async fn repositories(
     State(app): State<App>,
     RawQuery(query): RawQuery,
@@ -76,29 +131,67 @@ async fn repositories(
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
-/// `GET /api/v1/repositories/{name}/-/versions` and `/-/kits/{reference}`. Names hold slashes, so a name ends at `/-/`.
+/// The calls inside one repository. Names hold slashes, so a name ends at `/-/`.
 async fn in_repository(
     State(app): State<App>,
     Path(rest): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
-    let ctx = app.context();
+) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref())?;
     let unknown = || Problem::new(404, "a repository's calls are …/{name}/-/versions and …/{name}/-/kits/{reference}");
     let (name, call) = rest.split_once("/-/").ok_or_else(unknown)?;
     let name: Name = name.parse().map_err(|e| Problem::new(400, format!("repository name {name:?}: {e}")))?;
-    let failed = |error| Problem::from_error(error, &ctx.request_id);
-    if call == "versions" {
-        query.only(&["cursor", "limit"])?;
-        let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
-        let found = app.registry.versions(&ctx, &name, query.get("cursor"), limit).await.map_err(failed)?;
-        return Ok(Json(serde_json::to_value(found).unwrap_or_default()));
+    match call.split_once('/') {
+        None if call == "versions" => versions(&app, &name, &query).await.map(IntoResponse::into_response),
+        Some(("kits", reference)) => kit(&app, &name, reference, &query).await.map(IntoResponse::into_response),
+        _ => Err(unknown()),
     }
-    let reference = call.strip_prefix("kits/").ok_or_else(unknown)?;
+}
+
+/// What is in a repository, the latest push first.
+#[utoipa::path(
+    get, path = "/api/v1/repositories/{name}/-/versions",
+    params(
+        ("name" = String, Path, description = "The repository's name, slashes and all"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Versions on a page; 100 if it is not said"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page of versions", body = registry::Versions),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such repository", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn versions(app: &App, name: &Name, query: &Query) -> Result<Json<registry::Versions>, Problem> {
+    let ctx = app.context();
+    query.only(&["cursor", "limit"])?;
+    let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
+    let found = app.registry.versions(&ctx, name, query.get("cursor"), limit).await;
+    found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
+}
+
+/// One kit, whole: what it says of itself, its components, and what is known of its layers.
+///
+/// By digest it also answers for a manifest that was deleted.
+#[utoipa::path(
+    get, path = "/api/v1/repositories/{name}/-/kits/{reference}",
+    params(
+        ("name" = String, Path, description = "The repository's name, slashes and all"),
+        ("reference" = String, Path, description = "A tag or a digest"),
+    ),
+    responses(
+        (status = 200, description = "The kit", body = registry::Kit),
+        (status = 400, description = "The name or the reference is not well formed", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such manifest", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn kit(app: &App, name: &Name, reference: &str, query: &Query) -> Result<Json<registry::Kit>, Problem> {
+    let ctx = app.context();
+    query.only(&[])?;
     let reference: Reference =
         reference.parse().map_err(|e| Problem::new(400, format!("reference {reference:?}: {e}")))?;
-    let found = app.registry.kit(&ctx, &name, &reference).await.map_err(failed)?;
-    Ok(Json(serde_json::to_value(found).unwrap_or_default()))
+    let found = app.registry.kit(&ctx, name, &reference).await;
+    found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
 fn question(query: &Query) -> Result<Question, Problem> {
@@ -175,7 +268,8 @@ impl Query {
     fn only(&self, known: &[&str]) -> Result<(), Problem> {
         match self.0.iter().find(|(name, _)| !known.contains(&&**name)) {
             Some((name, _)) => {
-                Err(Problem::new(400, format!("there is no parameter {name}; there are {}", known.join(", "))))
+                let known = if known.is_empty() { "none here".to_owned() } else { known.join(", ") };
+                Err(Problem::new(400, format!("there is no parameter {name}; there are {known}")))
             }
             None => Ok(()),
         }
