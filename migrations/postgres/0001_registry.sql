@@ -168,6 +168,7 @@ create table manifest_blob (
   digest bytea not null,
   size bigint not null,
   media_type bytea not null,
+  path bytea, -- what the manifest calls the file or folder in it
   layer_id bigint references layer (id),
   primary key (manifest_id, position)
 );

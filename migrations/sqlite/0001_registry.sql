@@ -168,6 +168,7 @@ create table manifest_blob (
   digest blob not null,
   size integer not null,
   media_type blob not null,
+  path blob, -- what the manifest calls the file or folder in it
   layer_id integer references layer (id),
   primary key (manifest_id, position)
 ) without rowid;

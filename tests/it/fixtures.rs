@@ -30,7 +30,7 @@ fn file(name: &str) -> String {
 }
 
 on_both_engines! {
-    fn the_leaked_file_is_traced(server: &Server) {
+    fn the_leaked_file_is_traced(server: Server) {
         // Children before their parents: every reference is resolved when its target arrives.
         for repository in REPOSITORIES.iter().rev() {
             push_layout(&server.host, repository);
@@ -57,7 +57,7 @@ on_both_engines! {
         assert_eq!(disputes[1]["path"], "data/train/customers.csv");
     }
 
-    fn only_one_model_has_the_new_transactions(server: &Server) {
+    fn only_one_model_has_the_new_transactions(server: Server) {
         for repository in REPOSITORIES {
             push_layout(&server.host, repository);
         }
@@ -70,7 +70,7 @@ on_both_engines! {
         assert_eq!(models(&answer), [("fraud/streaming".into(), "2.0".into(), 0, "declared".into())]);
     }
 
-    fn questions_that_are_none_are_refused(server: &Server) {
+    fn questions_that_are_none_are_refused(server: Server) {
         for question in ["file=sha256:abc", "file=sha512:00", "", "file=a&layer=b", "ref=nothing", "nonsense=1"] {
             let problem = server.api(&format!("/impact?{question}"), 400);
             assert_eq!(problem["status"], 400, "{question}");

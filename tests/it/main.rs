@@ -2,14 +2,22 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod api;
 mod clients;
+mod crash;
+mod database;
 mod fixtures;
 mod kit_wire;
 mod left_out;
+mod lifetimes;
+mod odd;
+mod operator;
 mod peer;
 mod postgres;
 mod push;
+mod readable;
 mod real_clients;
 mod sample;
 mod server;
+mod trace;
 mod wire;

@@ -31,8 +31,7 @@ impl Repository {
         let (name, host) = (&self.name, &self.host);
         let headers: String = headers.iter().map(|(name, value)| format!("\r\n{name}: {value}")).collect();
         let length = body.len();
-        let head =
-            format!("{method} /v2/{name}{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}{headers}");
+        let head = format!("{method} /v2/{name}{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}{headers}");
         self.wire.send(&head, [body])
     }
 
@@ -60,10 +59,13 @@ impl Repository {
         let config = self.blob("application/vnd.oci.empty.v1+json", b"{}");
         let layers: Vec<_> =
             layers.iter().map(|bytes| self.blob("application/vnd.oci.image.layer.v1.tar", bytes)).collect();
-        self.manifest(reference, &json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.test",
-            "config": config, "layers": layers,
-        }))
+        self.manifest(
+            reference,
+            &json!({
+                "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.test",
+                "config": config, "layers": layers,
+            }),
+        )
     }
 
     /// Pushes a ModelKit with a model layer of these bytes and a dataset `train` of those. Its digest.
@@ -75,7 +77,8 @@ impl Repository {
         };
         let model = layer("model", "model.bin", model);
         let dataset = layer("dataset", "train.csv", dataset);
-        let entry = |name: &str, path: &str, layer: &Value| json!({"name": name, "path": path, "digest": layer["digest"]});
+        let entry =
+            |name: &str, path: &str, layer: &Value| json!({"name": name, "path": path, "digest": layer["digest"]});
         let kitfile = json!({
             "manifestVersion": "1.0.0", "package": {"name": self.name, "version": "1"},
             "model": entry("m", "model.bin", &model), "datasets": [entry("train", "train.csv", &dataset)],
@@ -86,9 +89,12 @@ impl Repository {
     /// Pushes a ModelKit with only this Kitfile, such as one that is made from another. Its digest.
     pub(crate) fn kit_of(&mut self, reference: &str, kitfile: &Value, layers: &[Value]) -> String {
         let config = self.blob(KIT_CONFIG, kitfile.to_string().as_bytes());
-        self.manifest(reference, &json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": KIT, "config": config, "layers": layers,
-        }))
+        self.manifest(
+            reference,
+            &json!({
+                "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": KIT, "config": config, "layers": layers,
+            }),
+        )
     }
 
     /// Pushes a model that is derived from `parent`. Its digest.

@@ -13,12 +13,12 @@ fn with(server: &Server, name: &str, client: fn(&Target, &Bin)) {
 }
 
 on_both_engines! {
-    fn crane(server: &Server) { with(server, "crane", clients::crane); }
-    fn oras(server: &Server) { with(server, "oras", clients::oras); }
-    fn regctl(server: &Server) { with(server, "regctl", clients::regctl); }
-    fn skopeo(server: &Server) { with(server, "skopeo", clients::skopeo); }
-    fn podman(server: &Server) { with(server, "podman", clients::podman); }
-    fn helm(server: &Server) { with(server, "helm", clients::helm); }
-    fn cosign(server: &Server) { with(server, "cosign", clients::cosign); }
-    fn kit(server: &Server) { kit_wire::replay(&server.host, &Replay::scaled()); }
+    fn crane(server: Server) { with(&server, "crane", clients::crane); }
+    fn oras(server: Server) { with(&server, "oras", clients::oras); }
+    fn regctl(server: Server) { with(&server, "regctl", clients::regctl); }
+    fn skopeo(server: Server) { with(&server, "skopeo", clients::skopeo); }
+    fn podman(server: Server) { with(&server, "podman", clients::podman); }
+    fn helm(server: Server) { with(&server, "helm", clients::helm); }
+    fn cosign(server: Server) { with(&server, "cosign", clients::cosign); }
+    fn kit(server: Server) { kit_wire::replay(&server.host, &Replay::scaled()); }
 }

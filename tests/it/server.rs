@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
 };
@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{left_out::workspace, postgres::Postgres, wire::Wire};
+use crate::{database, left_out::workspace, postgres::Postgres, wire::Wire};
 
 /// A database engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,16 +40,63 @@ impl Server {
             }
         };
         let data = tempfile::tempdir().unwrap();
+        let (process, host) = launch(&data, database.as_deref(), &[]);
+        Some(Self { host, data, database, process })
+    }
+
+    /// Kills the server as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until the server has ended, which it must do well.
+    pub(crate) fn wait(&mut self) {
+        let ended = self.process.wait().unwrap();
+        assert!(ended.success(), "SIGTERM ends the server cleanly: {ended}");
+    }
+
+    /// Starts it again, after its end, with more flags.
+    pub(crate) fn restart(&mut self, flags: &[&str]) {
+        (self.process, self.host) = launch(&self.data, self.database.as_deref(), flags);
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Runs a statement on the server's database.
+    pub(crate) fn execute(&self, statement: &'static str) {
+        database::execute(&self.location(), statement);
+    }
+
+    /// Where the database is, as a URL.
+    pub(crate) fn location(&self) -> String {
+        self.database.clone().unwrap_or_else(|| format!("sqlite://{}", self.data.path().join("pedigree.db").display()))
+    }
+
+    /// The program, set up for a command beside this server, on its data.
+    pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
-        if let Some(database) = &database {
+        command.args(arguments).arg("--data").arg(self.data.path());
+        if let Some(database) = &self.database {
             command.env("PEDIGREE_DATABASE", database);
         }
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut said = lines.map_while(Result::ok);
-        let host = said.find_map(|line| Some(line.strip_prefix("Pedigree listens on http://")?.to_owned())).unwrap();
-        Some(Self { host, data, database, process })
+        command
+    }
+
+    /// What a command of the program prints when it asks this server, and how it ends.
+    pub(crate) fn asked(&self, arguments: &[&str]) -> (String, i32) {
+        let output = Command::new(binary()).args(arguments).env("PEDIGREE_SERVER", &self.host).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        (said + &String::from_utf8_lossy(&output.stderr), output.status.code().unwrap())
     }
 
     /// The answer to an API question, which must be answered with `status`.
@@ -67,22 +114,31 @@ impl Drop for Server {
             let _ = self.process.wait();
             return;
         }
-        let mut check = Command::new(binary());
-        check.args(["check", "--deep", "--data"]).arg(self.data.path());
-        if let Some(database) = &self.database {
-            check.env("PEDIGREE_DATABASE", database);
-        }
         // Beside the running server, as an operator would.
-        let checked = check.output().unwrap();
-        let terminated = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
-        let ended = self.process.wait().unwrap();
-        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
-        assert!(terminated.success() && ended.success(), "SIGTERM ends the server cleanly: {ended}");
+        let checked = self.beside(&["check", "--deep"]).output().unwrap();
+        self.terminate();
+        self.wait();
+        let said = [checked.stdout, checked.stderr].concat();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&said));
     }
 }
 
+/// Starts the program and waits until it listens.
+fn launch(data: &TempDir, database: Option<&str>, flags: &[&str]) -> (Child, String) {
+    let mut command = Command::new(binary());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
+    if let Some(database) = database {
+        command.env("PEDIGREE_DATABASE", database);
+    }
+    let mut process = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut said = lines.map_while(Result::ok);
+    let host = said.find_map(|line| Some(line.strip_prefix("Pedigree listens on http://")?.to_owned())).unwrap();
+    (process, host)
+}
+
 /// The binary, built once a test run: this package cannot name another package's binary to cargo.
-fn binary() -> &'static PathBuf {
+pub(crate) fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let built = Command::new(env!("CARGO"))
@@ -101,22 +157,22 @@ fn binary() -> &'static PathBuf {
 
 /// Runs a test on both engines.
 macro_rules! on_both_engines {
-    ($($(#[$attribute:meta])* fn $name:ident($server:ident: &Server) $body:block)+) => {$(
+    ($($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {$(
         mod $name {
             use super::*;
 
-            fn run($server: &Server) $body
+            fn run($server: Server) $body
 
             #[test]
             $(#[$attribute])*
             fn sqlite() {
-                if let Some(server) = Server::start(Engine::Sqlite) { run(&server); }
+                if let Some(server) = Server::start(Engine::Sqlite) { run(server); }
             }
 
             #[test]
             $(#[$attribute])*
             fn postgres() {
-                if let Some(server) = Server::start(Engine::Postgres) { run(&server); }
+                if let Some(server) = Server::start(Engine::Postgres) { run(server); }
             }
         }
     )+};

@@ -1,8 +1,13 @@
 //! Looking for rows that contradict each other, for `pedigree check`.
 
 use oci::Digest;
+use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
-use crate::{LayerState, NodeId, Result, Session, db::on, rows, sql};
+use crate::{
+    LayerState, NodeId, Result, Session,
+    db::{Engine, on},
+    rows, sql,
+};
 
 /// A contradiction, in words for the operator.
 pub type Finding = String;
@@ -42,6 +47,24 @@ pub async fn contradictions(session: &mut Session) -> Result<Vec<Finding>> {
         findings.push(format!("the tally of indexed layers is off by {off}"));
     }
     Ok(findings)
+}
+
+/// Statements that the database does not take: its schema is not what this version works with. Nothing is run. The session
+/// must not be a transaction, which a statement that is refused would end.
+pub async fn statements(session: &mut Session) -> Vec<Finding> {
+    let other = match session.engine() {
+        Engine::Postgres(_) => "_SQLITE",
+        Engine::Sqlite(_) => "_POSTGRES",
+    };
+    let mut findings = Vec::new();
+    for &(name, text) in sql::ALL.iter().filter(|(name, _)| !name.ends_with(other)) {
+        let text = AssertSqlSafe(sql::example(name, text)).into_sql_str();
+        let prepared: std::result::Result<(), sqlx::Error> = on!(session, |c| c.prepare(text).await.map(drop));
+        if let Err(error) = prepared {
+            findings.push(format!("the database does not take the statement {name}: {error}"));
+        }
+    }
+    findings
 }
 
 /// Every key that a row records: of blobs and of uploads.

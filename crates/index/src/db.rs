@@ -5,7 +5,7 @@
 use std::{path::Path, str::FromStr, time::Duration};
 
 use sqlx::{
-    Pool, Postgres, Sqlite, Transaction,
+    Connection as _, Pool, Postgres, Sqlite, Transaction,
     migrate::{Migration, MigrationType, Migrator},
     pool::{PoolConnection, PoolOptions},
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
@@ -99,6 +99,9 @@ impl Db {
     pub async fn postgres(url: &str, connections: u32) -> Result<Self, Error> {
         let options = PgConnectOptions::from_str(url).map_err(Error::Connect)?;
         let options = options.application_name("pedigree").statement_cache_capacity(200);
+        // The pool tries again until its time is up, and then knows no reason any more.
+        let first = PgConnection::connect_with(&options).await.map_err(Error::Connect)?;
+        first.close().await.map_err(Error::Connect)?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .test_before_acquire(false)
@@ -133,13 +136,33 @@ impl Db {
         })
     }
 
+    /// Says whether the schema is this version's, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Newer`] or [`Error::Older`] when it is not.
+    pub async fn require_current(&self) -> Result<(), Error> {
+        const APPLIED: &str = "select max(version) from _sqlx_migrations where success";
+        let mut session = self.read().await?;
+        let applied: Result<Option<i64>, sqlx::Error> =
+            on!(session, |c| sqlx::query_scalar(APPLIED).fetch_one(c).await);
+        let current = MIGRATIONS.last().map(|migration| migration.0);
+        match applied {
+            Ok(applied) if applied == current => Ok(()),
+            Ok(Some(applied)) if Some(applied) > current => Err(Error::Newer(applied)),
+            // No such table: nothing was ever made here.
+            Ok(_) | Err(sqlx::Error::Database(_)) => Err(Error::Older),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Begins a transaction that writes. Dropped without [`Session::commit`] it leaves no trace.
     ///
     /// # Errors
     /// [`Error::Sql`] when no connection can be had.
     pub async fn begin(&self) -> Result<Session, Error> {
         Ok(Session(match self {
-            Self::Postgres(pool) => Inner::PostgresTx(pool.begin().await?),
+            // The locks of a push are made for this level, whatever the server's default is.
+            Self::Postgres(pool) => Inner::PostgresTx(pool.begin_with("begin isolation level read committed").await?),
             // An upgrade from reading to writing can fail half-way, so the write lock is taken at once.
             Self::Sqlite { write, .. } => Inner::SqliteTx(write.begin_with("begin immediate").await?),
         }))

@@ -10,6 +10,11 @@ pub enum Error {
     /// The server is too old; the number is its major version.
     #[error("the database is PostgreSQL {0}; version 15 or newer is needed")]
     Old(i32),
+    /// The schema is older than this version, or there is none.
+    #[error(
+        "the database has no registry of this version in it yet; start the server once, which brings it up to date"
+    )]
+    Older,
     /// A newer version of Pedigree made the schema; the number is the migration that is unknown here.
     #[error(
         "the database was made by a newer version of Pedigree (its schema has migration {0}, unknown to this version)"

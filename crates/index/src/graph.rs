@@ -80,8 +80,10 @@ pub struct Held {
     pub layer_id: Option<LayerId>,
     /// The layer.
     pub layer: Digest,
-    /// The file's path, where a file was asked for; empty for a layer that is itself the file.
+    /// The file's path in the layer; else what the manifest calls the layer.
     pub path: Option<Vec<u8>>,
+    /// Whether a file was asked for.
+    pub by_file: bool,
     /// Whether the layer itself is what was asked for.
     pub whole: bool,
     /// The role of the component that has the layer.
@@ -154,7 +156,7 @@ pub async fn holders_of_layers(
 /// # Errors
 /// When a statement fails.
 pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: &[NodeId]) -> Result<Vec<Held>> {
-    type Row = (i64, i32, Vec<u8>, Vec<u8>, bool, Option<String>, Option<Vec<u8>>);
+    type Row = (i64, i32, Vec<u8>, Vec<u8>, Option<Vec<u8>>, bool, Option<String>, Option<Vec<u8>>);
     let mut held = Vec::new();
     for chunk in manifests.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
@@ -166,12 +168,14 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
             }
             query.fetch_all(c).await
         })?;
-        for (manifest, _, layer, path, whole, role, component) in found {
+        for (manifest, _, layer, path, called, whole, role, component) in found {
             held.push(Held {
                 manifest: NodeId(manifest),
                 layer_id: None,
                 layer: rows::digest(&layer)?,
-                path: Some(path),
+                // A layer that is itself the file gives it no path.
+                path: Some(path).filter(|path| !path.is_empty()).or(called),
+                by_file: true,
                 whole,
                 role,
                 component: component.map(rows::text),
@@ -186,7 +190,7 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
 /// # Errors
 /// When a statement fails.
 pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[NodeId]) -> Result<Vec<Held>> {
-    type Row = (i64, i32, i64, Vec<u8>, Option<String>, Option<Vec<u8>>);
+    type Row = (i64, i32, i64, Vec<u8>, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>);
     let mut held = Vec::new();
     for chunk in manifests.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
@@ -198,12 +202,13 @@ pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[
             }
             query.fetch_all(c).await
         })?;
-        for (manifest, _, layer, digest, role, component) in found {
+        for (manifest, _, layer, digest, path, role, component) in found {
             held.push(Held {
                 manifest: NodeId(manifest),
                 layer_id: Some(LayerId(layer)),
                 layer: rows::digest(&digest)?,
-                path: None,
+                path,
+                by_file: false,
                 whole: true,
                 role,
                 component: component.map(rows::text),

@@ -65,6 +65,8 @@ pub struct Layer {
     pub size: u64,
     /// The media type that the manifest gives it.
     pub media_type: String,
+    /// What the manifest calls the file or folder in it.
+    pub path: Option<String>,
     /// How far the registry has come with it.
     pub state: LayerState,
     /// Why it is in that state.
@@ -183,6 +185,7 @@ struct LayerRow {
     digest: Vec<u8>,
     size: i64,
     media_type: Vec<u8>,
+    path: Option<Vec<u8>>,
     state: Option<i32>,
     reason: Option<Vec<u8>>,
     form: Option<String>,
@@ -205,6 +208,7 @@ pub async fn layers(session: &mut Session, manifest: NodeId) -> Result<Vec<Layer
             digest: rows::digest(&row.digest)?,
             size: rows::unsigned(row.size),
             media_type: rows::text(row.media_type),
+            path: row.path.map(rows::text),
             state: LayerState::from_code(row.state.ok_or(Error::Unreadable("layer"))?)?,
             reason: row.reason.map(rows::text),
             form: row.form,

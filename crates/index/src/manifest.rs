@@ -161,19 +161,24 @@ pub async fn insert(session: &mut Session, manifest: &Manifest, now: Micros) -> 
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn insert_blobs(session: &mut Session, id: NodeId, manifest: &Manifest, layers: &[LayerId]) -> Result<()> {
-    let config = manifest.config.iter().map(|config| (-1, config, None));
+pub async fn insert_blobs(
+    session: &mut Session,
+    id: NodeId,
+    manifest: &Manifest,
+    layers: &[(LayerId, Option<&str>)],
+) -> Result<()> {
+    let config = manifest.config.iter().map(|config| (-1, config, None, None));
     let layers = manifest.layers.iter().zip(layers).enumerate();
-    let layers = layers.map(|(i, (layer, id))| (rows::position(i), layer, Some(id.0)));
+    let layers = layers.map(|(i, (layer, (id, path)))| (rows::position(i), layer, *path, Some(id.0)));
     let all: Vec<_> = config.chain(layers).collect();
     for chunk in all.chunks(sql::LIST) {
-        let text = sql::rows(sql::MANIFEST_BLOBS_INSERT, 6, chunk.len());
+        let text = sql::rows(sql::MANIFEST_BLOBS_INSERT, 7, chunk.len());
         on!(session, |c| {
             let mut query = sqlx::query(AssertSqlSafe(text));
-            for (position, descriptor, layer) in chunk {
+            for (position, descriptor, path, layer) in chunk {
                 let size = rows::signed(descriptor.size);
                 query = query.bind(id.0).bind(position).bind(descriptor.digest.hash()).bind(size);
-                query = query.bind(descriptor.media_type.as_bytes()).bind(layer);
+                query = query.bind(descriptor.media_type.as_bytes()).bind(path.map(str::as_bytes)).bind(layer);
             }
             query.execute(c).await.map(drop)
         })?;

@@ -81,8 +81,10 @@ pub(crate) fn guessed_role(layer: &Descriptor) -> Role {
     }
 }
 
-/// The path of the file or folder in a layer: ModelPack's annotation, which KitOps writes too, else what oras writes.
-pub(crate) fn path(layer: &Descriptor) -> Option<&str> {
+/// The path of the file or folder in a layer, as its manifest calls it: ModelPack's annotation, which KitOps writes too,
+/// else what oras writes.
+#[must_use]
+pub fn path(layer: &Descriptor) -> Option<&str> {
     let names = ["org.cncf.model.filepath", "org.cnai.model.filepath", "org.opencontainers.image.title"];
     let mut texts = names.iter().filter_map(|name| layer.annotations.get(*name));
     texts.find(|text| !text.is_empty()).map(String::as_str)

@@ -14,6 +14,7 @@ mod reader;
 mod reference;
 
 pub use kit::{Component, Kind, Kit, Package, Relation, Remote, Role, Source, Target, UnknownWord, Variant};
+pub use layer::path as layer_path;
 pub use reference::{ReferenceError, RegistryReference};
 
 use oci::{Descriptor, Manifest};

@@ -42,9 +42,9 @@ impl Object {
     /// Reads a document. Text that is not UTF-8 is read with replacement characters, so that a damaged description does
     /// not cost the layers; a document that is not JSON (or nested deeper than `serde_json` allows) gives nothing.
     pub(crate) fn parse(bytes: &[u8], what: &str, problems: &mut Problems) -> Option<Self> {
-        let text = String::from_utf8_lossy(bytes);
+        let text = oci::json_text(bytes);
         if matches!(text, std::borrow::Cow::Owned(_)) {
-            problems.note(format!("{what} is not valid UTF-8, some characters are replaced"));
+            problems.note(format!("{what} holds characters that are not Unicode; they are replaced"));
         }
         match serde_json::from_str(&text) {
             Ok(Value::Object(members)) => Some(Self { place: String::new(), members }),

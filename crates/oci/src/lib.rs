@@ -6,6 +6,7 @@
 mod digest;
 mod error;
 mod hasher;
+mod json;
 mod manifest;
 pub mod media_type;
 mod name;
@@ -15,6 +16,7 @@ mod route;
 pub use digest::{Algorithm, Digest, DigestError, EMPTY_JSON};
 pub use error::{Code, ErrorBody, ErrorDetail};
 pub use hasher::{Hasher, StateError};
+pub use json::json_text;
 pub use manifest::{Descriptor, Manifest, ManifestError, Shape};
 pub use name::{Name, NameError, Reference, Tag};
 pub use range::{ByteRange, ContentRange, RangeError};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Algorithm, Digest, Hasher, media_type};
+use crate::{Algorithm, Digest, Hasher, json_text, media_type};
 
 /// A manifest or an index as it was pushed. The bytes are the truth; everything else is read from a copy of them.
 ///
@@ -100,7 +100,7 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] when it could not be served or referred to without harm.
     pub fn parse(bytes: Vec<u8>, content_type: Option<&str>, algorithm: Algorithm) -> Result<Self, ManifestError> {
-        let body: Body = serde_json::from_slice(&bytes).map_err(|e| ManifestError::Json(e.to_string()))?;
+        let body: Body = serde_json::from_str(&json_text(&bytes)).map_err(|e| ManifestError::Json(e.to_string()))?;
         let header = content_type.map(|t| t.split(';').next().unwrap_or(t).trim()).filter(|t| !t.is_empty());
         if header.is_some_and(|header| media_type::DOCKER_SCHEMA1.contains(&header)) {
             return Err(ManifestError::SchemaVersion(1));

@@ -83,6 +83,12 @@ pub enum RouteError {
     /// A digest is not one.
     #[error("digest {0:?}: {1}")]
     Digest(String, DigestError),
+    /// What is to be read is named by nothing that could be a tag or a digest.
+    #[error("there is no such manifest: a reference is a tag or a digest")]
+    Manifest,
+    /// An upload's id is not one.
+    #[error("there is no such upload")]
+    Upload,
     /// A query parameter is missing or unusable.
     #[error("query parameter {0}: {1}")]
     Query(&'static str, &'static str),
@@ -96,8 +102,9 @@ impl RouteError {
             Self::NotFound => (404, Code::NameUnknown),
             Self::Method(_) => (405, Code::Unsupported),
             Self::Name(..) => (400, Code::NameInvalid),
-            // A malformed reference names no manifest; clients probe with them and expect "not found" of a read.
             Self::Reference(..) => (400, Code::ManifestInvalid),
+            Self::Upload => (404, Code::BlobUploadUnknown),
+            Self::Manifest => (404, Code::ManifestUnknown),
             Self::Digest(..) => (400, Code::DigestInvalid),
             Self::Query(..) => (400, Code::Unsupported),
         }
@@ -125,6 +132,9 @@ impl Route {
         if let ("uploads", Some(name)) = (kind, name.strip_suffix("/blobs")) {
             let name = repository(name)?;
             let id = last.to_owned();
+            if !last.is_empty() && !(last.len() <= 64 && last.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                return Err(RouteError::Upload);
+            }
             return match (method, last) {
                 ("POST", "") => Ok(Self::StartUpload(name, query.start_upload()?)),
                 (_, "") => wrong_method(),
@@ -145,7 +155,11 @@ impl Route {
             },
             ("manifests", reference) => {
                 let name = repository(name)?;
-                let reference = parse_reference(reference)?;
+                let reference = match parse_reference(reference) {
+                    // What is no reference names no manifest: "not found" is the answer to a read.
+                    Err(_) if method != "PUT" => return Err(RouteError::Manifest),
+                    parsed => parsed?,
+                };
                 match method {
                     "GET" => Ok(Self::GetManifest(name, reference)),
                     "HEAD" => Ok(Self::HeadManifest(name, reference)),
@@ -242,7 +256,11 @@ impl Query<'_> {
     fn page(&self) -> Result<Page, RouteError> {
         let n = self.text("n").map(|n| n.parse::<u64>()).transpose();
         let n = n.map_err(|_| RouteError::Query("n", "must be a number"))?;
-        Ok(Page { n, last: self.text("last") })
+        let last = self.text("last");
+        if last.as_ref().is_some_and(|last| last.contains('\0')) {
+            return Err(RouteError::Query("last", "no name holds a NUL"));
+        }
+        Ok(Page { n, last })
     }
 
     fn start_upload(&self) -> Result<StartUpload, RouteError> {

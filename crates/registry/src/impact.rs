@@ -128,6 +128,7 @@ impl Registry {
             completeness,
             models: page.iter().filter_map(|row| told.model(row, &kits, &held, &links, &best, as_of)).collect(),
             holders: others.iter().take(HOLDERS_SHOWN).filter_map(|row| told.holder(row, &kits, as_of)).collect(),
+            more_holders: others.len().saturating_sub(HOLDERS_SHOWN) as u64,
             next,
         })
     }
@@ -167,6 +168,7 @@ impl Registry {
             completeness,
             models: Vec::new(),
             holders: all.iter().filter_map(|row| told.holder(row, &kits, as_of)).collect(),
+            more_holders: 0,
             next: None,
         };
         Ok((answer, next))
@@ -550,17 +552,16 @@ async fn held_evidence(
     let mut evidence: HashMap<NodeId, Vec<view::Evidence>> = HashMap::new();
     for one in found {
         let mut rungs = one.layer_id.and_then(|layer| held.layers.get(&layer)).cloned().unwrap_or_default();
-        if one.path.is_some() {
+        if one.by_file {
             rungs.extend(one.whole.then_some("layer"));
             rungs.push("file");
         }
-        let path = one.path.filter(|path| !path.is_empty());
         evidence.entry(one.manifest).or_default().push(view::Evidence {
             edge: EdgeKind::PackagedWith.as_str(),
             rungs,
             component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
             layer: Some(one.layer.to_string()),
-            path: path.map(|path| String::from_utf8_lossy(&path).into_owned()),
+            path: one.path.map(|path| String::from_utf8_lossy(&path).into_owned()),
             ..Default::default()
         });
     }

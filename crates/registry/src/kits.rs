@@ -15,6 +15,9 @@ impl Registry {
     /// [`Error::Internal`] when the database fails.
     pub async fn repositories(&self, ctx: &Ctx, cursor: Option<&str>, limit: u32) -> Result<view::Repositories, Error> {
         authz::check(ctx, Access::Pull)?;
+        if cursor.is_some_and(|cursor| cursor.parse::<Name>().is_err()) {
+            return Err(bad_cursor());
+        }
         let mut session = self.db.read().await?;
         let limit = limit.clamp(1, 1000);
         let mut found = repository::list(&mut session, ctx.reader, cursor.unwrap_or_default(), limit + 1).await?;
@@ -162,6 +165,7 @@ fn layer(layer: kit::Layer) -> view::KitLayer {
         digest: layer.digest.to_string(),
         size: layer.size,
         media_type: layer.media_type,
+        path: layer.path,
         state: layer.state.as_str(),
         reason: layer.reason.filter(|_| layer.state != LayerState::Indexed),
         form: layer.form.filter(|form| !form.is_empty()),

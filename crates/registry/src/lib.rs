@@ -22,7 +22,15 @@ mod scan;
 mod upload;
 mod view;
 
-use std::{fs::File, io, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use index::Db;
 use store::Store;
@@ -61,8 +69,9 @@ pub struct Registry {
     spill: PathBuf,
     /// Rung when there is something to scan.
     work: Arc<Notify>,
-    /// Rung when a scan ended.
+    /// Rung when a scan ended, and when nobody is to wait for one any more.
     settled: Arc<Notify>,
+    stopping: AtomicBool,
 }
 
 /// What a registry is made of.
@@ -98,7 +107,14 @@ impl Registry {
             spill: options.spill,
             work: Arc::new(Notify::new()),
             settled: Arc::new(Notify::new()),
+            stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Lets go of every question that waits for scans: the server is about to end.
+    pub fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.settled.notify_waiters();
     }
 
     /// Makes ready to serve. `alone` says that no other server uses the database, so that whatever is held is held by a

@@ -19,7 +19,13 @@ impl Names {
     pub fn new(host: &str, port: u16, configured: &[String]) -> Self {
         let loopback = ["localhost", "127.0.0.1", "[::1]"].into_iter();
         let mut names: Vec<_> = loopback.chain([host]).map(|host| format!("{host}:{port}")).collect();
-        names.extend(configured.iter().map(|name| name.to_ascii_lowercase()));
+        for name in configured.iter().map(|name| name.to_ascii_lowercase()) {
+            // Behind a proxy at the usual port the name stands alone; reached directly it carries the port.
+            if !name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+                names.push(format!("{name}:{port}"));
+            }
+            names.push(name);
+        }
         names.sort_unstable();
         names.dedup();
         Self(names)
@@ -90,7 +96,14 @@ mod tests {
     #[test]
     fn loopback_has_many_names_and_other_ports_none() {
         let names = Names::new("127.0.0.1", 5000, &["Registry.Example.com".into()]);
-        for ours in ["localhost:5000", "127.0.0.1:5000", "[::1]:5000", "registry.example.com", "LOCALHOST:5000"] {
+        for ours in [
+            "localhost:5000",
+            "127.0.0.1:5000",
+            "[::1]:5000",
+            "registry.example.com",
+            "registry.example.com:5000",
+            "LOCALHOST:5000",
+        ] {
             assert!(names.contains(ours), "{ours}");
         }
         for other in ["localhost:5001", "localhost", "docker.io"] {

@@ -83,8 +83,13 @@ impl Registry {
             return Ok(modelkit::understand(manifest, Config::Unavailable(&reason)));
         }
         let key = Key::parse(&blob.key).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))?;
-        let bytes = self.store.read_small(&key, modelkit::CONFIG_LIMIT).await?;
-        Ok(modelkit::understand(manifest, Config::Bytes(&bytes)))
+        match self.store.read_small(&key, modelkit::CONFIG_LIMIT).await {
+            Ok(bytes) => Ok(modelkit::understand(manifest, Config::Bytes(&bytes))),
+            Err(error) => {
+                tracing::error!(%error, digest = %config.digest, "the config of a manifest cannot be read");
+                Ok(modelkit::understand(manifest, Config::Unavailable("the registry could not read the config")))
+            }
+        }
     }
 
     /// Writes it all; whether there is something to scan. Every step is an upsert by digest, so that a push can be
@@ -106,6 +111,8 @@ impl Registry {
         let (id, new) = index::manifest::insert(tx, manifest, now).await?;
         let (layers, scans) = self.know_layers(tx, plan).await?;
         if new {
+            let paths = manifest.layers.iter().map(modelkit::layer_path);
+            let layers: Vec<_> = layers.into_iter().zip(paths).collect();
             index::manifest::insert_blobs(tx, id, manifest, &layers).await?;
             index::manifest::insert_children(tx, id, manifest).await?;
             kit::insert(tx, id, &stored(kit, &plan.document)).await?;

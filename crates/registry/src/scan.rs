@@ -1,6 +1,6 @@
 //! Looking inside layers: durable jobs, done by workers, one scan a layer and scanner version.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use content::{Known, SCANNER_VERSION, ScanError};
 use index::{JobKind, LayerId, LayerState, Micros, ScanId, job, layer};
@@ -81,7 +81,7 @@ impl Registry {
                     let mut session = self.db.read().await?;
                     layer::pending(&mut session, reader).await?
                 };
-                if pending == 0 {
+                if pending == 0 || self.stopping.load(Ordering::SeqCst) {
                     return Ok(());
                 }
                 // Other processes scan too, and ring no bell here.

@@ -7,13 +7,18 @@ use futures_util::{Stream, StreamExt as _};
 use index::{Micros, audit, blob, upload};
 use oci::{Algorithm, ContentRange, Digest, Hasher, Name};
 use store::{Key, Received};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{Access, Ctx, Error, Part, Registry, Thing, authz};
 
 /// How long a request may hold an upload without a sign of life.
-const HOLD: i64 = 60_000_000;
+const HOLD: i64 = 10_000_000;
 /// How often a request that holds an upload gives a sign of life.
-const RENEW: Duration = Duration::from_secs(20);
+const RENEW: Duration = Duration::from_secs(3);
+/// How often a request looks whether an upload that another one held is free.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a body may bring nothing before it counts as broken off. There is no limit on how long a body takes.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Where an upload stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,13 +230,21 @@ impl Registry {
     /// Makes this request the only one that writes the upload.
     async fn hold(&self, ctx: &Ctx, repository: &Name, id: &str) -> Result<Held, Error> {
         let writer = self.chance.id();
-        let now = self.now();
-        let mut tx = self.db.begin().await?;
-        let upload = upload::get(&mut tx, ctx.reader, repository, id).await?;
-        let mut upload = upload.ok_or(Error::Unknown(Thing::Upload))?;
-        let claimed = upload::claim(&mut tx, id, &writer, Micros(now.0 + HOLD), now).await?;
-        let (received, state) = claimed.ok_or(Error::Busy)?;
-        tx.commit().await?;
+        let since = self.now();
+        let (mut upload, received, state) = loop {
+            let now = self.now();
+            let mut tx = self.db.begin().await?;
+            let upload = upload::get(&mut tx, ctx.reader, repository, id).await?;
+            let upload = upload.ok_or(Error::Unknown(Thing::Upload))?;
+            let claimed = upload::claim(&mut tx, id, &writer, Micros(now.0 + HOLD), now).await?;
+            tx.commit().await?;
+            match claimed {
+                Some((received, state)) => break (upload, received, state),
+                // Whoever held it may be a server that died: its hold ends by itself, and the client need not know.
+                None if now.0 < since.0 + HOLD + 1_000_000 => sleep(LOOK).await,
+                None => return Err(Error::Busy),
+            }
+        };
         upload.received = received;
         let key =
             Key::parse(&upload.key).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))?;
@@ -259,12 +272,13 @@ impl Registry {
         }
         let mut body = pin!(body.peekable());
         // The last request of most uploads has no bytes: the disk need not be touched for it.
-        if received > 0 && body.as_mut().peek().await.is_none() {
+        if received > 0 && matches!(timeout(IDLE, body.as_mut().peek()).await, Ok(None)) {
             return Ok((Received { bytes: received, hasher: held.hasher.clone() }, None));
         }
         let writer = self.store.write(&held.key, received, held.hasher.clone()).await?;
         let mut sign = tokio::time::interval(RENEW);
         sign.tick().await;
+        let mut last = Instant::now();
         let broken = loop {
             tokio::select! {
                 biased;
@@ -272,9 +286,15 @@ impl Registry {
                     None => break None,
                     Some(Err(error)) => break Some(error.to_string()),
                     Some(Ok(frame)) if frame.is_empty() => {}
-                    // The thread failed; finishing says why.
-                    Some(Ok(frame)) => if writer.write(frame).await.is_err() { break None },
+                    Some(Ok(frame)) => {
+                        last = Instant::now();
+                        // The thread failed; finishing says why.
+                        if writer.write(frame).await.is_err() {
+                            break None;
+                        }
+                    }
                 },
+                () = sleep_until(last + IDLE) => break Some(format!("no byte came for {} seconds", IDLE.as_secs())),
                 _ = sign.tick() => self.renew(held).await?,
             }
         };

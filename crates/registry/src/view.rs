@@ -15,8 +15,10 @@ pub struct Impact {
     pub completeness: Completeness,
     /// The models affected, by distance, repository and digest.
     pub models: Vec<Model>,
-    /// The other artifacts that hold the content, the first hundred of them.
+    /// The other artifacts that hold the content, the first hundred of them, with the first page.
     pub holders: Vec<Holder>,
+    /// How many more artifacts hold it; `/api/v1/holders` has them all.
+    pub more_holders: u64,
     /// The cursor of the next page, if there is one.
     pub next: Option<String>,
 }
@@ -155,7 +157,7 @@ pub struct Evidence {
     /// The layer that holds the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
-    /// The file's path in the layer; bytes that are not UTF-8 are shown as U+FFFD.
+    /// The file's path in the layer, else what the manifest calls the layer; bytes that are not UTF-8 are shown as U+FFFD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The reference as it was declared.
@@ -307,6 +309,9 @@ pub struct KitLayer {
     pub size: u64,
     /// The media type that the manifest gives it.
     pub media_type: String,
+    /// What the manifest calls the file or folder in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// `indexed`, `pending`, `partial`, `opaque`, `failed` or `purged`.
     pub state: &'static str,
     /// Why it is in that state.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{
     Json, Router,
-    extract::{Path, RawQuery, State},
+    extract::{Path, RawQuery, State, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -33,6 +33,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/repositories", get(repositories))
         .route("/repositories/{*rest}", get(in_repository))
         .route("/openapi.json", get(|| async { Json(openapi::description()) }))
+        .method_not_allowed_fallback(|| async { Problem::new(405, "these calls are only read: use GET") })
         .fallback(|| async { Problem::new(404, "there is no such call; /api/v1/openapi.json lists them all") })
 }
 
@@ -40,7 +41,7 @@ pub(crate) fn router() -> Router<App> {
 ///
 /// Ask about one of `file`, `layer` and `ref`. Content that nobody has is an empty answer, not an error.
 #[utoipa::path(
-    get, path = "/api/v1/impact",
+    get, tag = "questions", path = "/api/v1/impact",
     params(
         ("file" = Option<String>, Query, description = "A file, by its SHA-256: `sha256:` and 64 hexadecimal digits"),
         ("layer" = Option<String>, Query, description = "A layer, by its digest"),
@@ -81,7 +82,7 @@ pub(crate) struct Holders {
 ///
 /// Takes the parameters of `/impact`.
 #[utoipa::path(
-    get, path = "/api/v1/holders",
+    get, tag = "questions", path = "/api/v1/holders",
     params(
         ("file" = Option<String>, Query, description = "A file, by its SHA-256: `sha256:` and 64 hexadecimal digits"),
         ("layer" = Option<String>, Query, description = "A layer, by its digest"),
@@ -109,7 +110,7 @@ async fn holders(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Js
 
 /// The repositories, by name.
 #[utoipa::path(
-    get, path = "/api/v1/repositories",
+    get, tag = "questions", path = "/api/v1/repositories",
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Repositories on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
@@ -134,9 +135,10 @@ async fn repositories(
 /// The calls inside one repository. Names hold slashes, so a name ends at `/-/`.
 async fn in_repository(
     State(app): State<App>,
-    Path(rest): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
+    let Path(rest) = path.map_err(|e| Problem::new(400, format!("the path: {}", e.body_text())))?;
     let query = Query::read(query.as_deref())?;
     let unknown = || Problem::new(404, "a repository's calls are …/{name}/-/versions and …/{name}/-/kits/{reference}");
     let (name, call) = rest.split_once("/-/").ok_or_else(unknown)?;
@@ -150,7 +152,7 @@ async fn in_repository(
 
 /// What is in a repository, the latest push first.
 #[utoipa::path(
-    get, path = "/api/v1/repositories/{name}/-/versions",
+    get, tag = "questions", path = "/api/v1/repositories/{name}/-/versions",
     params(
         ("name" = String, Path, description = "The repository's name, slashes and all"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Versions on a page; 100 if it is not said"),
@@ -174,7 +176,7 @@ async fn versions(app: &App, name: &Name, query: &Query) -> Result<Json<registry
 ///
 /// By digest it also answers for a manifest that was deleted.
 #[utoipa::path(
-    get, path = "/api/v1/repositories/{name}/-/kits/{reference}",
+    get, tag = "questions", path = "/api/v1/repositories/{name}/-/kits/{reference}",
     params(
         ("name" = String, Path, description = "The repository's name, slashes and all"),
         ("reference" = String, Path, description = "A tag or a digest"),
@@ -283,7 +285,10 @@ impl Query {
 }
 
 fn form(query: &str) -> Vec<(String, String)> {
-    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
+    };
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
 }

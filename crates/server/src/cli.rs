@@ -155,7 +155,8 @@ pub fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| {
-        note(&failure.to_string());
+        let lines: Vec<_> = failure.to_string().lines().map(crate::table::plain).collect();
+        note(&lines.join("\n"));
         ExitCode::from(2)
     })
 }

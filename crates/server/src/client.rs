@@ -1,6 +1,9 @@
 //! A blocking client of a running server: its API, and as much of the registry protocol as a push needs.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -199,6 +202,7 @@ pub(crate) struct Impact {
     pub(crate) models: Vec<Holder>,
     #[serde(deserialize_with = "list")]
     pub(crate) holders: Vec<Holder>,
+    pub(crate) more_holders: u64,
     pub(crate) next: Option<String>,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
@@ -283,9 +287,10 @@ impl Impact {
     pub(crate) fn merge(&mut self, more: Self) {
         merge_holders(&mut self.models, more.models);
         merge_holders(&mut self.holders, more.holders);
+        self.more_holders = self.more_holders.max(more.more_holders);
         // What is a model for one file is not among the others.
-        let models = &self.models;
-        self.holders.retain(|holder| !models.iter().any(|model| model.same(holder)));
+        let models: HashSet<_> = self.models.iter().map(Holder::place).collect();
+        self.holders.retain(|holder| !models.contains(&holder.place()));
     }
 
     /// Of two answers to different questions, neither is more complete than the other: keeps the worse of each figure.
@@ -303,8 +308,8 @@ impl Impact {
 }
 
 impl Holder {
-    fn same(&self, other: &Self) -> bool {
-        self.repository == other.repository && self.digest == other.digest
+    fn place(&self) -> (String, String) {
+        (self.repository.clone(), self.digest.clone())
     }
 }
 
@@ -314,19 +319,19 @@ fn merge_holders(into: &mut Vec<Holder>, more: Vec<Holder>) {
         let grade = holder.grade.as_deref().unwrap_or("");
         (holder.distance, BEST_FIRST.iter().position(|known| *known == grade).unwrap_or(BEST_FIRST.len()))
     };
+    let mut places: HashMap<_, _> = into.iter().enumerate().map(|(i, known)| (known.place(), i)).collect();
     for mut holder in more {
-        let Some(known) = into.iter_mut().find(|known| known.same(&holder)) else {
+        let place = *places.entry(holder.place()).or_insert(into.len());
+        let Some(known) = into.get_mut(place) else {
             into.push(holder);
             continue;
         };
         if rank(&holder) < rank(known) {
             std::mem::swap(known, &mut holder);
         }
-        for evidence in holder.evidence {
-            if !known.evidence.contains(&evidence) {
-                known.evidence.push(evidence);
-            }
-        }
+        // Different questions find different ways; only the steps between artifacts come again, and those stand first.
+        let steps: Vec<_> = known.evidence.iter().filter(|evidence| evidence.path.is_none()).cloned().collect();
+        known.evidence.extend(holder.evidence.into_iter().filter(|evidence| !steps.contains(evidence)));
     }
     into.sort_by(|a, b| (a.distance, &a.repository, &a.digest).cmp(&(b.distance, &b.repository, &b.digest)));
 }

@@ -269,7 +269,8 @@ const KEYS: &[Key] = &[
 
 /// Variables that are not settings of the server: the last two are the tests' and CI's.
 const OTHER_VARIABLES: [&str; 4] = ["PEDIGREE_SERVER", "PEDIGREE_CONFIG", "PEDIGREE_CLIENTS", "PEDIGREE_TOOLS"];
-const TEST_VARIABLES: &str = "PEDIGREE_TEST_";
+/// The tests' own, and those that Kubernetes gives every pod beside a service called `pedigree`.
+const OTHER_PREFIXES: [&str; 3] = ["PEDIGREE_TEST_", "PEDIGREE_SERVICE_", "PEDIGREE_PORT"];
 
 fn variable(key: &str) -> String {
     format!("PEDIGREE_{}", key.to_uppercase())
@@ -308,7 +309,8 @@ fn load_from(flags: &Flags, mut environment: Vec<(String, OsString)>) -> Result<
         (None, None) => {}
     }
     for (name, value) in environment {
-        if OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with(TEST_VARIABLES) {
+        let others = OTHER_VARIABLES.contains(&name.as_str());
+        if others || OTHER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
         let origin = Origin::Variable(name.clone());
@@ -489,7 +491,10 @@ impl Config {
 #[must_use]
 pub fn hide_password(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+    // An unescaped `?` in a password is not where the parameters begin.
+    let parameters = rest.rfind('@').map_or(0, |at| at + 1);
+    let parameters = rest[parameters..].find('?').map(|at| parameters + at);
+    let (rest, query) = parameters.map_or((rest, None), |at| (&rest[..at], Some(&rest[at + 1..])));
     // A password may hold an unescaped `/` or `@`; the host follows the last `@`.
     let rest = match rest.rsplit_once('@') {
         Some((user, host)) => match user.split_once(':') {

@@ -17,11 +17,13 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     app::App,
-    config::{Anonymous, Config},
+    config::{Anonymous, Config, hide_password},
 };
 
 /// How long an upload that nobody continues is kept.
 const UPLOAD_LIFE: i64 = 7 * 24 * 3_600_000_000;
+/// The folder of the blobs in the data folder.
+const OBJECTS: &str = "objects";
 /// How often the server looks for such uploads.
 const REAP: Duration = Duration::from_secs(600);
 
@@ -59,8 +61,11 @@ pub enum StartError {
     #[error("another process serves the data folder {0}; stop it, or choose another folder with --data DIR")]
     Served(PathBuf),
     /// There is no registry in the data folder.
-    #[error("there is no registry in {0} (no pedigree.db); choose its folder with --data DIR")]
-    NoRegistry(PathBuf),
+    #[error("there is no registry in {0} (no {1}); choose its folder with --data DIR")]
+    NoRegistry(PathBuf, String),
+    /// The database server cannot be used.
+    #[error("cannot use the database {0}: {1}")]
+    Postgres(String, index::Error),
     /// The database cannot be used.
     #[error("{0}")]
     Database(#[from] index::Error),
@@ -79,8 +84,19 @@ pub enum StartError {
 pub async fn start(config: &Config) -> Result<Running, StartError> {
     let listener = listen(config).await?;
     let address = listener.local_addr().map_err(|e| StartError::Address(config.listen.clone(), e))?;
+    let postgres = match &config.database {
+        Some(url) => Some(postgres(url, config.database_connections).await?),
+        None => None,
+    };
+    // From here on something is touched: a database that does not answer has been found, and one of a newer version is
+    // left as it is.
     let lock = lock(&config.data)?;
-    let registry = Arc::new(open(config, address).await?);
+    let db = match postgres {
+        Some(db) => db,
+        None => Db::sqlite(&database_file(&config.data)).await?,
+    };
+    db.migrate().await?;
+    let registry = Arc::new(open(config, db, address)?);
     registry.start(config.database.is_none()).await?;
 
     let (stop, stopping) = watch::channel(false);
@@ -112,6 +128,7 @@ impl Running {
     /// Ends the server: no new requests, running ones finish, then everything is closed.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
+        self.registry.stop_waiting();
         while self.tasks.join_next().await.is_some() {}
         self.registry.close().await;
     }
@@ -126,10 +143,20 @@ pub async fn check(
     deep: bool,
     mut progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Vec<String>, StartError> {
-    if config.database.is_none() && !database_file(&config.data).exists() {
-        return Err(StartError::NoRegistry(config.data.clone()));
+    // Looking changes nothing: no folder, no schema.
+    let file = database_file(&config.data);
+    let lacks = |path: &Path| StartError::NoRegistry(config.data.clone(), path.display().to_string());
+    let objects = config.data.join(OBJECTS);
+    if !objects.exists() {
+        return Err(lacks(&objects));
     }
-    let registry = open(config, SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let db = match &config.database {
+        Some(url) => postgres(url, config.database_connections).await?,
+        None if file.exists() => Db::sqlite(&file).await?,
+        None => return Err(lacks(&file)),
+    };
+    db.require_current().await?;
+    let registry = open(config, db, SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let findings = registry.check(deep, &mut progress).await;
     registry.close().await;
     Ok(findings?)
@@ -161,17 +188,16 @@ fn lock(data: &Path) -> Result<File, StartError> {
     }
 }
 
-/// Opens database and store. A database of a newer version is left as it is.
-async fn open(config: &Config, address: SocketAddr) -> Result<Registry, StartError> {
-    let db = match &config.database {
-        None => Db::sqlite(&database_file(&config.data)).await?,
-        Some(url) => Db::postgres(url, config.database_connections).await?,
-    };
-    db.migrate().await?;
+async fn postgres(url: &str, connections: u32) -> Result<Db, StartError> {
+    Db::postgres(url, connections).await.map_err(|error| StartError::Postgres(hide_password(url), error))
+}
+
+/// The registry on an open database.
+fn open(config: &Config, db: Db, address: SocketAddr) -> Result<Registry, StartError> {
     let host = config.listen.rsplit_once(':').map_or("localhost", |(host, _)| host);
     Ok(Registry::new(Options {
         db,
-        store: Store::disk(&config.data.join("objects"))?,
+        store: Store::disk(&config.data.join(OBJECTS))?,
         clock: Clock::System,
         chance: Chance::System,
         names: Names::new(host, address.port(), &config.names),

@@ -12,7 +12,7 @@ use super::problem::Problem;
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(super::impact, super::holders, super::repositories, super::versions, super::kit),
-    components(schemas(Problem)),
+    components(schemas(Problem))
 )]
 struct Description;
 

@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             question.push((*name, text.as_str()));
         }
     }
-    let answer = ask(&client, &question, Duration::from_secs(arguments.wait))?;
+    let answer = ask(&client, &question, Duration::from_secs(arguments.wait.min(86_400)))?;
     if arguments.json {
         print_json(&answer)?;
     } else {
@@ -111,6 +111,9 @@ pub(super) fn text(answer: &Impact) -> String {
             table.row([name(holder), holder.state.clone().unwrap_or_default(), kind, how(&holder.evidence)]);
         }
         let _ = write!(text, "{table}");
+        if answer.more_holders > 0 {
+            let _ = writeln!(text, "  and {} more: GET /api/v1/holders lists them all", answer.more_holders);
+        }
     }
     let _ = writeln!(text, "\n{}", completeness(&answer.completeness));
     text

@@ -11,7 +11,8 @@ use crate::{
 pub(super) fn run(flags: SettingFlags) -> Outcome {
     let config = crate::config::load(&flags.into())?.config;
     start_log(&config);
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         // Before the start, so that a signal during it is not lost.
         let signals = Signals::new()?;
         let running = crate::serve::start(&config).await?;
@@ -32,7 +33,10 @@ pub(super) fn run(flags: SettingFlags) -> Outcome {
         ))?;
         serve_until_signal(running, signals).await;
         Ok::<_, Failure>(ExitCode::SUCCESS)
-    })
+    });
+    // The scan of a large layer must not hold up the end; it is begun again at the next start.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The `HOST:PORT` that a client of this server writes.

@@ -37,7 +37,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 
     let until = Instant::now() + Duration::from_secs(arguments.wait.min(86_400));
     let mut all: Option<Impact> = None;
+    let mut progress = Progress::new("asking", "questions", digests.len() as u64, 200);
     for digest in digests.keys() {
+        progress.add(1);
         let answer = impact::ask(&client, &[("file", digest)], until.saturating_duration_since(Instant::now()))?;
         match &mut all {
             None => all = Some(answer),
@@ -47,6 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             }
         }
     }
+    progress.clear();
     let answer = all.unwrap_or_default();
 
     if arguments.json {
@@ -99,10 +102,15 @@ fn hash_all(top: &Path) -> Result<Vec<(PathBuf, oci::Digest)>, Failure> {
     }
     found.sort();
 
-    let mut progress = Progress::new(found.iter().map(|(_, size)| size).sum());
+    let mut progress = Progress::new("hashing", "bytes", found.iter().map(|(_, size)| size).sum(), 256 << 20);
     let mut hashed = Vec::new();
     for (path, _) in found {
         match hash(&path, &mut progress).map_err(|error| failed(&path, error))? {
+            // Every registry artifact without a config has one of these.
+            Some(digest) if digest.to_string() == oci::EMPTY_JSON => {
+                progress.clear();
+                note(&format!("skipped {}: it says {{}}, as the empty config does", plain(&path.to_string_lossy())));
+            }
             Some(digest) => hashed.push((path, digest)),
             None => {
                 progress.clear();
@@ -137,6 +145,8 @@ fn hash(path: &Path, progress: &mut Progress) -> io::Result<Option<oci::Digest>>
 }
 
 struct Progress {
+    doing: &'static str,
+    what: &'static str,
     done: u64,
     total: u64,
     shown: Option<u64>,
@@ -144,18 +154,18 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(total: u64) -> Self {
-        // Less takes no time worth telling.
-        let visible = total > 256 << 20 && io::stderr().is_terminal();
-        Self { done: 0, total, shown: None, visible }
+    /// Of less than `worth`, nothing is told.
+    fn new(doing: &'static str, what: &'static str, total: u64, worth: u64) -> Self {
+        let visible = total > worth && io::stderr().is_terminal();
+        Self { doing, what, done: 0, total, shown: None, visible }
     }
 
-    fn add(&mut self, bytes: u64) {
-        self.done += bytes;
+    fn add(&mut self, more: u64) {
+        self.done += more;
         let percent = self.done.saturating_mul(100).checked_div(self.total).unwrap_or(100).min(100);
         if self.visible && self.shown != Some(percent) {
             self.shown = Some(percent);
-            let _ = write!(io::stderr(), "\rhashing: {percent} % of {} MiB", self.total >> 20);
+            let _ = write!(io::stderr(), "\r{}: {percent} % of {} {}", self.doing, self.total, self.what);
         }
     }
 

@@ -1,0 +1,84 @@
+//! `pedigree trace` and its neighbours, as a person or a script runs them.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{
+    push::Repository,
+    server::{Engine, Server, on_both_engines},
+};
+
+on_both_engines! {
+    fn exit_codes_say_who_is_affected(server: Server) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (leak, clean) = (file("leak/cards.csv", "4111\n"), file("clean.csv", "nothing\n"));
+        let held = file("held/held.csv", "only held\n");
+        Repository::new(&server.host, "team/kit").kit("1.0", b"w", b"4111\n");
+        Repository::new(&server.host, "team/files").artifact("1", &[b"only held\n"]);
+
+        let (said, code) = server.asked(&["trace", &leak]);
+        assert_eq!(code, 1, "{said}");
+        for part in ["team/kit", "1.0", "packaged", "train.csv"] {
+            assert!(said.contains(part), "{part} in\n{said}");
+        }
+        let (said, code) = server.asked(&["trace", &clean]);
+        assert_eq!(code, 0, "{said}");
+        // Held, but by no model: somebody has to be told all the same.
+        let (said, code) = server.asked(&["trace", &held]);
+        assert!(code == 1 && said.contains("team/files"), "{code}: {said}");
+
+        // A folder asks for each of its files.
+        let (said, code) = server.asked(&["trace", folder.path().to_str().unwrap(), "--json"]);
+        let json: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((code, json["files"].as_array().unwrap().len()), (1, 3));
+        assert_eq!(json["models"][0]["repository"], "team/kit");
+        assert_eq!(json["holders"][0]["repository"], "team/files");
+
+        // Somebody refers to what is not here, so that "nobody" is not certain.
+        Repository::new(&server.host, "team/orphan").child("1", "localhost:5000/team/gone:1");
+        let (said, code) = server.asked(&["trace", &clean, "--wait", "0"]);
+        assert_eq!(code, 3, "{said}");
+        let (said, code) = server.asked(&["trace", "/no/such/file"]);
+        assert!(code == 2 && said.contains("/no/such/file"), "{said}");
+        let (said, code) = server.asked(&["trace", &leak, "--server", "127.0.0.1:1"]);
+        assert!(code == 2 && said.contains("127.0.0.1:1"), "{said}");
+    }
+
+    fn the_other_commands_read_a_running_server(server: Server) {
+        let digest = Repository::new(&server.host, "team/kit").kit("1.0", b"w", b"data");
+        let ok = |arguments: &[&str], part: &str| {
+            let (said, code) = server.asked(arguments);
+            assert!(code == 0 && said.contains(part), "{arguments:?}: {code}\n{said}");
+        };
+        ok(&["kits"], "team/kit");
+        ok(&["kits", "team/kit"], "1.0");
+        ok(&["show", "team/kit:1.0"], "train.csv");
+        ok(&["show", &format!("team/kit@{digest}"), "--json"], &digest);
+        let (said, code) = server.asked(&["impact", "team/kit:1.0"]);
+        assert!(code == 1 && said.contains("team/kit"), "{code}: {said}");
+        let (said, code) = server.asked(&["impact", "team/none:1.0"]);
+        assert!(code == 2 && said.contains("team/none"), "{code}: {said}");
+        let page = crate::wire::Wire::new(&server.host).get("/", "text/plain").expect(200);
+        let page = String::from_utf8(page.body).unwrap();
+        for part in ["kit push", "docker push", "oras push", "pedigree trace"] {
+            assert!(page.contains(&format!("{part} ")), "{part} in\n{page}");
+        }
+    }
+}
+
+#[test]
+fn the_demo_tells_its_story() {
+    let output = std::process::Command::new(crate::server::binary()).args(["demo", "--exit"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    for part in ["fraud/detector", "fraud/alias", "risk/scoring", "adhoc/customers", "exact"] {
+        assert!(said.contains(part), "{part} in\n{said}");
+    }
+}
