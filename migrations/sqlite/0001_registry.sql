@@ -4,11 +4,6 @@
 -- SHA-256, 64 are SHA-512. Text that clients choose freely is stored as bytes, for it may hold NUL, which Postgres's text
 -- refuses; names whose grammar excludes that are text.
 
-create table setting (
-  name text primary key,
-  value blob not null
-) without rowid;
-
 -- Names, and who may read them. Reader 0 reads everything and has no rows.
 create table repository (
   id integer primary key autoincrement,
@@ -203,8 +198,6 @@ create table component (
   name blob,
   path blob,
   remote blob,
-  tree blob,
-  contents blob,
   unique (manifest_id, position)
 );
 
@@ -235,6 +228,11 @@ create table claim (
   recorded_at integer not null,
   retracted_at integer
 );
+
+-- The name of each repository that was pushed to or referred to: the lock under which a reference and its target meet.
+create table arrival (
+  name text primary key
+) without rowid;
 
 -- A reference to another artifact as it was declared, and what it was resolved to, once.
 create table reference (

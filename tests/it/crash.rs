@@ -110,7 +110,7 @@ on_both_engines! {
                     let mut order: Vec<usize> = (0..6).collect();
                     order.rotate_left((usize::from(round) + pusher * 3) % 6);
                     for &n in &order {
-                        if (n + usize::from(round) + pusher) % 3 == 0 {
+                        if (n + usize::from(round) + pusher).is_multiple_of(3) {
                             chunked(&mut repository, &blobs[n]);
                         } else {
                             repository.blob("", &blobs[n]);
@@ -118,7 +118,7 @@ on_both_engines! {
                     }
                     let layers: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
                     let digest = repository.artifact(&format!("round{round}"), &layers);
-                    if (usize::from(round) + pusher) % 4 == 0 {
+                    if (usize::from(round) + pusher).is_multiple_of(4) {
                         // The other pusher may have deleted it already.
                         let gone = repository.send("DELETE", &format!("/manifests/{digest}"), &[], b"");
                         assert!(matches!(gone.status, 202 | 404), "{gone:?}");

@@ -120,7 +120,8 @@ fn nothing_else_is_seen(both: &Both) {
     assert_eq!(seen["models"][0]["tags"], json!(["1"]));
     assert_eq!(seen["models"][0]["indexes"], json!([]));
     assert_eq!(seen["scope"], "readable");
-    assert_eq!(seen["completeness"]["exact"], true, "within what the stranger may read");
+    assert_eq!(seen["completeness"]["unresolved_references"], 1, "open/leaf refers to what the stranger cannot see");
+    assert_eq!(seen["completeness"]["exact"], false);
     let layers = &seen["completeness"]["layers"];
     assert_eq!((&layers["indexed"], &layers["partial"]), (&2.into(), &0.into()), "{seen:#}");
     assert!(!seen.to_string().contains("secret"), "{seen:#}");

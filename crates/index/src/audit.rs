@@ -23,6 +23,15 @@ pub struct Record<'a> {
     pub detail: Option<&'a str>,
 }
 
+/// The latest moment that anything was recorded at: the clock of another server may be ahead of this one's.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn latest(session: &mut Session) -> Result<Micros> {
+    let latest: Option<i64> = on!(session, |c| sqlx::query_scalar(sql::LATEST).fetch_one(c).await)?;
+    Ok(Micros(latest.unwrap_or_default()))
+}
+
 /// Writes the record.
 ///
 /// # Errors

@@ -78,6 +78,29 @@ pub async fn insert(
     Ok(id.map(BlobId))
 }
 
+/// Says that the blob's bytes are in the object `new`, if they were said to be in `old`. Whether they were.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn replace(session: &mut Session, blob: BlobId, old: &str, new: &str) -> Result<bool> {
+    let replaced = on!(session, |c| {
+        let query = sqlx::query(sql::BLOB_REPLACE).bind(blob.0).bind(old).bind(new);
+        query.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    Ok(replaced > 0)
+}
+
+/// A manifest that is in the repository and needs the blob, if there is one.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn needed(session: &mut Session, repository: RepositoryId, digest: &Digest) -> Result<Option<Digest>> {
+    let manifest: Option<Vec<u8>> = on!(session, |c| {
+        sqlx::query_scalar(sql::BLOB_NEEDED).bind(repository.0).bind(digest.hash()).fetch_optional(c).await
+    })?;
+    manifest.map(|hash| rows::digest(&hash)).transpose()
+}
+
 /// Shows the blob in the repository, and keeps the collector away from it for a while.
 ///
 /// # Errors

@@ -61,8 +61,8 @@ pub async fn count(session: &mut Session, reader: Reader, scanner: i32) -> Resul
             LayerState::Purged => &mut counts.purged,
         } += layers;
     }
-    let unresolved: i64 =
-        on!(session, |c| sqlx::query_scalar(sql::COUNT_UNRESOLVED).bind(reader.0).fetch_one(c).await)?;
+    let text = if reader == Reader::ALL { sql::COUNT_UNRESOLVED } else { sql::COUNT_UNRESOLVED_READABLE };
+    let unresolved: i64 = on!(session, |c| sqlx::query_scalar(text).bind(reader.0).fetch_one(c).await)?;
     counts.unresolved_references = rows::unsigned(unresolved);
     let outside: Vec<(i32, i64)> =
         on!(session, |c| sqlx::query_as(sql::COUNT_OUTSIDE).bind(reader.0).fetch_all(c).await)?;

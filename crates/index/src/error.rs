@@ -30,3 +30,13 @@ pub enum Error {
     #[error("the database holds an unreadable value: {0}")]
     Unreadable(&'static str),
 }
+
+impl Error {
+    /// Whether the database gave the transaction up because another was in its way: the same may succeed when it is tried
+    /// again (SQLSTATE 40001 and 40P01).
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
+        matches!(error.code().as_deref(), Some("40001" | "40P01"))
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! Statements return plain links; distances, grades and paths are computed by the caller, in Rust.
 
+use std::collections::HashSet;
+
 use oci::Digest;
 use sqlx::AssertSqlSafe;
 
@@ -13,7 +15,7 @@ use crate::{
 };
 
 /// A link that was walked: `from` uses, derives from or lists `to`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Link {
     /// The manifest that uses, derives or lists.
     pub from: NodeId,
@@ -24,7 +26,7 @@ pub struct Link {
 }
 
 /// The edge of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Edge {
     /// Its row.
     pub id: EdgeId,
@@ -82,6 +84,8 @@ pub struct Held {
     pub layer: Digest,
     /// The file's path in the layer; else what the manifest calls the layer.
     pub path: Option<Vec<u8>>,
+    /// At how many paths the file is in the layer; not all of them are given.
+    pub paths: u64,
     /// Whether a file was asked for.
     pub by_file: bool,
     /// Whether the layer itself is what was asked for.
@@ -123,6 +127,27 @@ pub async fn holders_of_file(
     Ok(found.into_iter().map(NodeId).collect())
 }
 
+/// Those of the layers that are indexed and hold nothing by which anything could be recognised.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn empty_layers(session: &mut Session, layers: &[LayerId]) -> Result<Vec<LayerId>> {
+    let mut empty = Vec::new();
+    for chunk in layers.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::LAYERS_EMPTY, 1, width);
+        let found: Vec<i64> = on!(session, |c| {
+            let mut query = sqlx::query_scalar(AssertSqlSafe(text));
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            }
+            query.fetch_all(c).await
+        })?;
+        empty.extend(found.into_iter().map(LayerId));
+    }
+    Ok(empty)
+}
+
 /// The manifests that have one of the layers, likewise.
 ///
 /// # Errors
@@ -156,7 +181,7 @@ pub async fn holders_of_layers(
 /// # Errors
 /// When a statement fails.
 pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: &[NodeId]) -> Result<Vec<Held>> {
-    type Row = (i64, i32, Vec<u8>, Vec<u8>, Option<Vec<u8>>, bool, Option<String>, Option<Vec<u8>>);
+    type Row = (i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, bool, Option<String>, Option<Vec<u8>>, i64);
     let mut held = Vec::new();
     for chunk in manifests.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
@@ -168,13 +193,14 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
             }
             query.fetch_all(c).await
         })?;
-        for (manifest, _, layer, path, called, whole, role, component) in found {
+        for (manifest, layer, path, called, whole, role, component, paths) in found {
             held.push(Held {
                 manifest: NodeId(manifest),
                 layer_id: None,
                 layer: rows::digest(&layer)?,
                 // A layer that is itself the file gives it no path.
-                path: Some(path).filter(|path| !path.is_empty()).or(called),
+                path: path.filter(|path| !path.is_empty()).or(called),
+                paths: rows::unsigned(paths),
                 by_file: true,
                 whole,
                 role,
@@ -208,6 +234,7 @@ pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[
                 layer_id: Some(LayerId(layer)),
                 layer: rows::digest(&digest)?,
                 path,
+                paths: 1,
                 by_file: false,
                 whole: true,
                 role,
@@ -247,19 +274,6 @@ pub async fn current_scan(session: &mut Session, layer: LayerId) -> Result<Optio
     let scan: Option<Option<i64>> =
         on!(session, |c| sqlx::query_scalar(sql::LAYER_SCAN).bind(layer.0).fetch_optional(c).await)?;
     Ok(scan.flatten().map(ScanId))
-}
-
-/// Layers that share files with a scan: (layer, distinct files in common, distinct files it has), the scan's own among them;
-/// and how many distinct files the scan has.
-///
-/// # Errors
-/// When a statement fails.
-pub async fn overlapping(session: &mut Session, scan: ScanId) -> Result<(u64, Vec<(LayerId, u64, u64)>)> {
-    let files: i64 = on!(session, |c| sqlx::query_scalar(sql::SCAN_DISTINCT_FILES).bind(scan.0).fetch_one(c).await)?;
-    let found: Vec<(i64, i64, i64)> =
-        on!(session, |c| sqlx::query_as(sql::LAYERS_OVERLAPPING).bind(scan.0).fetch_all(c).await)?;
-    let shared = |(layer, common, files)| (LayerId(layer), rows::unsigned(common), rows::unsigned(files));
-    Ok((rows::unsigned(files), found.into_iter().map(shared).collect()))
 }
 
 /// The layers of a manifest's components: (role, name, layer), in order.
@@ -302,8 +316,17 @@ pub async fn reach(
         Engine::Postgres(_) => sql::REACH_POSTGRES,
         Engine::Sqlite(_) => sql::REACH_SQLITE,
     };
-    let mut links = Vec::new();
-    for chunk in nodes.chunks(sql::LIST) {
+    let mut links: HashSet<Link> = HashSet::new();
+    let mut reached: HashSet<NodeId> = HashSet::new();
+    let mut rest = nodes;
+    while !rest.is_empty() {
+        let (chunk, later) = rest.split_at(rest.len().min(sql::LIST));
+        rest = later;
+        // What a start before reached was followed to its end already.
+        let chunk: Vec<NodeId> = chunk.iter().copied().filter(|node| !reached.contains(node)).collect();
+        if chunk.is_empty() {
+            continue;
+        }
         let width = sql::padded(chunk.len());
         let text = sql::list(text, 4, width);
         let found: Vec<Row> = on!(session, |c| {
@@ -324,12 +347,12 @@ pub async fn reach(
                 }),
                 _ => None,
             };
-            links.push(Link { from: NodeId(from), to: NodeId(to), edge });
+            reached.insert(NodeId(from));
+            links.insert(Link { from: NodeId(from), to: NodeId(to), edge });
         }
     }
-    // Starts in different chunks can reach the same.
+    let mut links: Vec<_> = links.into_iter().collect();
     links.sort_unstable_by_key(|link| (link.to, link.from, link.edge.map(|edge| edge.id)));
-    links.dedup();
     Ok(links)
 }
 

@@ -83,16 +83,16 @@ pub async fn done(session: &mut Session, job: JobId, owner: &str) -> Result<bool
     Ok(ended > 0)
 }
 
-/// Gives the job back, to be tried again at `run_at`.
+/// Gives the job back, to be tried again at `run_at`. Whether `owner` still had it.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn retry(session: &mut Session, job: JobId, owner: &str, run_at: Micros, reason: &str) -> Result<()> {
-    on!(session, |c| {
+pub async fn retry(session: &mut Session, job: JobId, owner: &str, run_at: Micros, reason: &str) -> Result<bool> {
+    let given = on!(session, |c| {
         let query = sqlx::query(sql::JOB_RETRY).bind(job.0).bind(owner).bind(run_at.0).bind(reason.as_bytes());
-        query.execute(c).await.map(drop)
+        query.execute(c).await.map(|done| done.rows_affected())
     })?;
-    Ok(())
+    Ok(given > 0)
 }
 
 /// Ends every lease: only for a server that is alone on its database and has just started.

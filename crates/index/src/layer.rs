@@ -124,13 +124,29 @@ fn layer((id, digest, size, state, scanner): (i64, Vec<u8>, i64, i32, Option<i32
     })
 }
 
-/// Begins a scan. What an earlier one left unfinished is forgotten.
+/// Forgets some of what an earlier scan left unfinished; whether there is more. Each call is to be a transaction of its
+/// own: there may be millions of rows, and others write too.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn forget_unfinished(session: &mut Session, layer: LayerId) -> Result<bool> {
+    let scan: Option<i64> =
+        on!(session, |c| sqlx::query_scalar(sql::SCAN_UNFINISHED).bind(layer.0).fetch_one(c).await)?;
+    let Some(scan) = scan else { return Ok(false) };
+    let last: i32 = on!(session, |c| sqlx::query_scalar(sql::SCAN_LAST_FILE).bind(scan).fetch_one(c).await)?;
+    let from = (last - 5_000).max(0);
+    on!(session, |c| sqlx::query(sql::SCAN_FORGET_FILES).bind(scan).bind(from).execute(c).await.map(drop))?;
+    if from == 0 {
+        on!(session, |c| sqlx::query(sql::SCAN_FORGET).bind(scan).execute(c).await.map(drop))?;
+    }
+    Ok(true)
+}
+
+/// Begins a scan.
 ///
 /// # Errors
 /// When a statement fails.
 pub async fn begin_scan(session: &mut Session, layer: LayerId, scanner: Scanner, now: Micros) -> Result<ScanId> {
-    on!(session, |c| sqlx::query(sql::SCAN_UNFINISHED_FILES).bind(layer.0).execute(c).await.map(drop))?;
-    on!(session, |c| sqlx::query(sql::SCAN_UNFINISHED).bind(layer.0).execute(c).await.map(drop))?;
     let id = on!(session, |c| {
         let query = sqlx::query_scalar(sql::SCAN_BEGIN).bind(layer.0).bind(scanner.version);
         query.bind(rows::signed(scanner.entries)).bind(rows::signed(scanner.bytes)).bind(now.0).fetch_one(c).await
@@ -189,7 +205,6 @@ pub async fn finish_scan(
         let query = sqlx::query(sql::LAYER_SCANNED).bind(layer.id.0).bind(facts.state.code()).bind(reason);
         query.bind(scan.0).bind(scanner.version).execute(c).await.map(drop)
     })?;
-    on!(session, |c| sqlx::query(sql::COMPONENT_IDENTITY).bind(layer.id.0).execute(c).await.map(drop))?;
     let before = i64::from(layer.state == LayerState::Indexed);
     let after = i64::from(facts.state == LayerState::Indexed);
     tally(session, after - before).await

@@ -18,7 +18,6 @@ pub mod manifest;
 pub mod reference;
 pub mod repository;
 mod rows;
-pub mod setting;
 mod sql;
 pub mod tag;
 mod types;

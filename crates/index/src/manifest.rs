@@ -1,6 +1,6 @@
 //! Manifests, byte for byte, and their stays in repositories.
 
-use oci::{Digest, Manifest, Name, Reference, Shape};
+use oci::{Digest, Manifest, Name, Reference, Shape, Tag};
 use sqlx::AssertSqlSafe;
 
 use crate::{Error, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, rows, sql};
@@ -103,6 +103,35 @@ pub async fn get_ever(
     row.map(stored).transpose()
 }
 
+/// The manifest that a tag named at `as_of`, also when it was deleted since.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn get_at(
+    session: &mut Session,
+    reader: Reader,
+    repository: &Name,
+    tag: &Tag,
+    as_of: Micros,
+) -> Result<Option<Stored>> {
+    let row: Option<Row> = on!(session, |c| {
+        let query = sqlx::query_as(sql::MANIFEST_BY_TAG_AT).bind(reader.0).bind(&**repository).bind(&**tag);
+        query.bind(as_of.0).fetch_optional(c).await
+    })?;
+    row.map(stored).transpose()
+}
+
+/// The manifests that an index lists and that are, or were, in repositories that `reader` may read.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn children(session: &mut Session, reader: Reader, as_of: Micros, index: NodeId) -> Result<Vec<NodeId>> {
+    let found: Vec<i64> = on!(session, |c| {
+        sqlx::query_scalar(sql::MANIFEST_CHILDREN).bind(reader.0).bind(as_of.0).bind(index.0).fetch_all(c).await
+    })?;
+    Ok(found.into_iter().map(NodeId).collect())
+}
+
 /// The node of a digest, made when it does not exist.
 ///
 /// # Errors
@@ -191,11 +220,14 @@ pub async fn insert_blobs(
 /// # Errors
 /// When a statement fails.
 pub async fn insert_children(session: &mut Session, id: NodeId, manifest: &Manifest) -> Result<()> {
-    let mut children = Vec::with_capacity(manifest.manifests.len());
-    for child in &manifest.manifests {
-        children.push((node(session, &child.digest).await?, child.media_type.as_bytes()));
+    // In the order of their digests, so that two pushes never wait for each other in a circle.
+    let mut numbered: Vec<_> = manifest.manifests.iter().enumerate().collect();
+    numbered.sort_by_key(|(_, child)| child.digest.hash().to_vec());
+    let mut children = Vec::with_capacity(numbered.len());
+    for (position, child) in numbered {
+        children.push((position, (node(session, &child.digest).await?, child.media_type.as_bytes())));
     }
-    let numbered: Vec<_> = children.into_iter().enumerate().collect();
+    let numbered = children;
     for chunk in numbered.chunks(sql::LIST) {
         let text = sql::rows(sql::MANIFEST_CHILDREN_INSERT, 4, chunk.len());
         on!(session, |c| {
@@ -244,7 +276,10 @@ pub async fn open(
     actor: &str,
     now: Micros,
 ) -> Result<Option<OccurrenceId>> {
-    if open_stay(session, repository, manifest).await?.is_some() {
+    let held: Option<i64> = on!(session, |c| {
+        sqlx::query_scalar(sql::OCCURRENCE_HOLD).bind(repository.0).bind(manifest.0).fetch_optional(c).await
+    })?;
+    if held.is_some() {
         return Ok(None);
     }
     // Clocks of replicas differ; a stay still never begins before the one before it ended.
@@ -255,21 +290,6 @@ pub async fn open(
     let id = on!(session, |c| {
         let query = sqlx::query_scalar(sql::OCCURRENCE_OPEN).bind(repository.0).bind(manifest.0);
         query.bind(media_type.as_bytes()).bind(at).bind(actor).fetch_optional(c).await
-    })?;
-    Ok(id.map(OccurrenceId))
-}
-
-/// The stay of the manifest that is open in the repository.
-///
-/// # Errors
-/// When the statement fails.
-pub async fn open_stay(
-    session: &mut Session,
-    repository: RepositoryId,
-    manifest: NodeId,
-) -> Result<Option<OccurrenceId>> {
-    let id = on!(session, |c| {
-        sqlx::query_scalar(sql::OCCURRENCE_OPEN_FIND).bind(repository.0).bind(manifest.0).fetch_optional(c).await
     })?;
     Ok(id.map(OccurrenceId))
 }

@@ -1,5 +1,7 @@
 //! Claims, the references in them, and the edges that they make.
 
+use std::collections::BTreeSet;
+
 use oci::Digest;
 use sqlx::AssertSqlSafe;
 
@@ -187,15 +189,28 @@ pub async fn to_host(session: &mut Session, host: &str) -> Result<Vec<Waiting>> 
     found.into_iter().map(waiting).collect()
 }
 
-/// Says what a reference names, once and for all.
+/// Puts references to the repositories of these names and pushes to them in order, until the transaction ends. The names
+/// must be sorted, so that two pushes never wait for each other in a circle.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn lock_arrivals(session: &mut Session, names: &BTreeSet<&str>) -> Result<()> {
+    for name in names {
+        on!(session, |c| sqlx::query(sql::ARRIVAL_LOCK).bind(*name).execute(c).await.map(drop))?;
+    }
+    Ok(())
+}
+
+/// Says what a reference names, once and for all. Whether nobody had said so yet, nor given it up.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn resolve(session: &mut Session, id: ReferenceId, to: NodeId, late: bool, now: Micros) -> Result<()> {
-    on!(session, |c| {
-        sqlx::query(sql::REFERENCE_RESOLVE).bind(id.0).bind(to.0).bind(now.0).bind(late).execute(c).await.map(drop)
+pub async fn resolve(session: &mut Session, id: ReferenceId, to: NodeId, late: bool, now: Micros) -> Result<bool> {
+    let resolved = on!(session, |c| {
+        let query = sqlx::query(sql::REFERENCE_RESOLVE).bind(id.0).bind(to.0).bind(now.0).bind(late);
+        query.execute(c).await.map(|done| done.rows_affected())
     })?;
-    Ok(())
+    Ok(resolved > 0)
 }
 
 /// Says that a reference that seemed to be outside names this registry, where its target is not yet.

@@ -69,6 +69,17 @@ pub async fn list(session: &mut Session, reader: Reader, after: &str, limit: u32
     found.into_iter().map(repository).collect()
 }
 
+/// Only the names, likewise.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn names(session: &mut Session, reader: Reader, after: &str, limit: u32) -> Result<Vec<String>> {
+    Ok(on!(session, |c| {
+        let query = sqlx::query_scalar(sql::REPOSITORY_NAMES).bind(reader.0).bind(after).bind(i64::from(limit));
+        query.fetch_all(c).await
+    })?)
+}
+
 /// Lets `reader` read the repository.
 ///
 /// # Errors

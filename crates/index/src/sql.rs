@@ -68,6 +68,13 @@ macro_rules! child_counts {
     };
 }
 
+/// How long a job that took its worker down waits before it is tried again: a second, and twice as long each time.
+macro_rules! after_a_crash {
+    () => {
+        "(cast(1000000 as bigint) << (case when attempts < 11 then attempts else 11 end))"
+    };
+}
+
 macro_rules! reach_links {
     () => {
         concat!(
@@ -83,9 +90,6 @@ macro_rules! reach_links {
 }
 
 statements! {
-    SETTING_GET: "select value from setting where name = $1";
-    SETTING_PUT: "insert into setting (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value";
-
     REPOSITORY_FIND: concat!("select r.id from repository r where r.name = $2 and ", readable!("r.id"));
     REPOSITORY_INSERT: "insert into repository (name, created_at) values ($1, $2) on conflict (name) do nothing returning id";
     REPOSITORY_LIST: concat!(
@@ -93,6 +97,8 @@ statements! {
            (select count(*) from tag t where t.repository_id = r.id and t.manifest_id is not null),
            (select count(*) from occurrence o where o.repository_id = r.id and o.closed_at is null)
          from repository r where r.name > $2 and ", readable!("r.id"), " order by r.name limit $3");
+    REPOSITORY_NAMES: concat!(
+        "select r.name from repository r where r.name > $2 and ", readable!("r.id"), " order by r.name limit $3");
     READER_GRANT: "insert into reader_repository (reader, repository_id) values ($1, $2) on conflict do nothing";
 
     BLOB_LINKED: concat!(
@@ -110,6 +116,7 @@ statements! {
          on conflict (digest) do update set object_key = excluded.object_key, state = 0, touched_at = excluded.touched_at
            where blob.state = 1
          returning id";
+    BLOB_REPLACE: "update blob set object_key = $3 where id = $1 and object_key = $2 and state = 0";
     BLOB_TOUCH: "update blob set touched_at = $2 where id = $1 and touched_at < $2";
     BLOB_LINK: "insert into blob_link (repository_id, blob_id, created_at) values ($1, $2, $3) on conflict do nothing";
     BLOB_UNLINK:
@@ -117,16 +124,19 @@ statements! {
     /// In the order of their digests, so that two pushes never wait for each other in a circle. FOR KEY SHARE conflicts
     /// with the collector's FOR UPDATE alone.
     BLOB_LOCK_POSTGRES:
-        "select b.digest, b.size from blob b
+        "select b.digest, b.size from blob b join blob_link l on l.blob_id = b.id and l.repository_id = $1
          where b.state = 0 and b.digest in ({list})
-           and exists (select 1 from blob_link l where l.repository_id = $1 and l.blob_id = b.id)
-         order by b.digest for key share of b";
+         order by b.digest for key share of b, l";
     /// SQLite has one writer: its transaction is the lock.
     BLOB_LOCK_SQLITE:
-        "select b.digest, b.size from blob b
+        "select b.digest, b.size from blob b join blob_link l on l.blob_id = b.id and l.repository_id = $1
          where b.state = 0 and b.digest in ({list})
-           and exists (select 1 from blob_link l where l.repository_id = $1 and l.blob_id = b.id)
          order by b.digest";
+    BLOB_NEEDED:
+        "select m.digest from manifest_blob b
+           join occurrence o on o.manifest_id = b.manifest_id and o.repository_id = $1 and o.closed_at is null
+           join manifest m on m.id = b.manifest_id
+         where b.digest = $2 limit 1";
     BLOB_PAGE: "select id, digest, size, object_key from blob where id > $1 and state = 0 order by id limit $2";
 
     UPLOAD_INSERT:
@@ -146,7 +156,9 @@ statements! {
     UPLOAD_PROGRESS:
         "update upload set received = $3, hash_state = $4, writer = null, writer_until = 0, used_at = $5
          where id = $1 and writer = $2 and state = 0";
-    UPLOAD_DISCARD: "update upload set state = 1, writer = null, used_at = $2 where id = $1 and state = 0 returning object_key";
+    UPLOAD_DISCARD:
+        "update upload set state = 1, writer = null, used_at = $2
+         where id = $1 and state = 0 and (writer is null or writer = $3 or writer_until < $2) returning object_key";
     UPLOAD_DISCARDED: "select object_key from upload where id = $1 and state = 1";
     UPLOAD_DELETE: "delete from upload where id = $1";
     UPLOAD_DELETE_HELD: "delete from upload where id = $1 and writer = $2 and state = 0";
@@ -177,6 +189,20 @@ statements! {
            join manifest m on m.digest = $3
            join occurrence o on o.repository_id = r.id and o.manifest_id = m.id
          where r.name = $2 and ", readable!("r.id"), " order by o.id desc limit 1");
+    /// What a tag named at `$4`.
+    MANIFEST_BY_TAG_AT: concat!(
+        "select m.id, m.digest, o.media_type, m.payload from repository r
+           join tag_event e on e.repository_id = r.id and e.name = $3 and e.seq = (
+             select x.seq from tag_event x where x.repository_id = r.id and x.name = $3 and x.at <= $4
+             order by x.at desc, x.seq desc limit 1)
+           join manifest m on m.id = e.manifest_id
+           join occurrence o on o.repository_id = r.id and o.manifest_id = m.id
+         where r.name = $2 and ", readable!("r.id"), " order by o.id desc limit 1");
+    MANIFEST_CHILDREN: concat!(
+        "select c.child_id from manifest_child c join manifest m on m.id = c.child_id
+         where c.parent_id = $3 and exists (
+           select 1 from occurrence o where o.manifest_id = m.id and o.opened_at <= $2 and ", readable!("o.repository_id"), ")
+         order by c.position");
     MANIFEST_PRESENT:
         "select m.digest from manifest m
            join occurrence o on o.manifest_id = m.id and o.repository_id = $1 and o.closed_at is null
@@ -193,8 +219,10 @@ statements! {
            join occurrence o on o.manifest_id = m.id and o.repository_id = r.id and o.closed_at is null
          where r.name = $2 and ", readable!("r.id"), " order by o.id");
 
-    OCCURRENCE_OPEN_FIND:
-        "select id from occurrence where repository_id = $1 and manifest_id = $2 and closed_at is null";
+    /// Finds the open stay and holds it: one that is being closed is waited for, and then not found.
+    OCCURRENCE_HOLD:
+        "update occurrence set closed_at = null where repository_id = $1 and manifest_id = $2 and closed_at is null
+         returning id";
     OCCURRENCE_LAST_CLOSED:
         "select coalesce(max(closed_at), 0) from occurrence where repository_id = $1 and manifest_id = $2";
     OCCURRENCE_OPEN:
@@ -227,7 +255,7 @@ statements! {
         "select e.manifest_id, e.repository_id, e.name,
            max(case when exists (
              select 1 from tag_event x
-             where x.repository_id = e.repository_id and x.name = e.name and x.at <= $2 and x.seq > e.seq) then 0 else 1 end)
+             where x.repository_id = e.repository_id and x.name = e.name and x.at <= $2 and x.at > e.at) then 0 else 1 end)
          from tag_event e
          where e.kind = 0 and e.at <= $2 and ", readable!("e.repository_id"), " and e.manifest_id in ({list})
          group by e.manifest_id, e.repository_id, e.name order by e.manifest_id, e.repository_id, e.name");
@@ -246,42 +274,30 @@ statements! {
         "update scan set state = $2, reason = $3, form = $4, diff_id = $5, tree = $6, contents = $7, files = $8, bytes = $9,
            skipped = $10, finished_at = $11
          where id = $1";
-    SCAN_UNFINISHED_FILES:
-        "delete from layer_file where scan_id in (select id from scan where layer_id = $1 and finished_at is null)";
-    SCAN_UNFINISHED: "delete from scan where layer_id = $1 and finished_at is null";
+    SCAN_UNFINISHED: "select min(id) from scan where layer_id = $1 and finished_at is null";
+    SCAN_LAST_FILE: "select coalesce(max(position), -1) from layer_file where scan_id = $1";
+    SCAN_FORGET_FILES: "delete from layer_file where scan_id = $1 and position >= $2";
+    SCAN_FORGET: "delete from scan where id = $1";
     LAYER_FILES_INSERT: "insert into layer_file (scan_id, position, sha256, size, path) values {rows}";
     LAYERS_PENDING: concat!(
-        "select count(*) from layer y where y.state = 0 and ($1 = 0 or exists (
+        "select count(*) from layer y where y.state = 0 and y.state <> 1 and ($1 = 0 or exists (
            select 1 from manifest_blob b join occurrence o on o.manifest_id = b.manifest_id
            where b.layer_id = y.id and ", readable!("o.repository_id"), "))");
-    /// Components whose layers are all scanned get their own tree and contents. One layer: those of the layer.
-    COMPONENT_IDENTITY:
-        "update component set
-           tree = (select s.tree from component_layer c
-             join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
-             join layer y on y.id = b.layer_id join scan s on s.id = y.scan_id where c.component_id = component.id),
-           contents = (select s.contents from component_layer c
-             join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
-             join layer y on y.id = b.layer_id join scan s on s.id = y.scan_id where c.component_id = component.id)
-         where (select count(*) from component_layer c where c.component_id = component.id) = 1
-           and component.id in (select c.component_id from manifest_blob b
-             join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
-             where b.layer_id = $1)";
 
     JOB_INSERT:
         "insert into job (kind, subject, attempts, run_at, lease_until, created_at) values ($1, $2, 0, $3, 0, $3)
          on conflict (kind, subject) do nothing";
     /// Two workers never look at the same job.
     JOB_CLAIM_POSTGRES:
-        "update job set owner = $2, lease_until = $3, attempts = attempts + 1
+        concat!("update job set owner = $2, lease_until = $3, attempts = attempts + 1, run_at = $4 + ", after_a_crash!(), "
          where id = (select id from job where kind = $1 and run_at <= $4 and lease_until <= $4
                      order by run_at, id limit 1 for update skip locked)
-         returning id, subject, attempts";
+         returning id, subject, attempts");
     /// SQLite has no row locks and needs none.
     JOB_CLAIM_SQLITE:
-        "update job set owner = $2, lease_until = $3, attempts = attempts + 1
+        concat!("update job set owner = $2, lease_until = $3, attempts = attempts + 1, run_at = $4 + ", after_a_crash!(), "
          where id = (select id from job where kind = $1 and run_at <= $4 and lease_until <= $4 order by run_at, id limit 1)
-         returning id, subject, attempts";
+         returning id, subject, attempts");
     JOB_RENEW: "update job set lease_until = $3 where id = $1 and owner = $2";
     JOB_DONE: "delete from job where id = $1 and owner = $2";
     JOB_RETRY: "update job set owner = null, lease_until = 0, run_at = $3, reason = $4 where id = $1 and owner = $2";
@@ -314,6 +330,9 @@ statements! {
     CLAIM_INSERT:
         "insert into claim (kind, repository_id, manifest_id, actor, occurred_at, recorded_at) values ($1, $2, $3, $4, $5, $6)
          returning id";
+    /// References to a repository and pushes to it are put in order by this row: without it, two that run at once would
+    /// never see each other.
+    ARRIVAL_LOCK: "insert into arrival (name) values ($1) on conflict (name) do update set name = excluded.name";
     REFERENCE_INSERT:
         "insert into reference (claim_id, repository_id, occurrence_id, manifest_id, component_position, edge_kind, declared,
            host, target_repository, target_tag, target_digest, state, assumed, late, resolved_id, resolved_at)
@@ -329,7 +348,11 @@ statements! {
     REFERENCE_OUTSIDE_HOST:
         "select id, claim_id, repository_id, occurrence_id, manifest_id, edge_kind, target_repository, target_tag, target_digest
          from reference where state = 2 and host = $1 and target_repository is not null order by id";
-    REFERENCE_AWAIT: "update reference set state = 1 where id = $1 and state = 2";
+    /// What a stay that is over waits for, nobody waits for any more.
+    REFERENCE_AWAIT:
+        "update reference set state = case when exists (
+           select 1 from occurrence o where o.id = occurrence_id and o.closed_at is null) then 1 else 3 end
+         where id = $1 and state = 2";
     REFERENCE_GIVE_UP: "update reference set state = 3 where occurrence_id = $1 and state = 1";
     EDGE_INSERT:
         "insert into edge (kind, grade, source_id, occurrence_id, target_id, claim_id, reference_id, repository_id, occurred_at,
@@ -343,14 +366,27 @@ statements! {
     HOLDERS_OF_LAYERS: concat!(
         "select distinct b.manifest_id from manifest_blob b
          where b.layer_id in ({list}) and ", held_by_readable!(), " order by b.manifest_id");
-    /// How a file is in a manifest: the layer, the path, and whether the layer itself is the file.
+    /// How a file is in a manifest: the layer, the path, and whether the layer itself is the file. Of many paths in one
+    /// layer the first twenty, and how many there are.
     EVIDENCE_OF_FILE:
-        "select b.manifest_id, b.position, y.digest, f.path, coalesce(b.path, p.path), y.digest = $1, p.role, p.name
-         from layer_file f join layer y on y.scan_id = f.scan_id
-           join manifest_blob b on b.layer_id = y.id
-           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
-           left join component p on p.id = c.component_id
-         where f.sha256 = $1 and b.manifest_id in ({list}) order by b.manifest_id, b.position, f.position, p.position";
+        "select manifest_id, digest, path, called, whole, role, name, paths from (
+           select b.manifest_id, b.position as layer_position, y.digest, f.path, coalesce(b.path, p.path) as called,
+             y.digest = $1 as whole, p.role, p.name, p.position as component_position, f.position as file_position,
+             row_number() over (partition by b.manifest_id, b.position, p.id order by f.position) as nth,
+             count(*) over (partition by b.manifest_id, b.position, p.id) as paths
+           from layer_file f join layer y on y.scan_id = f.scan_id
+             join manifest_blob b on b.layer_id = y.id
+             left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+             left join component p on p.id = c.component_id
+           where f.sha256 = $1 and b.manifest_id in ({list})
+           union all
+           select b.manifest_id, b.position, y.digest, null, coalesce(b.path, p.path), true, p.role, p.name, p.position, 0, 1, 1
+           from layer y join manifest_blob b on b.layer_id = y.id
+             left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+             left join component p on p.id = c.component_id
+           where y.digest = $1 and b.manifest_id in ({list})
+             and not exists (select 1 from layer_file f where f.scan_id = y.scan_id and f.sha256 = $1)) found
+         where nth <= 20 order by manifest_id, layer_position, file_position, component_position";
     /// How a layer is in a manifest; also of layers that are not scanned.
     EVIDENCE_OF_LAYER:
         "select b.manifest_id, b.position, y.id, y.digest, coalesce(b.path, p.path), p.role, p.name
@@ -373,18 +409,16 @@ statements! {
            join layer y on y.scan_id = s.id where a.id = $2
          order by 1";
     LAYER_SCAN: "select scan_id from layer where id = $1";
-    /// Layers that share files with the asked-for scan: how many distinct ones, and how many each holds.
-    LAYERS_OVERLAPPING:
-        "select y.id, count(distinct f.sha256), (select count(distinct g.sha256) from layer_file g where g.scan_id = y.scan_id)
-         from layer_file a join layer_file f on f.sha256 = a.sha256 join layer y on y.scan_id = f.scan_id
-         where a.scan_id = $1 group by y.id, y.scan_id order by y.id";
-    SCAN_DISTINCT_FILES: "select count(distinct sha256) from layer_file where scan_id = $1";
     COMPONENT_LAYERS_OF:
         "select p.role, p.name, b.layer_id from component p
            join component_layer c on c.component_id = p.id
            join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
          where p.manifest_id = $1 and b.layer_id is not null order by p.position, c.position";
     MANIFEST_LAYERS: "select layer_id from manifest_blob where manifest_id = $1 and layer_id is not null order by position";
+    /// What is indexed and holds nothing that identifies anything; it is never a match.
+    LAYERS_EMPTY:
+        "select y.id from layer y join scan s on s.id = y.scan_id
+         where y.state = 1 and s.contents is null and y.id in ({list}) order by y.id";
 
     /// All that is reached from the nodes by use, derivation and membership in an index, as the links walked: (from, to,
     /// edge or null, …). `$2` is the moment.
@@ -415,7 +449,7 @@ statements! {
            join claim q on q.id = e.claim_id
          where e.id in ({list}) order by e.id";
     INDEXES_OF: concat!(
-        "select c.child_id, o.repository_id, p.digest from manifest_child c join manifest p on p.id = c.parent_id
+        "select distinct c.child_id, o.repository_id, p.digest from manifest_child c join manifest p on p.id = c.parent_id
            join occurrence o on o.manifest_id = p.id and o.opened_at <= $2 and (o.closed_at is null or o.closed_at > $2)
          where ", readable!("o.repository_id"), " and c.child_id in ({list})
          order by c.child_id, o.repository_id, p.digest");
@@ -429,11 +463,24 @@ statements! {
            select 1 from manifest_blob b join occurrence o on o.manifest_id = b.manifest_id
            where b.layer_id = y.id and ", readable!("o.repository_id"), ")
          group by y.state, y.scanner order by y.state, y.scanner");
-    COUNT_UNRESOLVED: concat!("select count(*) from reference f where f.state = 1 and ", readable!("f.repository_id"));
+    COUNT_UNRESOLVED: "select count(*) from reference f where f.state = 1 and $1 = 0";
+    /// To who may not read its target, a reference looks the same whether or not the target is there.
+    COUNT_UNRESOLVED_READABLE: concat!(
+        "select count(*) from reference f
+         where (f.state = 1 or (f.state = 0 and not exists (
+             select 1 from occurrence o where o.manifest_id = f.resolved_id and ", readable!("o.repository_id"), ")))
+           and ", readable!("f.repository_id"));
     COUNT_OUTSIDE: concat!(
         "select f.edge_kind, count(*) from reference f join occurrence o on o.id = f.occurrence_id and o.closed_at is null
          where f.state = 2 and ", readable!("f.repository_id"), " group by f.edge_kind order by f.edge_kind");
 
+    /// The latest moments that were recorded: replicas' clocks differ, and what one has just acknowledged is no future to
+    /// another.
+    LATEST:
+        "select max(at) from (
+           select max(at) as at from (select at from audit order by id desc limit 64) a
+           union all select max(at) from (select at from tag_event order by seq desc limit 64) t
+           union all select max(opened_at) from (select opened_at from occurrence order by id desc limit 64) o) latest";
     AUDIT_INSERT:
         "insert into audit (at, actor, request_id, action, repository_id, digest, tag, detail)
          values ($1, $2, $3, $4, $5, $6, $7, $8)";

@@ -12,6 +12,8 @@ pub struct Move<'a> {
     pub repository: RepositoryId,
     /// The tag.
     pub tag: &'a str,
+    /// What it must name before; anything, if it is not said.
+    pub from: Option<NodeId>,
     /// What it names from now on; `None` deletes it.
     pub to: Option<NodeId>,
     /// Who moves it.
@@ -42,7 +44,7 @@ pub async fn shift(session: &mut Session, change: &Move<'_>, now: Micros) -> Res
     let (repository, tag) = (change.repository.0, change.tag);
     let (previous, last): (Option<i64>, i64) =
         on!(session, |c| sqlx::query_as(sql::TAG_LOCK).bind(repository).bind(tag).fetch_one(c).await)?;
-    if change.to.is_none() && previous.is_none() {
+    if change.to.is_none() && previous.is_none() || change.from.is_some_and(|from| previous != Some(from.0)) {
         return Ok(None);
     }
     // Clocks of replicas differ; under the row's lock a tag's events are still strictly ordered.

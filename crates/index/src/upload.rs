@@ -118,12 +118,15 @@ pub async fn progress(
     Ok(kept > 0)
 }
 
-/// Gives the upload up: only its object is still to be deleted. Its key, if it was open.
+/// Gives the upload up, unless another than `writer` is writing it: only its object is still to be deleted. Its key, if
+/// it was open.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn discard(session: &mut Session, id: &str, now: Micros) -> Result<Option<String>> {
-    Ok(on!(session, |c| sqlx::query_scalar(sql::UPLOAD_DISCARD).bind(id).bind(now.0).fetch_optional(c).await)?)
+pub async fn discard(session: &mut Session, id: &str, writer: &str, now: Micros) -> Result<Option<String>> {
+    Ok(on!(session, |c| {
+        sqlx::query_scalar(sql::UPLOAD_DISCARD).bind(id).bind(now.0).bind(writer).fetch_optional(c).await
+    })?)
 }
 
 /// The key of an upload that is given up already.

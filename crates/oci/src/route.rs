@@ -132,7 +132,7 @@ impl Route {
         if let ("uploads", Some(name)) = (kind, name.strip_suffix("/blobs")) {
             let name = repository(name)?;
             let id = last.to_owned();
-            if !last.is_empty() && !(last.len() <= 64 && last.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            if last.len() > 64 || !last.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(RouteError::Upload);
             }
             return match (method, last) {

@@ -29,14 +29,18 @@ impl Registry {
     /// Hides a blob from the repository. Its bytes go when nothing needs them.
     ///
     /// # Errors
-    /// [`Error::Unknown`] when the repository does not have it.
+    /// [`Error::Unknown`] when the repository does not have it, [`Error::Needed`] when a manifest in it refers to it.
     pub async fn delete_blob(&self, ctx: &Ctx, name: &Name, digest: &Digest) -> Result<(), Error> {
         authz::check(ctx, Access::Push)?;
         let unknown = || Error::Unknown(Thing::Blob(*digest));
         let mut tx = self.db.begin().await?;
         let repository = repository::find(&mut tx, ctx.reader, name).await?.ok_or_else(unknown)?;
+        // First the link, which waits for pushes that hold it; then whoever needs it is to be seen.
         if !blob::unlink(&mut tx, repository, digest).await? {
             return Err(unknown());
+        }
+        if let Some(manifest) = blob::needed(&mut tx, repository, digest).await? {
+            return Err(Error::Needed { manifest });
         }
         self.record(ctx, &mut tx, "blob.delete", repository, Some(digest), None).await?;
         tx.commit().await?;
@@ -50,7 +54,7 @@ impl Registry {
         repository: RepositoryId,
         tag: &Tag,
     ) -> Result<bool, Error> {
-        let change = tag::Move { repository, tag, to: None, actor: &ctx.actor, reason: None };
+        let change = tag::Move { repository, tag, from: None, to: None, actor: &ctx.actor, reason: None };
         let found = tag::shift(tx, &change, self.now()).await?.is_some();
         if found {
             self.record(ctx, tx, "tag.delete", repository, None, Some(tag)).await?;
@@ -69,11 +73,14 @@ impl Registry {
         let now = self.now();
         let by_digest = Reference::Digest(*digest);
         let Some(found) = manifest::get(tx, ctx.reader, name, &by_digest).await? else { return Ok(false) };
+        // First the stay, which waits for pushes that hold it; then the tags that they set are to be seen.
+        let Some(stay) = manifest::close(tx, repository, found.id, &ctx.actor, now).await? else { return Ok(false) };
         for tag in tag::of_manifest(tx, repository, found.id).await? {
-            let change = tag::Move { repository, tag: &tag, to: None, actor: &ctx.actor, reason: None };
+            // A push may be moving it elsewhere.
+            let from = Some(found.id);
+            let change = tag::Move { repository, tag: &tag, from, to: None, actor: &ctx.actor, reason: None };
             tag::shift(tx, &change, now).await?;
         }
-        let Some(stay) = manifest::close(tx, repository, found.id, &ctx.actor, now).await? else { return Ok(false) };
         reference::give_up(tx, stay).await?;
         self.record(ctx, tx, "manifest.delete", repository, Some(digest), None).await?;
         Ok(true)

@@ -39,6 +39,12 @@ pub enum Error {
     /// Another request is writing the upload.
     #[error("another request is writing this upload")]
     Busy,
+    /// A blob cannot be deleted: a manifest of the repository needs it.
+    #[error("manifest {manifest} of the repository needs the blob; delete that first")]
+    Needed {
+        /// One that does.
+        manifest: Digest,
+    },
     /// The caller may not do that.
     #[error("this registry accepts no pushes or deletions from you")]
     Denied,
@@ -118,10 +124,19 @@ impl From<index::Error> for Error {
 }
 
 /// An object that its row promises is not missing, it is lost: no variant of the store means absence to a caller.
+impl Error {
+    /// Whether the database gave up because of another transaction.
+    pub(crate) fn is_conflict(&self) -> bool {
+        let Self::Internal(source) = self else { return false };
+        source.downcast_ref::<index::Error>().is_some_and(index::Error::is_conflict)
+    }
+}
+
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Full => Self::Full,
+            store::Error::Busy => Self::Busy,
             other => Self::internal(other),
         }
     }

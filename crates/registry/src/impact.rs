@@ -67,8 +67,8 @@ struct Held {
     layers: BTreeMap<LayerId, Vec<&'static str>>,
     /// The manifests that hold it.
     manifests: Vec<NodeId>,
-    /// The artifact that was asked for, where that itself is the content.
-    itself: Option<NodeId>,
+    /// The artifacts that were asked for, where those themselves are the content.
+    itself: Vec<NodeId>,
 }
 
 /// A row of an answer before its details are fetched.
@@ -93,13 +93,17 @@ impl Registry {
         if !question.wait.is_zero() {
             self.settled(ctx.reader, question.wait).await?;
         }
-        let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of).unwrap_or_else(|| self.now());
         let floor = question.grade.unwrap_or(Grade::Matched);
 
         let mut session = self.db.snapshot().await?;
+        let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of);
+        let as_of = match as_of {
+            Some(as_of) => as_of,
+            None => self.now().max(index::audit::latest(&mut session).await?),
+        };
         let completeness = count(&mut session, ctx.reader).await?;
         let held = self.hold_content(ctx, &mut session, &question.content, as_of).await?;
-        let starts: Vec<_> = held.manifests.iter().copied().chain(held.itself).collect();
+        let starts: Vec<_> = held.manifests.iter().chain(&held.itself).copied().collect();
         let links = graph::reach(&mut session, ctx.reader, as_of, floor, &starts).await?;
 
         let nodes: BTreeSet<_> = starts.iter().copied().chain(links.iter().map(|link| link.from)).collect();
@@ -144,11 +148,18 @@ impl Registry {
         if !question.wait.is_zero() {
             self.settled(ctx.reader, question.wait).await?;
         }
-        let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of).unwrap_or_else(|| self.now());
         let mut session = self.db.snapshot().await?;
+        let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of);
+        let as_of = match as_of {
+            Some(as_of) => as_of,
+            None => self.now().max(index::audit::latest(&mut session).await?),
+        };
         let completeness = count(&mut session, ctx.reader).await?;
         let mut held = self.hold_content(ctx, &mut session, &question.content, as_of).await?;
-        held.manifests.extend(held.itself.take());
+        let itself = std::mem::take(&mut held.itself);
+        held.manifests.extend(itself);
+        held.manifests.sort_unstable();
+        held.manifests.dedup();
         let kits = kit::summaries(&mut session, &held.manifests).await?;
         let kits: HashMap<_, _> = kits.into_iter().map(|kit| (kit.id, kit)).collect();
         let stays = manifest::occurrences(&mut session, ctx.reader, as_of, &held.manifests).await?;
@@ -189,34 +200,47 @@ impl Registry {
             }
             Content::Layer(digest) => {
                 let asked: Vec<_> = layer::get(session, digest).await?.into_iter().map(|layer| layer.id).collect();
-                hold_layers(ctx, session, &asked, as_of, None).await
+                // Whoever may not read a layer learns nothing by asking what agrees with it.
+                if graph::holders_of_layers(session, ctx.reader, as_of, &asked).await?.is_empty() {
+                    return Ok(Held::default());
+                }
+                hold_layers(ctx, session, &asked, as_of, Vec::new()).await
             }
             Content::Artifact { repository, reference, dataset } => {
-                let found = self.ever(ctx, session, repository, reference).await?;
-                let is_model = kit::get(session, found.id).await?.is_some_and(|kit| kit.is_model);
-                let components = graph::component_layers(session, found.id).await?;
-                let of_datasets = |name: Option<&String>| -> Vec<LayerId> {
-                    let wanted = components.iter().filter(|(role, component, _)| {
-                        role == "dataset" && name.is_none_or(|name| component.as_ref() == Some(name))
-                    });
-                    wanted.map(|&(_, _, layer)| layer).collect()
-                };
-                if let Some(name) = dataset {
-                    let asked = of_datasets(Some(name));
-                    if asked.is_empty() {
-                        return Err(Error::Unknown(Thing::Component(name.clone())));
+                let found = self.ever_at(ctx, session, repository, reference, as_of).await?;
+                // An index is asked about as all that it lists.
+                let (mut asked_for, mut next) = (vec![found.id], 0);
+                while let Some(&node) = asked_for.get(next) {
+                    for child in manifest::children(session, ctx.reader, as_of, node).await? {
+                        if !asked_for.contains(&child) {
+                            asked_for.push(child);
+                        }
                     }
-                    return hold_layers(ctx, session, &asked, as_of, None).await;
+                    next += 1;
                 }
-                if is_model {
-                    // A model is asked for as itself: who derives from it, and where else it is.
-                    return Ok(Held { itself: Some(found.id), ..Held::default() });
+                let (mut itself, mut layers) = (Vec::new(), Vec::new());
+                for node in asked_for {
+                    let is_model = kit::get(session, node).await?.is_some_and(|kit| kit.is_model);
+                    let components = graph::component_layers(session, node).await?;
+                    let datasets = components.into_iter().filter(|(role, component, _)| {
+                        role == "dataset" && dataset.as_ref().is_none_or(|name| component.as_ref() == Some(name))
+                    });
+                    let mut datasets: Vec<_> = datasets.map(|(_, _, layer)| layer).collect();
+                    if dataset.is_none() && !is_model && datasets.is_empty() {
+                        datasets = graph::manifest_layers(session, node).await?;
+                    }
+                    // A model is asked about as itself: who derives from it, and where else it is.
+                    if dataset.is_some() || !is_model {
+                        layers.extend(datasets);
+                    }
+                    if dataset.is_none() {
+                        itself.push(node);
+                    }
                 }
-                let mut asked = of_datasets(None);
-                if asked.is_empty() {
-                    asked = graph::manifest_layers(session, found.id).await?;
+                if let (Some(name), true) = (dataset, layers.is_empty()) {
+                    return Err(Error::Unknown(Thing::Component(name.clone())));
                 }
-                hold_layers(ctx, session, &asked, as_of, Some(found.id)).await
+                hold_layers(ctx, session, &layers, as_of, itself).await
             }
         }
     }
@@ -228,10 +252,11 @@ async fn hold_layers(
     session: &mut Session,
     asked: &[LayerId],
     as_of: Micros,
-    itself: Option<NodeId>,
+    itself: Vec<NodeId>,
 ) -> Result<Held, Error> {
     let mut layers: BTreeMap<LayerId, Vec<&'static str>> = BTreeMap::new();
-    for &asked in asked {
+    let empty = graph::empty_layers(session, asked).await?;
+    for &asked in asked.iter().filter(|layer| !empty.contains(layer)) {
         let alike = graph::layers_alike(session, asked).await?;
         let Some(own) = alike.iter().find(|layer| layer.id == asked).cloned() else { continue };
         for layer in alike {
@@ -276,13 +301,12 @@ fn refuse_empty(content: &Content) -> Result<(), Error> {
 
 /// Where the search starts: a model that holds the content packages it, anything else just holds it.
 fn scores(held: &Held, kits: &HashMap<NodeId, kit::Summary>, floor: Grade) -> Vec<(NodeId, Score)> {
-    let holding = held.manifests.iter().filter(|&&node| Some(node) != held.itself).map(|&node| {
+    let holding = held.manifests.iter().filter(|node| !held.itself.contains(node)).map(|&node| {
         let model = kits.get(&node).is_some_and(|kit| kit.is_model);
         (node, Score { distance: 0, grade: model.then_some(Grade::Packaged) })
     });
     let counts = |(_, score): &(NodeId, Score)| score.grade.is_none_or(|grade| grade >= floor);
-    let itself = held.itself.map(|node| (node, Score::START));
-    holding.filter(counts).chain(itself).collect()
+    holding.filter(counts).chain(held.itself.iter().map(|&node| (node, Score::START))).collect()
 }
 
 /// The models, sorted, and the other holders, sorted: one row for each repository that has, or had, the manifest.
@@ -311,7 +335,7 @@ fn rows(
         row.1 = stay;
         let by_claim = [Some(stay.id), None].map(|stay_id| claimed.get(&(stay.manifest, stay_id)).copied());
         let by_holding = holds.contains(&stay.manifest).then(|| held_score(held, kits, stay.manifest));
-        let itself = (held.itself == Some(stay.manifest)).then_some(Score::START);
+        let itself = held.itself.contains(&stay.manifest).then_some(Score::START);
         let by_holding = by_holding.filter(|score| score.grade.is_none_or(|grade| grade >= floor));
         for score in by_claim.into_iter().chain([by_holding, itself]).flatten() {
             if row.0.is_none_or(|known| score.beats(known)) {
@@ -337,7 +361,7 @@ fn rows(
 }
 
 fn held_score(held: &Held, kits: &HashMap<NodeId, kit::Summary>, node: NodeId) -> Score {
-    let model = kits.get(&node).is_some_and(|kit| kit.is_model) && held.itself != Some(node);
+    let model = kits.get(&node).is_some_and(|kit| kit.is_model) && !held.itself.contains(&node);
     Score { distance: 0, grade: model.then_some(Grade::Packaged) }
 }
 
@@ -473,7 +497,7 @@ impl Details {
     ) -> Vec<view::Evidence> {
         let mut evidence = self.packaged(row.manifest, kits);
         if row.score.distance == 0 {
-            if held.itself == Some(row.manifest) {
+            if held.itself.contains(&row.manifest) {
                 evidence.push(view::Evidence {
                     edge: "is",
                     target: Some(view::Target { digest: row.digest.to_string() }),
@@ -562,6 +586,7 @@ async fn held_evidence(
             component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
             layer: Some(one.layer.to_string()),
             path: one.path.map(|path| String::from_utf8_lossy(&path).into_owned()),
+            paths: Some(one.paths).filter(|&paths| paths > 1),
             ..Default::default()
         });
     }

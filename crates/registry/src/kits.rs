@@ -114,6 +114,23 @@ impl Registry {
         })
     }
 
+    /// The manifest that a reference named at a moment, as [`Registry::ever`].
+    pub(crate) async fn ever_at(
+        &self,
+        ctx: &Ctx,
+        session: &mut Session,
+        name: &Name,
+        reference: &Reference,
+        as_of: Micros,
+    ) -> Result<manifest::Stored, Error> {
+        let Reference::Tag(tag) = reference else { return self.ever(ctx, session, name, reference).await };
+        if repository::find(session, ctx.reader, name).await?.is_none() {
+            return Err(Error::Unknown(Thing::Repository(name.to_string())));
+        }
+        let found = manifest::get_at(session, ctx.reader, name, tag, as_of).await?;
+        found.ok_or_else(|| Error::Unknown(Thing::Manifest(name.to_string(), reference.to_string())))
+    }
+
     /// The manifest that a reference names, by digest also when it was deleted from the repository.
     pub(crate) async fn ever(
         &self,

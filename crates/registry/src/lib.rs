@@ -139,7 +139,7 @@ impl Registry {
     /// [`Error::Internal`] when it does not.
     pub async fn ready(&self) -> Result<(), Error> {
         let mut session = self.db.read().await?;
-        index::setting::get(&mut session, "names").await?;
+        index::repository::names(&mut session, Reader::ALL, "", 1).await?;
         Ok(())
     }
 

@@ -58,8 +58,7 @@ impl Registry {
         let mut session = self.db.read().await?;
         let n = n.unwrap_or(PAGE).min(PAGE);
         let limit = u32::try_from(n + 1).unwrap_or(u32::MAX);
-        let found = repository::list(&mut session, ctx.reader, last, limit).await?;
-        Ok(cut(found.into_iter().map(|repository| repository.name.to_string()).collect(), n))
+        Ok(cut(repository::names(&mut session, ctx.reader, last, limit).await?, n))
     }
 
     /// The manifests that refer to `subject`, of one kind if it is given. None is an empty list, also for a subject that

@@ -10,9 +10,6 @@ use crate::{Error, Registry};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names(Vec<String>);
 
-/// Where the names of earlier runs are remembered.
-const SETTING: &str = "names";
-
 impl Names {
     /// The names of a registry that listens at `port` as `host`, and has these names besides.
     #[must_use]
@@ -21,7 +18,7 @@ impl Names {
         let mut names: Vec<_> = loopback.chain([host]).map(|host| format!("{host}:{port}")).collect();
         for name in configured.iter().map(|name| name.to_ascii_lowercase()) {
             // Behind a proxy at the usual port the name stands alone; reached directly it carries the port.
-            if !name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            if name.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
                 names.push(format!("{name}:{port}"));
             }
             names.push(name);
@@ -39,46 +36,37 @@ impl Names {
 }
 
 impl Registry {
-    /// References to a name that is new were outside until now; they are tried here.
+    /// References to what was another host until now are tried here: whoever pushed them may have known a name of this
+    /// registry that it did not know itself.
     pub(crate) async fn learn_names(&self, tx: &mut Session) -> Result<(), Error> {
-        let known = index::setting::get(tx, SETTING).await?.unwrap_or_default();
-        let known = String::from_utf8_lossy(&known).into_owned();
-        let mut all: Vec<&str> = known.lines().collect();
-        let new: Vec<&str> = self.names.0.iter().map(|name| &**name).filter(|name| !all.contains(name)).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
         let now = self.now();
-        for host in &new {
+        for host in &self.names.0 {
             for waiting in reference::to_host(tx, host).await? {
                 let Some(target) = target(&waiting) else { continue };
                 let Ok(name) = waiting.target_repository.parse::<Name>() else { continue };
-                match index::manifest::get(tx, index::Reader::ALL, &name, &target).await? {
-                    Some(found) => {
-                        reference::resolve(tx, waiting.id, found.id, true, now).await?;
-                        // A digest named its node from the beginning.
-                        if waiting.target_digest.is_some() {
-                            continue;
-                        }
-                        let edge = reference::NewEdge {
-                            kind: waiting.kind,
-                            grade: Grade::Declared,
-                            source: waiting.manifest,
-                            occurrence: Some(waiting.occurrence),
-                            target: found.id,
-                            claim: waiting.claim,
-                            reference: Some(waiting.id),
-                            repository: waiting.repository,
-                            occurred_at: None,
-                        };
-                        reference::edge(tx, &edge, now).await?;
-                    }
-                    None => reference::wait_for(tx, waiting.id).await?,
+                let Some(found) = index::manifest::get(tx, index::Reader::ALL, &name, &target).await? else {
+                    reference::wait_for(tx, waiting.id).await?;
+                    continue;
+                };
+                let resolved = reference::resolve(tx, waiting.id, found.id, true, now).await?;
+                // A digest named its node from the beginning.
+                if !resolved || waiting.target_digest.is_some() {
+                    continue;
                 }
+                let edge = reference::NewEdge {
+                    kind: waiting.kind,
+                    grade: Grade::Declared,
+                    source: waiting.manifest,
+                    occurrence: Some(waiting.occurrence),
+                    target: found.id,
+                    claim: waiting.claim,
+                    reference: Some(waiting.id),
+                    repository: waiting.repository,
+                    occurred_at: None,
+                };
+                reference::edge(tx, &edge, now).await?;
             }
         }
-        all.extend(new);
-        index::setting::put(tx, SETTING, all.join("\n").as_bytes()).await?;
         Ok(())
     }
 }

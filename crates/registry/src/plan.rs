@@ -120,7 +120,8 @@ fn declared(component: usize, of: &Component, names: &Names) -> Option<Declared>
         (None, None) => "latest".parse::<Tag>().ok().map(Reference::Tag),
     };
     let target = what.map(|what| (reference.repository.clone(), what));
-    Some(Declared { component, kind, text, host: reference.host.clone(), target, place })
+    let host = reference.host.as_ref().map(|host| host.to_ascii_lowercase());
+    Some(Declared { component, kind, text, host, target, place })
 }
 
 /// The kit as it is stored and shown.

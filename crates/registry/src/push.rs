@@ -1,5 +1,7 @@
 //! Pushing a manifest: understood first, then written in one transaction.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
 use index::{
     Grade, LayerState, NodeId, OccurrenceId, Reader, ReferenceState, RepositoryId, Session, audit, job, kit, layer,
     reference, tag,
@@ -39,6 +41,9 @@ pub struct Pushed {
     pub tags: Vec<Tag>,
 }
 
+/// How often a push is tried that the database gives up because of another.
+const TRIES: u32 = 5;
+
 impl Registry {
     /// Stores a manifest with all that it means, and moves its tags.
     ///
@@ -57,9 +62,20 @@ impl Registry {
             Reference::Digest(_) => push.tags,
         };
 
-        let mut tx = self.db.begin().await?;
-        let scans = self.apply(ctx, &mut tx, &push.repository, &manifest, &kit, &plan, &tags).await?;
-        tx.commit().await?;
+        let mut tries = 0;
+        let scans = loop {
+            tries += 1;
+            let mut tx = self.db.begin().await?;
+            match self.apply(ctx, &mut tx, &push.repository, &manifest, &kit, &plan, &tags).await {
+                Ok(scans) => {
+                    tx.commit().await?;
+                    break scans;
+                }
+                // Every step is an upsert by digest, so it may begin again.
+                Err(error) if error.is_conflict() && tries < TRIES => continue,
+                Err(error) => return Err(error),
+            }
+        };
         if scans {
             self.work.notify_waiters();
         }
@@ -107,6 +123,9 @@ impl Registry {
     ) -> Result<bool, Error> {
         let now = self.now();
         let repository = index::repository::ensure(tx, name, now).await?;
+        let here = plan.references.iter().filter(|declared| declared.place != Place::Outside);
+        let meeting = here.filter_map(|declared| declared.target.as_ref()).map(|(name, _)| &**name);
+        reference::lock_arrivals(tx, &meeting.chain([&**name]).collect()).await?;
         require(tx, repository, plan).await?;
         let (id, new) = index::manifest::insert(tx, manifest, now).await?;
         let (layers, scans) = self.know_layers(tx, plan).await?;
@@ -121,8 +140,8 @@ impl Registry {
         if let Some(stay) = stay {
             self.declare(ctx, tx, repository, stay, id, plan).await?;
         }
-        for tag in tags {
-            let change = tag::Move { repository, tag, to: Some(id), actor: &ctx.actor, reason: None };
+        for tag in tags.iter().collect::<BTreeSet<_>>() {
+            let change = tag::Move { repository, tag, from: None, to: Some(id), actor: &ctx.actor, reason: None };
             tag::shift(tx, &change, now).await?;
         }
         self.arrive(tx, name, id, &manifest.digest, tags).await?;
@@ -143,11 +162,13 @@ impl Registry {
     /// The rows of the plan's layers, and a job for each that nobody has looked into. Whether there is one.
     async fn know_layers(&self, tx: &mut Session, plan: &Plan) -> Result<(Vec<index::LayerId>, bool), Error> {
         let now = self.now();
-        let mut rows = Vec::with_capacity(plan.layers.len());
+        let mut rows = HashMap::new();
         let mut scans = false;
-        for planned in &plan.layers {
+        // In the order of their digests, so that two pushes never wait for each other in a circle.
+        for planned in plan.layers.iter().map(|layer| (layer.digest.hash(), layer)).collect::<BTreeMap<_, _>>().values()
+        {
             let (id, new) = layer::ensure(tx, &planned.digest, planned.size, planned.state, planned.reason).await?;
-            rows.push(id);
+            rows.insert(planned.digest, id);
             let wanted = if new || planned.state != LayerState::Pending {
                 new && planned.state == LayerState::Pending
             } else {
@@ -164,7 +185,7 @@ impl Registry {
                 scans = true;
             }
         }
-        Ok((rows, scans))
+        Ok((plan.layers.iter().map(|layer| rows[&layer.digest]).collect(), scans))
     }
 
     /// Records what the kit refers to, resolved now if it can be.
@@ -240,8 +261,8 @@ impl Registry {
         let now = self.now();
         let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
         for waiting in reference::waiting(tx, name, digest, &tags).await? {
-            reference::resolve(tx, waiting.id, manifest, true, now).await?;
-            if waiting.target_digest.is_some() {
+            let resolved = reference::resolve(tx, waiting.id, manifest, true, now).await?;
+            if !resolved || waiting.target_digest.is_some() {
                 continue;
             }
             let edge = reference::NewEdge {
@@ -280,13 +301,11 @@ fn parse(push: &PushManifest) -> Result<Manifest, Error> {
 /// Holds what the manifest needs against collection, or says what is missing.
 async fn require(tx: &mut Session, repository: RepositoryId, plan: &Plan) -> Result<(), Error> {
     let locked = index::blob::lock(tx, repository, &plan.blobs).await?;
-    let has = |digest: &&Digest| !locked.iter().any(|(locked, _)| locked == *digest);
-    if locked.len() < plan.blobs.len()
-        && let Some(missing) = plan.blobs.iter().find(has)
-    {
+    let locked: HashSet<_> = locked.into_iter().map(|(digest, _)| digest).collect();
+    if let Some(missing) = plan.blobs.iter().find(|digest| !locked.contains(digest)) {
         return Err(Error::MissingBlob(*missing));
     }
-    let present = index::manifest::present(tx, repository, &plan.children).await?;
+    let present: HashSet<_> = index::manifest::present(tx, repository, &plan.children).await?.into_iter().collect();
     match plan.children.iter().find(|child| !present.contains(child)) {
         Some(missing) => Err(Error::MissingBlob(*missing)),
         None => Ok(()),

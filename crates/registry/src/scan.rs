@@ -1,6 +1,10 @@
 //! Looking inside layers: durable jobs, done by workers, one scan a layer and scanner version.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    io::{self, Read},
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
 use content::{Known, SCANNER_VERSION, ScanError};
 use index::{JobKind, LayerId, LayerState, Micros, ScanId, job, layer};
@@ -93,6 +97,16 @@ impl Registry {
 
     async fn scan(&self, job: &job::Job, owner: &str) -> Result<(), Error> {
         let id = job.subject.parse().map(LayerId).map_err(Error::internal)?;
+        // What an earlier try left behind goes first, a little at a time.
+        loop {
+            let mut tx = self.db.begin().await?;
+            let more = layer::forget_unfinished(&mut tx, id).await?;
+            job::renew(&mut tx, job.id, owner, Micros(self.now().0 + LEASE)).await?;
+            tx.commit().await?;
+            if !more {
+                break;
+            }
+        }
         let (layer, blob) = {
             let mut session = self.db.read().await?;
             let layer = layer::by_id(&mut session, id).await?;
@@ -111,6 +125,7 @@ impl Registry {
         let (batches, mut found) = mpsc::channel::<Vec<layer::File>>(2);
         let known = Known { digest: layer.digest, size: blob.size };
         let (limits, spill) = (self.limits, self.spill.clone());
+        let reader = Wanted { reader, batches: batches.clone() };
         let pass = tokio::task::spawn_blocking(move || {
             let mut batch = Vec::with_capacity(BATCH);
             let sink = |file: content::File| {
@@ -167,6 +182,10 @@ impl Registry {
             };
             let Some(batch) = batch else { return Ok(()) };
             let mut tx = self.db.begin().await?;
+            // Once the lease has run out, another worker may have begun, and forgotten this scan.
+            if !job::renew(&mut tx, job.id, owner, Micros(self.now().0 + LEASE)).await? {
+                return Err(Error::internal("another worker took the job over"));
+            }
             layer::add_files(&mut tx, scan, position, &batch).await?;
             tx.commit().await?;
             position += batch.len() as u64;
@@ -187,7 +206,9 @@ impl Registry {
     async fn put_off(&self, job: &job::Job, owner: &str, reason: &str) -> Result<(), Error> {
         let wait = 1_000_000_i64.saturating_mul(1 << job.attempts.min(20)).min(BACKOFF);
         let mut tx = self.db.begin().await?;
-        job::retry(&mut tx, job.id, owner, Micros(self.now().0 + wait), reason).await?;
+        if !job::retry(&mut tx, job.id, owner, Micros(self.now().0 + wait), reason).await? {
+            return Ok(());
+        }
         if let Ok(id) = job.subject.parse().map(LayerId)
             && let Some(layer) = layer::by_id(&mut tx, id).await?
             && layer.scanner.is_none()
@@ -196,6 +217,21 @@ impl Registry {
         }
         tx.commit().await?;
         Ok(())
+    }
+}
+
+/// A layer for as long as somebody wants its files: the scan of a large one ends with the worker that waits for it.
+struct Wanted<R> {
+    reader: R,
+    batches: mpsc::Sender<Vec<layer::File>>,
+}
+
+impl<R: Read> Read for Wanted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.batches.is_closed() {
+            return Err(io::Error::other("nobody waits for the scan any more"));
+        }
+        self.reader.read(buffer)
     }
 }
 

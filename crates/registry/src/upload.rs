@@ -1,13 +1,17 @@
 //! Uploads: bytes stream to their final key while they are hashed; rows follow when they are durable.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use index::{Micros, audit, blob, upload};
 use oci::{Algorithm, ContentRange, Digest, Hasher, Name};
 use store::{Key, Received};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::{Access, Ctx, Error, Part, Registry, Thing, authz};
 
@@ -41,6 +45,8 @@ struct Held {
     upload: upload::Upload,
     key: Key,
     writer: String,
+    /// Until when, in microseconds since 1970.
+    until: AtomicI64,
     hasher: Hasher,
 }
 
@@ -187,10 +193,10 @@ impl Registry {
             received.hasher.finish()
         } else {
             // Nobody announced the algorithm, so the bytes are read once more. Hashing twice always would cost everybody.
-            self.hash(&held.key, bytes, digest.algorithm()).await?
+            self.keeping(&held, self.hash(&held.key, bytes, digest.algorithm())).await??
         };
         if actual != *digest {
-            self.discard(id).await?;
+            self.discard(id, &held.writer).await?;
             let why = format!("the upload was to be {digest}, but its {bytes} bytes have {actual}");
             return Err(Error::Invalid { what: Part::Digest, why });
         }
@@ -200,10 +206,10 @@ impl Registry {
     /// Ends an upload that nobody wants any more.
     ///
     /// # Errors
-    /// [`Error::Unknown`] when there is no such upload in the repository.
+    /// [`Error::Unknown`] when there is no such upload in the repository, [`Error::Busy`] while a request writes it.
     pub async fn cancel_upload(&self, ctx: &Ctx, repository: &Name, id: &str) -> Result<(), Error> {
         self.upload_position(ctx, repository, id).await?;
-        self.discard(id).await
+        if self.discard(id, "").await? { Ok(()) } else { Err(Error::Busy) }
     }
 
     /// Deletes what uploads left behind that were not used since `since`. How many it was.
@@ -221,7 +227,10 @@ impl Registry {
                 return Ok(reaped);
             }
             for (id, _, _) in expired {
-                self.discard(&id).await?;
+                if !self.discard(&id, "").await? {
+                    // Somebody came back to it just now.
+                    return Ok(reaped);
+                }
                 reaped += 1;
             }
         }
@@ -231,15 +240,16 @@ impl Registry {
     async fn hold(&self, ctx: &Ctx, repository: &Name, id: &str) -> Result<Held, Error> {
         let writer = self.chance.id();
         let since = self.now();
-        let (mut upload, received, state) = loop {
+        let (mut upload, received, state, until) = loop {
             let now = self.now();
+            let until = Micros(now.0 + HOLD);
             let mut tx = self.db.begin().await?;
             let upload = upload::get(&mut tx, ctx.reader, repository, id).await?;
             let upload = upload.ok_or(Error::Unknown(Thing::Upload))?;
-            let claimed = upload::claim(&mut tx, id, &writer, Micros(now.0 + HOLD), now).await?;
+            let claimed = upload::claim(&mut tx, id, &writer, until, now).await?;
             tx.commit().await?;
             match claimed {
-                Some((received, state)) => break (upload, received, state),
+                Some((received, state)) => break (upload, received, state, until),
                 // Whoever held it may be a server that died: its hold ends by itself, and the client need not know.
                 None if now.0 < since.0 + HOLD + 1_000_000 => sleep(LOOK).await,
                 None => return Err(Error::Busy),
@@ -248,15 +258,18 @@ impl Registry {
         upload.received = received;
         let key =
             Key::parse(&upload.key).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))?;
+        let until = AtomicI64::new(until.0);
+        let mut held = Held { upload, key, writer, until, hasher: Hasher::new(Algorithm::Sha256) };
         match Hasher::restore(&state) {
-            Ok(hasher) => Ok(Held { upload, key, writer, hasher }),
+            Ok(hasher) => held.hasher = hasher,
             Err(_) => {
                 // Another version of the registry began it: what is there is hashed again.
                 let mut hasher = Hasher::new(Algorithm::Sha256);
-                self.hash_into(&key, received, &mut hasher).await?;
-                Ok(Held { upload, key, writer, hasher })
+                self.keeping(&held, self.hash_into(&held.key, received, &mut hasher)).await??;
+                held.hasher = hasher;
             }
         }
+        Ok(held)
     }
 
     /// Writes a body behind what the upload has, and why the body broke off, if it did.
@@ -270,35 +283,52 @@ impl Registry {
         if range.is_some_and(|range| range.first != received) {
             return Err(Error::OutOfOrder { received });
         }
-        let mut body = pin!(body.peekable());
-        // The last request of most uploads has no bytes: the disk need not be touched for it.
-        if received > 0 && matches!(timeout(IDLE, body.as_mut().peek()).await, Ok(None)) {
-            return Ok((Received { bytes: received, hasher: held.hasher.clone() }, None));
-        }
+        let silent = || format!("no byte came for {} seconds", IDLE.as_secs());
+        let unchanged = || Received { bytes: received, hasher: held.hasher.clone() };
+        let mut body = pin!(body);
+        // The file is opened for bytes that are there: the last request of most uploads has none, and one that waited
+        // in vain must not touch what another request may have continued.
+        let mut frame = match self.keeping(held, timeout(IDLE, body.next())).await? {
+            Err(_) => return Ok((unchanged(), Some(silent()))),
+            Ok(Some(Err(error))) => return Ok((unchanged(), Some(error.to_string()))),
+            Ok(None) if received > 0 => return Ok((unchanged(), None)),
+            Ok(first) => first.and_then(Result::ok),
+        };
+        self.renew_if_near(held).await?;
         let writer = self.store.write(&held.key, received, held.hasher.clone()).await?;
-        let mut sign = tokio::time::interval(RENEW);
-        sign.tick().await;
-        let mut last = Instant::now();
         let broken = loop {
-            tokio::select! {
-                biased;
-                frame = body.next() => match frame {
-                    None => break None,
-                    Some(Err(error)) => break Some(error.to_string()),
-                    Some(Ok(frame)) if frame.is_empty() => {}
-                    Some(Ok(frame)) => {
-                        last = Instant::now();
-                        // The thread failed; finishing says why.
-                        if writer.write(frame).await.is_err() {
-                            break None;
-                        }
-                    }
-                },
-                () = sleep_until(last + IDLE) => break Some(format!("no byte came for {} seconds", IDLE.as_secs())),
-                _ = sign.tick() => self.renew(held).await?,
+            // When the thread has failed, finishing says why.
+            if let Some(frame) = frame.take().filter(|frame| !frame.is_empty())
+                && self.keeping(held, writer.write(frame)).await?.is_err()
+            {
+                break None;
+            }
+            match self.keeping(held, timeout(IDLE, body.next())).await? {
+                Err(_) => break Some(silent()),
+                Ok(Some(Err(error))) => break Some(error.to_string()),
+                Ok(Some(Ok(next))) => frame = Some(next),
+                Ok(None) => break None,
             }
         };
-        Ok((writer.finish().await?, broken))
+        Ok((self.keeping(held, writer.finish()).await??, broken))
+    }
+
+    /// Does something that may take long, and keeps the upload meanwhile.
+    async fn keeping<T>(&self, held: &Held, work: impl Future<Output = T>) -> Result<T, Error> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = sleep(RENEW) => self.renew(held).await?,
+            }
+            self.renew_if_near(held).await?;
+        }
+    }
+
+    /// Keeps the upload if its time is near, so that what follows at once has it.
+    async fn renew_if_near(&self, held: &Held) -> Result<(), Error> {
+        if self.now().0 < held.until.load(Ordering::Relaxed) - HOLD / 2 { Ok(()) } else { self.renew(held).await }
     }
 
     async fn renew(&self, held: &Held) -> Result<(), Error> {
@@ -306,6 +336,7 @@ impl Registry {
         let mut tx = self.db.begin().await?;
         let kept = upload::renew(&mut tx, &held.upload.id, &held.writer, Micros(now.0 + HOLD), now).await?;
         tx.commit().await?;
+        held.until.store(now.0 + HOLD, Ordering::Relaxed);
         if kept { Ok(()) } else { Err(Error::Busy) }
     }
 
@@ -322,46 +353,90 @@ impl Registry {
     async fn commit_blob(&self, ctx: &Ctx, held: &Held, digest: &Digest, bytes: u64) -> Result<Finished, Error> {
         let now = self.now();
         let (id, repository) = (&held.upload.id, held.upload.repository);
-        let mut tx = self.db.begin().await?;
-        let new = blob::insert(&mut tx, digest, bytes, held.key.as_str(), now).await?;
-        let blob = match new {
-            Some(blob) => {
-                if !upload::delete_held(&mut tx, id, &held.writer).await? {
-                    return Err(Error::Unknown(Thing::Upload));
+        loop {
+            let mut tx = self.db.begin().await?;
+            let Some(blob) = blob::insert(&mut tx, digest, bytes, held.key.as_str(), now).await? else {
+                drop(tx);
+                match self.commit_known(ctx, held, digest, bytes).await? {
+                    Some(finished) => return Ok(finished),
+                    // It went while we looked: ours is needed after all.
+                    None => continue,
                 }
-                blob
+            };
+            if !upload::delete_held(&mut tx, id, &held.writer).await? {
+                return Err(Error::Unknown(Thing::Upload));
             }
-            None => {
-                if upload::discard(&mut tx, id, now).await?.is_none() {
-                    return Err(Error::Unknown(Thing::Upload));
-                }
-                // It was there a statement ago, and its row is locked since.
-                blob::find(&mut tx, digest).await?.ok_or(Error::Busy)?.id
-            }
-        };
-        blob::link(&mut tx, repository, blob, now).await?;
-        let record = record(ctx, "blob.push", repository, digest);
-        audit::record(&mut tx, &record, now).await?;
-        tx.commit().await?;
-        if new.is_none() {
-            self.discard(id).await?;
+            blob::link(&mut tx, repository, blob, now).await?;
+            audit::record(&mut tx, &record(ctx, "blob.push", repository, digest), now).await?;
+            tx.commit().await?;
+            return Ok(Finished { digest: *digest });
         }
-        Ok(Finished { digest: *digest })
     }
 
-    /// Deletes the object of an upload, then its row. May be repeated, by the reaper too.
-    async fn discard(&self, id: &str) -> Result<(), Error> {
+    /// Links the blob that is there already, and gives up our copy of it; unless its object is lost or short, which ours
+    /// then replaces. `None` when there is no such blob any more.
+    async fn commit_known(
+        &self,
+        ctx: &Ctx,
+        held: &Held,
+        digest: &Digest,
+        bytes: u64,
+    ) -> Result<Option<Finished>, Error> {
+        let now = self.now();
+        let (id, repository) = (&held.upload.id, held.upload.repository);
+        let known = {
+            let mut session = self.db.read().await?;
+            blob::find(&mut session, digest).await?
+        };
+        let Some(known) = known else { return Ok(None) };
+        let key = self.key(&known.key)?;
+        let whole = match self.store.size(&key).await {
+            Ok(size) => size == bytes,
+            Err(store::Error::NotFound) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if !whole {
+            tracing::error!(%digest, %key, "an object was lost or short; a push replaces it");
+            self.store.delete(&key).await?;
+        }
         let mut tx = self.db.begin().await?;
-        upload::discard(&mut tx, id, self.now()).await?;
+        let (ours, action) = if whole {
+            (upload::discard(&mut tx, id, &held.writer, now).await?.is_some(), "blob.push")
+        } else {
+            if !blob::replace(&mut tx, known.id, &known.key, held.key.as_str()).await? {
+                return Ok(None);
+            }
+            (upload::delete_held(&mut tx, id, &held.writer).await?, "blob.heal")
+        };
+        if !ours {
+            return Err(Error::Unknown(Thing::Upload));
+        }
+        blob::link(&mut tx, repository, known.id, now).await?;
+        // The link waited for whoever had the row; what was collected meanwhile is not to be linked.
+        if blob::find(&mut tx, digest).await?.is_none_or(|found| found.id != known.id) {
+            return Ok(None);
+        }
+        audit::record(&mut tx, &record(ctx, action, repository, digest), now).await?;
+        tx.commit().await?;
+        if whole {
+            self.discard(id, "").await?;
+        }
+        Ok(Some(Finished { digest: *digest }))
+    }
+
+    /// Deletes the object of an upload, then its row; not while another than `writer` holds it. May be repeated, by the
+    /// reaper too.
+    async fn discard(&self, id: &str, writer: &str) -> Result<bool, Error> {
+        let mut tx = self.db.begin().await?;
+        upload::discard(&mut tx, id, writer, self.now()).await?;
         let key = upload::discarded_key(&mut tx, id).await?;
         tx.commit().await?;
-        let Some(key) = key else { return Ok(()) };
-        let key = Key::parse(&key).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))?;
-        self.store.delete(&key).await?;
+        let Some(key) = key else { return Ok(false) };
+        self.store.delete(&self.key(&key)?).await?;
         let mut tx = self.db.begin().await?;
         upload::delete(&mut tx, id).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
     async fn hash(&self, key: &Key, bytes: u64, algorithm: Algorithm) -> Result<Digest, Error> {

@@ -160,6 +160,9 @@ pub struct Evidence {
     /// The file's path in the layer, else what the manifest calls the layer; bytes that are not UTF-8 are shown as U+FFFD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// At how many paths the layer holds the file, where that is more than one; the first twenty are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paths: Option<u64>,
     /// The reference as it was declared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,

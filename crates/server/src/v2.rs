@@ -20,17 +20,24 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 /// Answers a `/v2` request.
 pub(crate) async fn entry(State(app): State<App>, request: Request) -> Response {
     let ctx = app.context();
+    let request_id = ctx.request_id.clone();
     let (parts, body) = request.into_parts();
     let route = Route::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query());
     let answered = match route {
-        Ok(route) => answer(&app, &ctx, route, parts, body).await,
+        Ok(route) if parts.method.is_safe() => answer(&app, &ctx, route, parts, body).await,
+        // A client that goes away drops its request, but what it began is to be ended: bytes that came are kept, and the
+        // upload is let go of.
+        Ok(route) => {
+            let written = tokio::spawn(async move { answer(&app, &ctx, route, parts, body).await });
+            written.await.unwrap_or_else(|error| Err(registry::Error::Internal(error.into()).into()))
+        }
         Err(error) => {
             let (status, code) = error.status();
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
             Err(Failure::new(status, code, error.to_string()))
         }
     };
-    let mut response = answered.unwrap_or_else(|failure| failure.respond(&ctx.request_id));
+    let mut response = answered.unwrap_or_else(|failure| failure.respond(&request_id));
     let version = HeaderValue::from_static("registry/2.0");
     response.headers_mut().insert("docker-distribution-api-version", version);
     response

@@ -12,6 +12,9 @@ pub enum Error {
     /// There is no room left.
     #[error("the store is full")]
     Full,
+    /// Another request is still writing the object.
+    #[error("the object is being written by another request")]
+    Busy,
     /// Anything else: worth another try.
     #[error("the store failed: {0}")]
     Io(#[source] io::Error),

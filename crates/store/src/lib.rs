@@ -37,8 +37,9 @@ impl Store {
     pub fn disk(root: &Path) -> Result<Self, Error> {
         fs::create_dir_all(root)?;
         let root = root.canonicalize()?;
+        // Empty folders stay: to remove one while an upload is about to use it would fail that upload.
         let objects = LocalFileSystem::new_with_prefix(&root).map_err(Error::from_object_store)?;
-        Ok(Self { objects: Arc::new(objects.with_automatic_cleanup(true)), root })
+        Ok(Self { objects: Arc::new(objects), root })
     }
 
     /// Continues the object at `key` after its first `offset` bytes, which `hasher` has seen; begins it at 0.
@@ -92,15 +93,18 @@ impl Store {
         Ok(self.objects.head(&key.path()).await.map_err(Error::from_object_store)?.size)
     }
 
-    /// Deletes the object. That it is gone already is no error: a deletion may be repeated.
+    /// Deletes the object, durably. That it is gone already is no error: a deletion may be repeated.
     ///
     /// # Errors
     /// [`Error::Io`] when it is still there.
     pub async fn delete(&self, key: &Key) -> Result<(), Error> {
         match self.objects.delete(&key.path()).await.map_err(Error::from_object_store) {
-            Err(Error::NotFound) | Ok(()) => Ok(()),
-            Err(error) => Err(error),
+            Err(Error::NotFound) => return Ok(()),
+            deleted => deleted?,
         }
+        let path = self.path(key);
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or(path);
+        Ok(tokio::task::spawn_blocking(move || upload::sync(&folder)).await.map_err(std::io::Error::other)??)
     }
 
     /// Every key in the store, in no order. What is no key of this registry is an error of its own.

@@ -1,7 +1,7 @@
 //! Writing an object as it arrives: hashed and written on a thread of its own, never held whole.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, IoSlice, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -67,21 +67,45 @@ impl Writer {
 fn open(path: &Path, offset: u64) -> Result<File, Error> {
     let mut file = if offset == 0 {
         let folder = path.parent().unwrap_or(path);
-        fs::create_dir_all(folder)?;
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        make(folder)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         // The name must survive a loss of power as the bytes do.
-        File::open(folder)?.sync_all()?;
+        sync(folder)?;
         file
     } else {
-        let file = OpenOptions::new().write(true).open(path)?;
-        if file.metadata()?.len() < offset {
-            return Err(Error::NotFound);
-        }
-        file.set_len(offset)?;
-        file
+        OpenOptions::new().write(true).open(path)?
     };
+    // Held until the thread ends. The index gives an upload to one request at a time; should a request outlive its turn
+    // all the same, it must not cut off what the next one wrote.
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(Error::Busy),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    if file.metadata()?.len() < offset {
+        return Err(Error::NotFound);
+    }
+    file.set_len(offset)?;
     file.seek(SeekFrom::Start(offset))?;
     Ok(file)
+}
+
+/// Makes the folder and what is above it, each durable in the one that it stands in.
+fn make(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Ok(()) => folder.parent().map_or(Ok(()), sync),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(folder.parent().ok_or(error)?)?;
+            make(folder)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 struct Gather {

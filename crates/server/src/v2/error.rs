@@ -69,17 +69,22 @@ impl From<Error> for Failure {
             Error::MissingBlob(_) => (StatusCode::NOT_FOUND, Code::ManifestBlobUnknown),
             Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
             Error::OutOfOrder { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid),
-            Error::Busy => (StatusCode::CONFLICT, Code::BlobUploadInvalid),
+            Error::Busy => (StatusCode::SERVICE_UNAVAILABLE, Code::TooManyRequests),
+            Error::Needed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported),
             Error::Denied => (StatusCode::FORBIDDEN, Code::Denied),
             Error::Body(_) => (StatusCode::BAD_REQUEST, Code::BlobUploadInvalid),
             Error::Full => (StatusCode::INSUFFICIENT_STORAGE, Code::Unknown),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown),
         };
         let message = error.to_string();
+        let headers = match &error {
+            Error::Busy => vec![("retry-after", "1".to_owned())],
+            _ => Vec::new(),
+        };
         let source = match error {
             Error::Internal(source) => Some(source),
             _ => None,
         };
-        Self { source, ..Self::new(status, code, message) }
+        Self { source, headers, ..Self::new(status, code, message) }
     }
 }
