@@ -97,6 +97,10 @@ on_both_engines! {
         assert_eq!(found, [("team/base".into(), 0), ("team/child".into(), 1)]);
         assert_eq!(answer["models"][0]["indexes"][0], index.as_str());
         assert!(holders(&answer).is_empty(), "the index holds nothing itself");
+        // Asked about, an index is all that it lists.
+        let answer = server.api("/impact?ref=team/base:all", 200);
+        let found: Vec<_> = models(&answer).into_iter().map(|(name, _, distance, _)| (name, distance)).collect();
+        assert_eq!(found, [("team/base".into(), 0), ("team/child".into(), 1)]);
     }
 
     fn a_kit_index_promises_its_children(server: Server) {

@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -98,6 +99,38 @@ on_both_engines! {
         assert_eq!(repository.send("GET", &format!("/blobs/{}", sha256(&bytes)), &[], b"").expect(200).body, bytes);
     }
 
+    fn a_blob_that_is_needed_cannot_be_deleted(server: Server) {
+        let mut repository = Repository::new(&server.host, "team/needed");
+        let digest = repository.artifact("1", &[b"needed"]);
+        let blob = format!("/blobs/{}", sha256(b"needed"));
+        let refused = repository.send("DELETE", &blob, &[], b"").expect(405);
+        assert!(String::from_utf8(refused.body).unwrap().contains(&digest), "it says which manifest needs it");
+        repository.delete(&digest);
+        repository.send("DELETE", &blob, &[], b"").expect(202);
+        repository.send("GET", &blob, &[], b"").expect(404);
+        let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": MANIFEST, "layers": [
+            {"mediaType": "", "digest": sha256(b"needed"), "size": 6}], "config": repository.blob("", b"{}")});
+        let body = manifest.to_string();
+        repository.send("PUT", "/manifests/2", &[("Content-Type", MANIFEST)], body.as_bytes()).expect(404);
+    }
+
+    fn a_lost_object_is_healed_by_a_push(server: Server) {
+        let mut repository = Repository::new(&server.host, "team/lost");
+        repository.artifact("1", &[b"once lost, now found"]);
+        let blob = format!("/blobs/{}", sha256(b"once lost, now found"));
+        for object in objects(&server.data().join("objects")) {
+            if std::fs::read(&object).unwrap() == b"once lost, now found" {
+                std::fs::remove_file(object).unwrap();
+            }
+        }
+        repository.send("GET", &blob, &[], b"").expect(500);
+        let found = server.beside(&["check"]).output().unwrap();
+        assert_eq!(found.status.code(), Some(1));
+        assert!(String::from_utf8(found.stdout).unwrap().contains("has lost its object"));
+        repository.blob("", b"once lost, now found");
+        assert_eq!(repository.send("GET", &blob, &[], b"").expect(200).body, b"once lost, now found");
+    }
+
     fn two_pushes_of_the_same_blobs_lose_nothing(server: Server) {
         // Many rounds, each with an interleaving of its own: both pushers start together and differ in what they do next.
         let rounds = 24_u8;
@@ -160,14 +193,13 @@ fn chunked(repository: &mut Repository, bytes: &[u8]) {
     repository.send("PUT", &format!("{path}?digest={}", sha256(bytes)), &[], b"").expect(201);
 }
 
-/// The bytes of all files below a folder.
-fn size_of(folder: &std::path::Path) -> u64 {
+/// The files below a folder.
+fn objects(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
-            Ok(metadata) => metadata.len(),
-            Err(_) => 0,
-        })
-        .sum()
+    entries.flat_map(|entry| if entry.path().is_dir() { objects(&entry.path()) } else { vec![entry.path()] }).collect()
+}
+
+/// The bytes of all files below a folder.
+fn size_of(folder: &Path) -> u64 {
+    objects(folder).iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

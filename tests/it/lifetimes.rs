@@ -112,4 +112,34 @@ on_both_engines! {
         assert_eq!(names, ["team/parent", "team/child"]);
         assert!(holders(&server.api(by_parent, 200)).is_empty());
     }
+
+    fn a_tag_is_asked_for_as_it_was(server: Server) {
+        let mut parents = Repository::new(&server.host, "team/parent");
+        let old = parents.kit("prod", b"old", b"old data");
+        Repository::new(&server.host, "team/child").child("1", &format!("localhost:5000/team/parent@{old}"));
+        let then = server.api("/impact?ref=team/parent:prod&wait=30", 200)["query"]["as_of"].as_str().unwrap().to_owned();
+        let new = parents.kit("prod", b"new", b"new data");
+        let digests = |answer: &serde_json::Value| -> Vec<String> {
+            answer["models"].as_array().unwrap().iter().map(|model| model["digest"].as_str().unwrap().into()).collect()
+        };
+        assert_eq!(digests(&server.api("/impact?ref=team/parent:prod", 200)), [new]);
+        let past = server.api(&format!("/impact?ref=team/parent:prod&as_of={then}"), 200);
+        assert_eq!(models(&past).len(), 2);
+        assert_eq!(digests(&past)[0], old);
+        server.api("/impact?ref=team/parent:prod&as_of=2020-01-01T00:00:00Z", 404);
+    }
+
+    fn references_and_targets_that_are_pushed_at_once_meet(server: Server) {
+        for round in 0..12 {
+            let parent = format!("meet/parent{round}");
+            let reference = format!("localhost:5000/{parent}:1");
+            std::thread::scope(|scope| {
+                scope.spawn(|| Repository::new(&server.host, &parent).kit("1", parent.as_bytes(), b"meeting data"));
+                scope.spawn(|| Repository::new(&server.host, &format!("meet/child{round}")).child("1", &reference));
+            });
+        }
+        let answer = server.api(&format!("/impact?file={}&wait=30", sha256(b"meeting data")), 200);
+        let children = models(&answer).iter().filter(|(_, _, distance, _)| *distance == 1).count();
+        assert_eq!((children, &answer["completeness"]["unresolved_references"]), (12, &0.into()));
+    }
 }

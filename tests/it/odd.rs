@@ -67,6 +67,14 @@ on_both_engines! {
             "annotations": {"a\0": "b\0"},
         });
         repository.manifest("", &referrer);
+        // Not even UTF-8, and half a surrogate pair: Go's decoder takes both, and so do we.
+        let text = serde_json::json!({"schemaVersion": 2, "config": config, "layers": [], "annotations": {"k": "X", "s": "Y"}});
+        let text = text.to_string().replace('Y', "\\udce9");
+        let at = text.find('X').unwrap();
+        let bytes = [&text.as_bytes()[..at], b"\xff\xfe", &text.as_bytes()[at + 1..]].concat();
+        let digest_of_bytes = repository.bytes("bytes", MANIFEST, &bytes);
+        let same = repository.send("GET", &format!("/manifests/{digest_of_bytes}"), &[], b"").expect(200);
+        assert_eq!(same.body, bytes);
         let referrers = repository.send("GET", &format!("/referrers/{digest}"), &[], b"").expect(200);
         let referrers: Value = serde_json::from_slice(&referrers.body).unwrap();
         assert_eq!(referrers["manifests"][0]["annotations"]["a\0"], "b\0");

@@ -302,8 +302,8 @@ mod tests {
         assert_eq!(parse("HEAD", &format!("/v2/a/b/blobs/{EMPTY_JSON}"), None), Route::HeadBlob(name(), digest));
         let encoded = EMPTY_JSON.replace(':', "%3A");
         assert_eq!(
-            parse("PUT", "/v2/a/b/blobs/uploads/x", Some(&format!("_state=1&digest={encoded}"))),
-            Route::FinishUpload(name(), "x".into(), digest)
+            parse("PUT", "/v2/a/b/blobs/uploads/0a", Some(&format!("_state=1&digest={encoded}"))),
+            Route::FinishUpload(name(), "0a".into(), digest)
         );
         assert_eq!(parse("POST", "/v2/a/b/blobs/uploads/", None), Route::StartUpload(name(), StartUpload::default()));
         assert_eq!(

@@ -197,7 +197,7 @@ fn strange_texts_survive() {
     assert_eq!(nul.package.name.as_deref(), Some("c\0d"));
     let latin1 = understand(&manifest, Config::Bytes(b"{\"package\":{\"name\":\"caf\xe9\"}}"));
     assert_eq!(latin1.package.name.as_deref(), Some("caf\u{fffd}"));
-    assert_eq!(latin1.problem.unwrap(), "the config is not valid UTF-8, some characters are replaced");
+    assert_eq!(latin1.problem.unwrap(), "the config holds characters that are not Unicode; they are replaced");
     assert!(!understand(&manifest, Config::Bytes(br#"{"model":{}}"#)).is_model());
 }
 
