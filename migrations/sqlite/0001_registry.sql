@@ -25,8 +25,10 @@ create table blob (
   object_key text not null unique,
   state integer not null, -- 0 live, 1 deleting
   created_at integer not null,
-  touched_at integer not null
+  review_at integer -- since when nobody may need it; the collector looks at it some time later. Null: it is needed
 );
+create index blob_review on blob (review_at) where review_at is not null;
+create index blob_deleting on blob (id) where state = 1;
 
 create table blob_link (
   repository_id integer not null references repository (id),

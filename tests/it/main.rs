@@ -4,9 +4,11 @@
 
 mod api;
 mod clients;
+mod conformance;
 mod crash;
 mod database;
 mod fixtures;
+mod gc;
 mod kit_wire;
 mod left_out;
 mod lifetimes;

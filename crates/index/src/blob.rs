@@ -4,7 +4,7 @@ use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    BlobId, Micros, Reader, RepositoryId, Result, Session,
+    BlobId, Micros, NodeId, Reader, RepositoryId, Result, Session,
     db::{Engine, on},
     rows, sql,
 };
@@ -18,12 +18,14 @@ pub struct Blob {
     pub size: u64,
     /// The key of its object in the store.
     pub key: String,
+    /// Since when nobody may need it; `None` when somebody does.
+    pub review_at: Option<Micros>,
 }
 
-type Row = (i64, i64, String);
+type Row = (i64, i64, String, Option<i64>);
 
-fn blob((id, size, key): Row) -> Blob {
-    Blob { id: BlobId(id), size: rows::unsigned(size), key }
+fn blob((id, size, key, review_at): Row) -> Blob {
+    Blob { id: BlobId(id), size: rows::unsigned(size), key, review_at: review_at.map(Micros) }
 }
 
 /// The blob as the repository shows it: through its link.
@@ -60,16 +62,23 @@ pub async fn find(session: &mut Session, digest: &Digest) -> Result<Option<Blob>
 }
 
 /// Says that the object at `key` is the blob. `None` when the digest already has a live object; then `key` is not needed.
+/// An object that is being deleted is recorded as the discarded upload `spare` of the repository.
 ///
 /// # Errors
-/// When the statement fails.
+/// When a statement fails.
 pub async fn insert(
     session: &mut Session,
+    repository: RepositoryId,
     digest: &Digest,
     size: u64,
     key: &str,
+    spare: &str,
     now: Micros,
 ) -> Result<Option<BlobId>> {
+    on!(session, |c| {
+        let query = sqlx::query(sql::BLOB_REVIVED).bind(spare).bind(repository.0).bind(now.0).bind(digest.hash());
+        query.execute(c).await.map(drop)
+    })?;
     let id = on!(session, |c| {
         let query =
             sqlx::query_scalar(sql::BLOB_INSERT).bind(digest.hash()).bind(rows::signed(size)).bind(key).bind(now.0);
@@ -106,9 +115,31 @@ pub async fn needed(session: &mut Session, repository: RepositoryId, digest: &Di
 /// # Errors
 /// When a statement fails.
 pub async fn link(session: &mut Session, repository: RepositoryId, blob: BlobId, now: Micros) -> Result<()> {
-    on!(session, |c| sqlx::query(sql::BLOB_TOUCH).bind(blob.0).bind(now.0).execute(&mut *c).await.map(drop))?;
+    touch(session, blob, now).await?;
     on!(session, |c| {
         sqlx::query(sql::BLOB_LINK).bind(repository.0).bind(blob.0).bind(now.0).execute(c).await.map(drop)
+    })?;
+    Ok(())
+}
+
+/// Keeps the collector away from the blob for a while. Whether the blob is still there.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn touch(session: &mut Session, blob: BlobId, now: Micros) -> Result<bool> {
+    let touched = on!(session, |c| {
+        sqlx::query(sql::BLOB_TOUCH).bind(blob.0).bind(now.0).execute(c).await.map(|done| done.rows_affected())
+    })?;
+    Ok(touched > 0)
+}
+
+/// Has the collector look, some time from now, at what a manifest needed that is gone from a repository.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn review(session: &mut Session, manifest: NodeId, now: Micros) -> Result<()> {
+    on!(session, |c| {
+        sqlx::query(sql::BLOBS_OF_MANIFEST_REVIEW).bind(manifest.0).bind(now.0).execute(c).await.map(drop)
     })?;
     Ok(())
 }
@@ -163,5 +194,5 @@ pub async fn lock(session: &mut Session, repository: RepositoryId, digests: &[Di
 pub async fn page(session: &mut Session, after: BlobId, limit: u32) -> Result<Vec<(Digest, Blob)>> {
     let found: Vec<(i64, Vec<u8>, i64, String)> =
         on!(session, |c| { sqlx::query_as(sql::BLOB_PAGE).bind(after.0).bind(i64::from(limit)).fetch_all(c).await })?;
-    found.into_iter().map(|(id, hash, size, key)| Ok((rows::digest(&hash)?, blob((id, size, key))))).collect()
+    found.into_iter().map(|(id, hash, size, key)| Ok((rows::digest(&hash)?, blob((id, size, key, None))))).collect()
 }

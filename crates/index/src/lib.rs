@@ -10,6 +10,7 @@ pub mod check;
 pub mod completeness;
 mod db;
 mod error;
+pub mod gc;
 pub mod graph;
 pub mod job;
 pub mod kit;

@@ -68,6 +68,25 @@ macro_rules! child_counts {
     };
 }
 
+/// Whether a manifest that is in a repository needs the blob `b`.
+macro_rules! needed {
+    () => {
+        "exists (select 1 from manifest_blob m
+           join occurrence o on o.manifest_id = m.manifest_id and o.closed_at is null where m.digest = b.digest)"
+    };
+}
+
+/// Whether nobody has needed the blob `b` since before `$1`, nor is about to look into it.
+macro_rules! unneeded {
+    () => {
+        concat!(
+            "b.state = 0 and b.review_at < $1 and not ",
+            needed!(),
+            " and not exists (select 1 from layer y where y.digest = b.digest and y.state in (0, 4))"
+        )
+    };
+}
+
 /// How long a job that took its worker down waits before it is tried again: a second, and twice as long each time.
 macro_rules! after_a_crash {
     () => {
@@ -102,22 +121,30 @@ statements! {
     READER_GRANT: "insert into reader_repository (reader, repository_id) values ($1, $2) on conflict do nothing";
 
     BLOB_LINKED: concat!(
-        "select b.id, b.size, b.object_key from repository r
+        "select b.id, b.size, b.object_key, b.review_at from repository r
            join blob_link l on l.repository_id = r.id
            join blob b on b.id = l.blob_id
          where r.name = $2 and b.digest = $3 and b.state = 0 and ", readable!("r.id"));
     BLOB_READABLE: concat!(
-        "select b.id, b.size, b.object_key from blob b
+        "select b.id, b.size, b.object_key, b.review_at from blob b
          where b.digest = $2 and b.state = 0
            and exists (select 1 from blob_link l where l.blob_id = b.id and ", readable!("l.repository_id"), ")");
-    BLOB_FIND: "select id, size, object_key from blob where digest = $1 and state = 0";
+    BLOB_FIND: "select id, size, object_key, review_at from blob where digest = $1 and state = 0";
     BLOB_INSERT:
-        "insert into blob (digest, size, object_key, state, created_at, touched_at) values ($1, $2, $3, 0, $4, $4)
-         on conflict (digest) do update set object_key = excluded.object_key, state = 0, touched_at = excluded.touched_at
+        "insert into blob (digest, size, object_key, state, created_at, review_at) values ($1, $2, $3, 0, $4, $4)
+         on conflict (digest) do update set object_key = excluded.object_key, state = 0, review_at = excluded.review_at
            where blob.state = 1
          returning id";
     BLOB_REPLACE: "update blob set object_key = $3 where id = $1 and object_key = $2 and state = 0";
-    BLOB_TOUCH: "update blob set touched_at = $2 where id = $1 and touched_at < $2";
+    /// A blob that comes back while its object is being deleted gets another object; the old one stays recorded.
+    BLOB_REVIVED:
+        "insert into upload (id, repository_id, object_key, state, received, hash_state, writer, writer_until, created_at,
+           created_by, used_at)
+         select $1, $2, b.object_key, 1, 0, b.digest, null, 0, $3, '', $3 from blob b where b.digest = $4 and b.state = 1";
+    BLOB_TOUCH: "update blob set review_at = $2 where id = $1 and state = 0";
+    BLOBS_OF_MANIFEST_REVIEW:
+        "update blob set review_at = $2
+         where state = 0 and digest in (select digest from manifest_blob where manifest_id = $1)";
     BLOB_LINK: "insert into blob_link (repository_id, blob_id, created_at) values ($1, $2, $3) on conflict do nothing";
     BLOB_UNLINK:
         "delete from blob_link where repository_id = $1 and blob_id = (select id from blob where digest = $2 and state = 0)";
@@ -138,6 +165,35 @@ statements! {
            join manifest m on m.id = b.manifest_id
          where b.digest = $2 limit 1";
     BLOB_PAGE: "select id, digest, size, object_key from blob where id > $1 and state = 0 order by id limit $2";
+
+    /// The collector's two steps: the candidates are locked, and then, in a statement that sees what has been committed
+    /// since, those that nobody needs are marked. In one statement, a push that holds a row would not be seen.
+    GC_DUE_POSTGRES:
+        "select id from blob where review_at < $1 and state = 0 order by review_at, id limit $2 for update skip locked";
+    GC_DUE_SQLITE: "select id from blob where review_at < $1 and state = 0 order by review_at, id limit $2";
+    GC_MARK: concat!(
+        "update blob as b set state = 1, review_at = null
+         where ", unneeded!(), " and b.id in ({list}) returning id, digest, size, object_key");
+    /// What is needed is looked at again when it is given up; what is still to be scanned, some time later.
+    GC_KEEP: concat!(
+        "update blob as b set review_at = case when ", needed!(), " then null else cast($1 as bigint) end where b.state = 0 and b.id in ({list})");
+    GC_UNLINK: "delete from blob_link where blob_id in ({list})";
+    GC_MARKED: "select id, digest, size, object_key from blob where state = 1 order by id limit $1";
+    GC_FORGET: "delete from blob where id = $1 and state = 1 and object_key = $2";
+    GC_COUNT: concat!("select count(*), cast(coalesce(sum(b.size), 0) as bigint) from blob b where ", unneeded!());
+    /// Manifests that no tag names, no index lists and that refer to none that is there.
+    GC_UNTAGGED:
+        "select r.name, m.digest from occurrence o
+           join repository r on r.id = o.repository_id join manifest m on m.id = o.manifest_id
+         where o.closed_at is null and o.opened_at < $1 and o.id > $2
+           and not exists (select 1 from tag t where t.repository_id = o.repository_id and t.manifest_id = o.manifest_id)
+           and not exists (select 1 from tag_event e
+             where e.repository_id = o.repository_id and e.previous_id = o.manifest_id and e.at >= $1)
+           and not exists (select 1 from manifest_child c join occurrence p on p.manifest_id = c.parent_id
+             and p.repository_id = o.repository_id and p.closed_at is null where c.child_id = o.manifest_id)
+           and not exists (select 1 from occurrence p
+             where p.manifest_id = m.subject_id and p.repository_id = o.repository_id and p.closed_at is null)
+         order by o.id limit $3";
 
     UPLOAD_INSERT:
         "insert into upload (id, repository_id, object_key, state, received, hash_state, writer, writer_until, created_at,

@@ -3,7 +3,7 @@
 use index::{RepositoryId, Session, audit, blob, manifest, reference, repository, tag};
 use oci::{Digest, Name, Reference, Tag};
 
-use crate::{Access, Ctx, Error, Registry, Thing, authz};
+use crate::{Access, Ctx, Error, Registry, Thing, authz, push::TRIES};
 
 impl Registry {
     /// Deletes a tag, or a manifest with all its tags from the repository.
@@ -13,17 +13,25 @@ impl Registry {
     pub async fn delete_manifest(&self, ctx: &Ctx, name: &Name, what: &Reference) -> Result<(), Error> {
         authz::check(ctx, Access::Push)?;
         let unknown = || Error::Unknown(Thing::Manifest(name.to_string(), what.to_string()));
-        let mut tx = self.db.begin().await?;
-        let repository = repository::find(&mut tx, ctx.reader, name).await?.ok_or_else(unknown)?;
-        let found = match what {
-            Reference::Tag(tag) => self.delete_tag(ctx, &mut tx, repository, tag).await?,
-            Reference::Digest(digest) => self.close_stay(ctx, &mut tx, repository, name, digest).await?,
-        };
-        if !found {
-            return Err(unknown());
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut tx = self.db.begin().await?;
+            let repository = repository::find(&mut tx, ctx.reader, name).await?.ok_or_else(unknown)?;
+            let found = match what {
+                Reference::Tag(tag) => self.delete_tag(ctx, &mut tx, repository, tag).await,
+                Reference::Digest(digest) => self.close_stay(ctx, &mut tx, repository, name, digest).await,
+            };
+            match found {
+                Ok(true) => {
+                    tx.commit().await?;
+                    return Ok(());
+                }
+                Ok(false) => return Err(unknown()),
+                Err(error) if error.is_conflict() && tries < TRIES => {}
+                Err(error) => return Err(error),
+            }
         }
-        tx.commit().await?;
-        Ok(())
     }
 
     /// Hides a blob from the repository. Its bytes go when nothing needs them.
@@ -82,6 +90,7 @@ impl Registry {
             tag::shift(tx, &change, now).await?;
         }
         reference::give_up(tx, stay).await?;
+        blob::review(tx, found.id, now).await?;
         self.record(ctx, tx, "manifest.delete", repository, Some(digest), None).await?;
         Ok(true)
     }

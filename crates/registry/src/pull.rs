@@ -1,6 +1,6 @@
 //! Pulling: manifests byte for byte, blobs as they stream.
 
-use index::{blob, manifest};
+use index::{BlobId, Micros, blob, manifest};
 use oci::{Digest, Name, Reference};
 use store::{Chunks, Key};
 
@@ -23,7 +23,12 @@ pub struct Blob {
     /// Its size in bytes.
     pub size: u64,
     key: Key,
+    id: BlobId,
+    review_at: Option<Micros>,
 }
+
+/// How old a look at a blob must be, in microseconds, for another to be recorded.
+const TOUCH_AFTER: i64 = 60_000_000;
 
 impl Registry {
     /// The manifest that a reference names.
@@ -48,7 +53,24 @@ impl Registry {
         let mut session = self.db.read().await?;
         let found = blob::linked(&mut session, ctx.reader, repository, digest).await?;
         let found = found.ok_or(Error::Unknown(Thing::Blob(*digest)))?;
-        Ok(Blob { size: found.size, key: self.key(&found.key)? })
+        Ok(Blob { size: found.size, key: self.key(&found.key)?, id: found.id, review_at: found.review_at })
+    }
+
+    /// The same for a client that looks whether it has to upload: a blob that nobody needs yet is kept for it a while.
+    ///
+    /// # Errors
+    /// As [`Registry::blob`].
+    pub async fn blob_wanted(&self, ctx: &Ctx, repository: &Name, digest: &Digest) -> Result<Blob, Error> {
+        let found = self.blob(ctx, repository, digest).await?;
+        let now = self.now();
+        if found.review_at.is_some_and(|at| at.0 < now.0 - TOUCH_AFTER) {
+            let mut tx = self.db.begin().await?;
+            if !blob::touch(&mut tx, found.id, now).await? {
+                return Err(Error::Unknown(Thing::Blob(*digest)));
+            }
+            tx.commit().await?;
+        }
+        Ok(found)
     }
 
     /// Reads `length` bytes of a blob, from `offset` on.

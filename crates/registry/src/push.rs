@@ -42,7 +42,7 @@ pub struct Pushed {
 }
 
 /// How often a push is tried that the database gives up because of another.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 
 impl Registry {
     /// Stores a manifest with all that it means, and moves its tags.

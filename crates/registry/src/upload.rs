@@ -1,7 +1,7 @@
 //! Uploads: bytes stream to their final key while they are hashed; rows follow when they are durable.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::atomic::{AtomicI64, Ordering},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _};
 use index::{Micros, audit, blob, upload};
 use oci::{Algorithm, ContentRange, Digest, Hasher, Name};
 use store::{Key, Received};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
 use crate::{Access, Ctx, Error, Part, Registry, Thing, authz};
 
@@ -193,7 +193,7 @@ impl Registry {
             received.hasher.finish()
         } else {
             // Nobody announced the algorithm, so the bytes are read once more. Hashing twice always would cost everybody.
-            self.keeping(&held, self.hash(&held.key, bytes, digest.algorithm())).await??
+            Keeper::new(self, &held).during(self.hash(&held.key, bytes, digest.algorithm())).await??
         };
         if actual != *digest {
             self.discard(id, &held.writer).await?;
@@ -265,7 +265,7 @@ impl Registry {
             Err(_) => {
                 // Another version of the registry began it: what is there is hashed again.
                 let mut hasher = Hasher::new(Algorithm::Sha256);
-                self.keeping(&held, self.hash_into(&held.key, received, &mut hasher)).await??;
+                Keeper::new(self, &held).during(self.hash_into(&held.key, received, &mut hasher)).await??;
                 held.hasher = hasher;
             }
         }
@@ -283,47 +283,31 @@ impl Registry {
         if range.is_some_and(|range| range.first != received) {
             return Err(Error::OutOfOrder { received });
         }
-        let silent = || format!("no byte came for {} seconds", IDLE.as_secs());
         let unchanged = || Received { bytes: received, hasher: held.hasher.clone() };
+        let mut keeper = Keeper::new(self, held);
         let mut body = pin!(body);
         // The file is opened for bytes that are there: the last request of most uploads has none, and one that waited
         // in vain must not touch what another request may have continued.
-        let mut frame = match self.keeping(held, timeout(IDLE, body.next())).await? {
-            Err(_) => return Ok((unchanged(), Some(silent()))),
-            Ok(Some(Err(error))) => return Ok((unchanged(), Some(error.to_string()))),
-            Ok(None) if received > 0 => return Ok((unchanged(), None)),
-            Ok(first) => first.and_then(Result::ok),
+        let mut frame = match keeper.next(body.as_mut()).await? {
+            Next::Broken(why) => return Ok((unchanged(), Some(why))),
+            Next::End if received > 0 => return Ok((unchanged(), None)),
+            Next::End => Bytes::new(),
+            Next::Frame(frame) => frame,
         };
         self.renew_if_near(held).await?;
         let writer = self.store.write(&held.key, received, held.hasher.clone()).await?;
         let broken = loop {
             // When the thread has failed, finishing says why.
-            if let Some(frame) = frame.take().filter(|frame| !frame.is_empty())
-                && self.keeping(held, writer.write(frame)).await?.is_err()
-            {
+            if !frame.is_empty() && keeper.during(writer.write(frame)).await?.is_err() {
                 break None;
             }
-            match self.keeping(held, timeout(IDLE, body.next())).await? {
-                Err(_) => break Some(silent()),
-                Ok(Some(Err(error))) => break Some(error.to_string()),
-                Ok(Some(Ok(next))) => frame = Some(next),
-                Ok(None) => break None,
+            match keeper.next(body.as_mut()).await? {
+                Next::Frame(next) => frame = next,
+                Next::End => break None,
+                Next::Broken(why) => break Some(why),
             }
         };
-        Ok((self.keeping(held, writer.finish()).await??, broken))
-    }
-
-    /// Does something that may take long, and keeps the upload meanwhile.
-    async fn keeping<T>(&self, held: &Held, work: impl Future<Output = T>) -> Result<T, Error> {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return Ok(done),
-                () = sleep(RENEW) => self.renew(held).await?,
-            }
-            self.renew_if_near(held).await?;
-        }
+        Ok((keeper.during(writer.finish()).await??, broken))
     }
 
     /// Keeps the upload if its time is near, so that what follows at once has it.
@@ -355,7 +339,8 @@ impl Registry {
         let (id, repository) = (&held.upload.id, held.upload.repository);
         loop {
             let mut tx = self.db.begin().await?;
-            let Some(blob) = blob::insert(&mut tx, digest, bytes, held.key.as_str(), now).await? else {
+            let (key, spare) = (held.key.as_str(), self.id());
+            let Some(blob) = blob::insert(&mut tx, repository, digest, bytes, key, &spare, now).await? else {
                 drop(tx);
                 match self.commit_known(ctx, held, digest, bytes).await? {
                     Some(finished) => return Ok(finished),
@@ -451,6 +436,62 @@ impl Registry {
             hasher.update(&chunk?);
         }
         Ok(())
+    }
+}
+
+/// Keeps an upload while something is awaited that may take long. One timer for all of it: a frame costs none.
+struct Keeper<'a> {
+    registry: &'a Registry,
+    held: &'a Held,
+    sign: Interval,
+}
+
+/// What a body brings.
+enum Next {
+    Frame(Bytes),
+    End,
+    Broken(String),
+}
+
+impl<'a> Keeper<'a> {
+    fn new(registry: &'a Registry, held: &'a Held) -> Self {
+        let mut sign = interval_at(Instant::now() + RENEW, RENEW);
+        sign.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { registry, held, sign }
+    }
+
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                _ = self.sign.tick() => self.registry.renew_if_near(self.held).await?,
+            }
+        }
+    }
+
+    /// The next frame; a body that is silent for too long has broken off.
+    async fn next<E: std::fmt::Display>(
+        &mut self,
+        mut body: Pin<&mut (impl Stream<Item = Result<Bytes, E>> + Send)>,
+    ) -> Result<Next, Error> {
+        let mut signs = 0;
+        loop {
+            tokio::select! {
+                biased;
+                frame = body.next() => return Ok(match frame {
+                    None => Next::End,
+                    Some(Ok(frame)) => Next::Frame(frame),
+                    Some(Err(error)) => Next::Broken(error.to_string()),
+                }),
+                _ = self.sign.tick() => self.registry.renew_if_near(self.held).await?,
+            }
+            signs += 1;
+            if RENEW * signs > IDLE {
+                return Ok(Next::Broken(format!("no byte came for {} seconds", IDLE.as_secs())));
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod demo;
+mod gc;
 mod impact;
 mod json_lines;
 mod kits;
@@ -51,6 +52,11 @@ enum Command {
         after_help = "Example: pedigree check --deep --data /srv/pedigree\n\nExit codes: 0 clean, 1 something was found, 2 error."
     )]
     Check(check::Arguments),
+    /// Delete what nobody needs any more; may run beside a server
+    #[command(
+        after_help = "Example: pedigree gc --dry-run --data /srv/pedigree\n\nWhat is known of deleted artifacts is kept. Exit codes: 0 well, 2 error."
+    )]
+    Gc(gc::Arguments),
     /// See it work: a throw-away registry, a small story in it, and the answer to who used a leaked file
     #[command(after_help = "Example: pedigree demo\n\nExit codes: 0 well, 2 error, or (with --exit) nobody was found.")]
     Demo(demo::Arguments),
@@ -148,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve::run(flags),
         Command::Config(arguments) => config::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Gc(arguments) => gc::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Impact(arguments) => impact::run(&arguments),

@@ -36,6 +36,12 @@ pub struct Config {
     pub scan_entries: u64,
     /// After how many bytes, decompressed, the scan of a layer ends.
     pub scan_bytes: u64,
+    /// How many seconds lie between two garbage collections; 0 collects only when `pedigree gc` is called.
+    pub gc_interval: u64,
+    /// How many seconds nobody must have needed a blob before it is collected.
+    pub gc_grace: u64,
+    /// After how many days a manifest that nothing names is deleted; 0 keeps them all.
+    pub gc_untagged_days: u64,
 }
 
 /// What someone without an account may do.
@@ -92,6 +98,9 @@ impl Default for Config {
             database_connections: 8,
             scan_entries: 10_000_000,
             scan_bytes: 1 << 40,
+            gc_interval: 3600,
+            gc_grace: 86_400,
+            gc_untagged_days: 0,
         }
     }
 }
@@ -265,6 +274,9 @@ const KEYS: &[Key] = &[
     Key { name: "database_connections", form: Form::Number, allowed: "a number from 1 to 1000" },
     Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
     Key { name: "scan_bytes", form: Form::Number, allowed: "a number of bytes, at least 1" },
+    Key { name: "gc_interval", form: Form::Number, allowed: "a number of seconds; 0 for no collection of its own" },
+    Key { name: "gc_grace", form: Form::Number, allowed: "a number of seconds" },
+    Key { name: "gc_untagged_days", form: Form::Number, allowed: "a number of days; 0 keeps untagged manifests" },
 ];
 
 /// Variables that are not settings of the server: the last two are the tests' and CI's.
@@ -461,6 +473,11 @@ impl Loaded {
             }
             "scan_entries" => config.scan_entries = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
             "scan_bytes" => config.scan_bytes = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
+            "gc_interval" => config.gc_interval = seconds(value).ok_or_else(wrong)?,
+            "gc_grace" => config.gc_grace = seconds(value).ok_or_else(wrong)?,
+            "gc_untagged_days" => {
+                config.gc_untagged_days = value.parse().ok().filter(|days| *days < 36_500).ok_or_else(wrong)?;
+            }
             _ => return Err(ConfigError::UnknownKey { origin, key: key.name.into() }),
         }
         self.origins.insert(key.name, origin);
@@ -482,9 +499,17 @@ impl Config {
             "database_connections" => self.database_connections.to_string(),
             "scan_entries" => self.scan_entries.to_string(),
             "scan_bytes" => self.scan_bytes.to_string(),
+            "gc_interval" => self.gc_interval.to_string(),
+            "gc_grace" => self.gc_grace.to_string(),
+            "gc_untagged_days" => self.gc_untagged_days.to_string(),
             _ => String::new(),
         }
     }
+}
+
+/// A century at most.
+fn seconds(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|seconds| *seconds < 3_200_000_000)
 }
 
 /// The URL of a database with `***` for its password, wherever it stands.

@@ -11,7 +11,7 @@ use std::{
 
 use axum::serve::ListenerExt as _;
 use index::Db;
-use registry::{Access, Chance, Clock, Micros, Names, Options, Reader, Registry};
+use registry::{Access, Chance, Clock, Collected, Ctx, Micros, Names, Options, Policy, Reader, Registry};
 use store::Store;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -120,7 +120,11 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         let (registry, stopping) = (Arc::clone(&registry), stopping.clone());
         tasks.spawn(async move { registry.work(stopped(stopping)).await });
     }
-    tasks.spawn(reap(Arc::clone(&registry), stopping));
+    tasks.spawn(reap(Arc::clone(&registry), stopping.clone()));
+    if config.gc_interval > 0 {
+        let every = Duration::from_secs(config.gc_interval);
+        tasks.spawn(collect(Arc::clone(&registry), policy(config), every, stopping));
+    }
     Ok(Running { address, registry, stop, tasks, _lock: lock })
 }
 
@@ -143,7 +147,14 @@ pub async fn check(
     deep: bool,
     mut progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Vec<String>, StartError> {
-    // Looking changes nothing: no folder, no schema.
+    let registry = existing(config).await?;
+    let findings = registry.check(deep, &mut progress).await;
+    registry.close().await;
+    Ok(findings?)
+}
+
+/// The registry that is there already, for maintenance: no folder is made and no schema changed.
+async fn existing(config: &Config) -> Result<Registry, StartError> {
     let file = database_file(&config.data);
     let lacks = |path: &Path| StartError::NoRegistry(config.data.clone(), path.display().to_string());
     let objects = config.data.join(OBJECTS);
@@ -156,10 +167,58 @@ pub async fn check(
         None => return Err(lacks(&file)),
     };
     db.require_current().await?;
-    let registry = open(config, db, SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    let findings = registry.check(deep, &mut progress).await;
+    open(config, db, SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+/// Deletes what nobody needs in the registry that `config` names, beside a server if there is one; with `dry_run` it only
+/// counts.
+///
+/// # Errors
+/// [`StartError`] when the registry cannot be opened or a deletion fails.
+pub async fn gc(
+    config: &Config,
+    dry_run: bool,
+    progress: impl FnMut(&Collected) + Send,
+) -> Result<Collected, StartError> {
+    let registry = existing(config).await?;
+    let (ctx, policy) = (maintenance(&registry), policy(config));
+    let collected = match dry_run {
+        true => registry.collectable(&ctx, &policy).await,
+        false => registry.collect(&ctx, &policy, progress).await,
+    };
     registry.close().await;
-    Ok(findings?)
+    Ok(collected?)
+}
+
+fn policy(config: &Config) -> Policy {
+    let micros = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000) * 1_000_000;
+    let untagged = Some(config.gc_untagged_days).filter(|days| *days > 0);
+    Policy { grace: micros(config.gc_grace), untagged: untagged.map(|days| micros(days * 86_400)) }
+}
+
+/// Whoever works for the operator and not for a request.
+fn maintenance(registry: &Registry) -> Ctx {
+    Ctx { actor: "gc".into(), request_id: registry.id(), reader: Reader::ALL, access: Access::Push }
+}
+
+async fn collect(registry: Arc<Registry>, policy: Policy, every: Duration, stopping: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = stopped(stopping.clone()) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let ctx = maintenance(&registry);
+        let collected = tokio::select! {
+            // What is cut off here is taken up by the next run.
+            () = stopped(stopping.clone()) => return,
+            collected = registry.collect(&ctx, &policy, |_| {}) => collected,
+        };
+        match collected {
+            Ok(collected) if collected == Collected::default() => {}
+            Ok(Collected { manifests, blobs, bytes }) => tracing::info!(manifests, blobs, bytes, "garbage collected"),
+            Err(error) => tracing::warn!(%error, "garbage cannot be collected; it is tried again"),
+        }
+    }
 }
 
 async fn listen(config: &Config) -> Result<TcpListener, StartError> {

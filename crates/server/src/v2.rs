@@ -80,7 +80,7 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
         }
         Route::GetBlob(name, digest) => get_blob(app, ctx, &name, &digest, &parts.headers).await,
         Route::HeadBlob(name, digest) => {
-            let blob = registry.blob(ctx, &name, &digest).await?;
+            let blob = registry.blob_wanted(ctx, &name, &digest).await?;
             let mut response = Response::new(Body::empty());
             blob_headers(response.headers_mut(), &digest, blob.size);
             Ok(response)

@@ -1,0 +1,133 @@
+//! Garbage collection, beside pushes and pulls: what nobody has needed for a while goes, and what is known of it stays.
+//!
+//! A push holds the blobs of its manifest; the collector marks only what it could lock and what then, seen anew, is not
+//! needed. A marked blob is invisible. Its object goes before its row, so that nothing is ever untracked, and a push of the
+//! same bytes meanwhile gets an object of its own.
+
+use futures_util::future::try_join_all;
+use index::{Micros, audit, gc};
+
+use crate::{Access, Ctx, Error, Registry, authz};
+
+/// What may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long nobody must have needed a blob, in microseconds. Clients look whether a blob is there before they push the
+    /// manifest that needs it; that takes no longer than this.
+    pub grace: i64,
+    /// How long nothing must have named a manifest, in microseconds; `None` keeps them all.
+    pub untagged: Option<i64>,
+}
+
+/// What went, or would go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Collected {
+    /// Manifests that nothing named.
+    pub manifests: u64,
+    /// Blobs that nobody needed.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// How many rows one transaction looks at: few enough that SQLite's only writer is soon free again.
+const BATCH: u32 = 500;
+/// How many objects are deleted at once.
+const DELETIONS: usize = 8;
+
+impl Registry {
+    /// Deletes what nobody needs, and reports after each batch what went until then.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], or [`Error::Internal`] when database or store fail; what was not deleted is tried again by the
+    /// next run.
+    pub async fn collect(
+        &self,
+        ctx: &Ctx,
+        policy: &Policy,
+        mut progress: impl FnMut(&Collected) + Send,
+    ) -> Result<Collected, Error> {
+        authz::check(ctx, Access::Push)?;
+        let mut collected = Collected::default();
+        self.sweep(&mut collected).await?;
+        if let Some(untagged) = policy.untagged {
+            loop {
+                let cutoff = Micros(self.now().0 - untagged);
+                let found = gc::untagged(&mut self.db.read().await?, cutoff, BATCH).await?;
+                if found.is_empty() {
+                    break;
+                }
+                for (name, digest) in found {
+                    match self.delete_manifest(ctx, &name, &oci::Reference::Digest(digest)).await {
+                        Ok(()) => collected.manifests += 1,
+                        // Somebody else deleted it just now.
+                        Err(Error::Unknown(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                progress(&collected);
+            }
+        }
+        loop {
+            let now = self.now();
+            let mut tx = self.db.begin().await?;
+            let Some(doomed) = gc::mark(&mut tx, Micros(now.0 - policy.grace), BATCH, now).await? else { break };
+            for blob in &doomed {
+                let record = audit::Record {
+                    actor: &ctx.actor,
+                    request_id: &ctx.request_id,
+                    action: "gc.blob",
+                    repository: None,
+                    digest: Some(&blob.digest),
+                    tag: None,
+                    detail: None,
+                };
+                audit::record(&mut tx, &record, now).await?;
+            }
+            tx.commit().await?;
+            self.sweep(&mut collected).await?;
+            progress(&collected);
+        }
+        Ok(collected)
+    }
+
+    /// What [`Registry::collect`] would delete now. Blobs that only untagged manifests need are not counted.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], or [`Error::Internal`] when the database fails.
+    pub async fn collectable(&self, ctx: &Ctx, policy: &Policy) -> Result<Collected, Error> {
+        authz::check(ctx, Access::Push)?;
+        let now = self.now();
+        let mut session = self.db.read().await?;
+        let (blobs, bytes) = gc::count(&mut session, Micros(now.0 - policy.grace)).await?;
+        let manifests = match policy.untagged {
+            Some(untagged) => gc::untagged(&mut session, Micros(now.0 - untagged), u32::MAX).await?.len() as u64,
+            None => 0,
+        };
+        Ok(Collected { manifests, blobs, bytes })
+    }
+
+    /// Deletes the objects of marked blobs, then their rows.
+    async fn sweep(&self, collected: &mut Collected) -> Result<(), Error> {
+        loop {
+            let doomed = gc::marked(&mut self.db.read().await?, BATCH).await?;
+            if doomed.is_empty() {
+                return Ok(());
+            }
+            for some in doomed.chunks(DELETIONS) {
+                try_join_all(some.iter().map(|blob| self.delete_object(blob))).await?;
+            }
+            let mut tx = self.db.begin().await?;
+            for blob in &doomed {
+                gc::forget(&mut tx, blob).await?;
+            }
+            tx.commit().await?;
+            collected.blobs += doomed.len() as u64;
+            collected.bytes += doomed.iter().map(|blob| blob.size).sum::<u64>();
+        }
+    }
+
+    async fn delete_object(&self, blob: &gc::Doomed) -> Result<(), Error> {
+        Ok(self.store.delete(&self.key(&blob.key)?).await?)
+    }
+}
