@@ -51,7 +51,7 @@ impl Server {
             Software::Pedigree => {
                 command.args(["serve", "--listen", &host, "--data"]).arg(&data).args(&program.arguments);
                 // As quiet as the other one.
-                command.env("RUST_LOG", "error");
+                command.env("PEDIGREE_LOG", "error");
             }
         }
         let start = Instant::now();

@@ -130,6 +130,8 @@ fn launch(data: &TempDir, database: Option<&str>, flags: &[&str]) -> (Child, Str
     if let Some(database) = database {
         command.env("PEDIGREE_DATABASE", database);
     }
+    // A line for each request would bury what a failing test says.
+    command.env("PEDIGREE_LOG", "warn");
     let mut process = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut said = lines.map_while(Result::ok);

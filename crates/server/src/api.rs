@@ -8,11 +8,12 @@ use std::time::Duration;
 use axum::{
     Json, Router,
     extract::{Path, RawQuery, State, rejection::PathRejection},
+    http::HeaderMap,
     response::{IntoResponse, Response},
     routing::get,
 };
 use oci::{Digest, Name, Reference};
-use registry::{Content, Error, Grade, Holder, Impact, Micros, Part, Question, Thing};
+use registry::{Content, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Thing};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -59,8 +60,12 @@ pub(crate) fn router() -> Router<App> {
         (status = 404, description = "There is no such artifact, or no such dataset in it", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn impact(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Impact>, Problem> {
-    let ctx = app.context();
+async fn impact(
+    State(app): State<App>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Impact>, Problem> {
+    let ctx = app.context(&headers);
     let question = question(&Query::read(query.as_deref())?)?;
     app.registry.impact(&ctx, &question).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
@@ -99,8 +104,12 @@ pub(crate) struct Holders {
         (status = 404, description = "There is no such artifact, or no such dataset in it", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn holders(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Holders>, Problem> {
-    let ctx = app.context();
+async fn holders(
+    State(app): State<App>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Holders>, Problem> {
+    let ctx = app.context(&headers);
     let question = question(&Query::read(query.as_deref())?)?;
     let (impact, next) =
         app.registry.holders(&ctx, &question).await.map_err(|e| Problem::from_error(e, &ctx.request_id))?;
@@ -122,9 +131,10 @@ async fn holders(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Js
 )]
 async fn repositories(
     State(app): State<App>,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Json<registry::Repositories>, Problem> {
-    let ctx = app.context();
+    let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
     query.only(&["cursor", "limit"])?;
     let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
@@ -135,17 +145,18 @@ async fn repositories(
 /// The calls inside one repository. Names hold slashes, so a name ends at `/-/`.
 async fn in_repository(
     State(app): State<App>,
+    headers: HeaderMap,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let Path(rest) = path.map_err(|e| Problem::new(400, format!("the path: {}", e.body_text())))?;
-    let query = Query::read(query.as_deref())?;
+    let (ctx, query) = (app.context(&headers), Query::read(query.as_deref())?);
     let unknown = || Problem::new(404, "a repository's calls are …/{name}/-/versions and …/{name}/-/kits/{reference}");
     let (name, call) = rest.split_once("/-/").ok_or_else(unknown)?;
     let name: Name = name.parse().map_err(|e| Problem::new(400, format!("repository name {name:?}: {e}")))?;
     match call.split_once('/') {
-        None if call == "versions" => versions(&app, &name, &query).await.map(IntoResponse::into_response),
-        Some(("kits", reference)) => kit(&app, &name, reference, &query).await.map(IntoResponse::into_response),
+        None if call == "versions" => versions(&app, &ctx, &name, &query).await.map(IntoResponse::into_response),
+        Some(("kits", reference)) => kit(&app, &ctx, &name, reference, &query).await.map(IntoResponse::into_response),
         _ => Err(unknown()),
     }
 }
@@ -164,11 +175,10 @@ async fn in_repository(
         (status = 404, description = "There is no such repository", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn versions(app: &App, name: &Name, query: &Query) -> Result<Json<registry::Versions>, Problem> {
-    let ctx = app.context();
+async fn versions(app: &App, ctx: &Ctx, name: &Name, query: &Query) -> Result<Json<registry::Versions>, Problem> {
     query.only(&["cursor", "limit"])?;
     let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
-    let found = app.registry.versions(&ctx, name, query.get("cursor"), limit).await;
+    let found = app.registry.versions(ctx, name, query.get("cursor"), limit).await;
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
@@ -187,12 +197,17 @@ async fn versions(app: &App, name: &Name, query: &Query) -> Result<Json<registry
         (status = 404, description = "There is no such manifest", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn kit(app: &App, name: &Name, reference: &str, query: &Query) -> Result<Json<registry::Kit>, Problem> {
-    let ctx = app.context();
+async fn kit(
+    app: &App,
+    ctx: &Ctx,
+    name: &Name,
+    reference: &str,
+    query: &Query,
+) -> Result<Json<registry::Kit>, Problem> {
     query.only(&[])?;
     let reference: Reference =
         reference.parse().map_err(|e| Problem::new(400, format!("reference {reference:?}: {e}")))?;
-    let found = app.registry.kit(&ctx, name, &reference).await;
+    let found = app.registry.kit(ctx, name, &reference).await;
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 

@@ -2,10 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, http::HeaderMap, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::HeaderMap,
+    middleware::{self, Next},
+    response::IntoResponse,
+    routing::get,
+};
 use registry::{Access, Ctx, Reader, Registry};
 
-use crate::{api, home, v2};
+use crate::{access_log, api, home, v2};
 
 /// What every request can touch.
 #[derive(Debug, Clone)]
@@ -29,12 +36,19 @@ impl App {
             .route("/v2/", axum::routing::any(v2::entry))
             .route("/v2/{*rest}", axum::routing::any(v2::entry))
             .nest("/api/v1", api::router())
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                async |State(app): State<Self>, request: Request, next: Next| {
+                    access_log::log(request, next, || app.registry.id()).await
+                },
+            ))
             .with_state(self)
     }
 
-    /// The context of a request.
-    pub(crate) fn context(&self) -> Ctx {
-        Ctx { actor: "anonymous".into(), request_id: self.registry.id(), reader: self.reader, access: self.anonymous }
+    /// The context of a request with these headers.
+    pub(crate) fn context(&self, headers: &HeaderMap) -> Ctx {
+        let request_id = access_log::request_id(headers).unwrap_or_default().to_owned();
+        Ctx { actor: "anonymous".into(), request_id, reader: self.reader, access: self.anonymous }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The `pedigree` binary: HTTP, configuration, command line. The only crate that knows HTTP.
 
+mod access_log;
 mod api;
 mod app;
 pub mod cli;
 mod client;
 pub mod config;
+mod connections;
 mod home;
 pub mod serve;
 mod table;

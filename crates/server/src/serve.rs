@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::ListenerExt as _;
 use index::Db;
 use registry::{Access, Chance, Clock, Collected, Ctx, Micros, Names, Options, Policy, Reader, Registry};
 use store::Store;
@@ -18,6 +17,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     app::App,
     config::{Anonymous, Config, hide_password},
+    connections,
 };
 
 /// How long an upload that nobody continues is kept.
@@ -106,16 +106,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         Some(Anonymous::Push) | None => Access::Push,
     };
     let app = App { registry: Arc::clone(&registry), anonymous, reader: Reader::ALL };
-    // Nagle's algorithm would hold small answers back for the client's next acknowledgement.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let server = axum::serve(listener, app.router()).with_graceful_shutdown(stopped(stopping.clone()));
-    tasks.spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the listener failed");
-        }
-    });
+    tasks.spawn(connections::serve(listener, app.router(), stopped(stopping.clone())));
     for _ in 0..config.workers {
         let (registry, stopping) = (Arc::clone(&registry), stopping.clone());
         tasks.spawn(async move { registry.work(stopped(stopping)).await });

@@ -1,6 +1,7 @@
 //! `/v2`: the distribution specification. Requests become a [`Route`], outcomes become its headers and bodies.
 
 mod error;
+mod leftover;
 
 use axum::{
     body::{Body, to_bytes},
@@ -12,19 +13,21 @@ use oci::{Algorithm, ByteRange, Code, ContentRange, Digest, Name, Page, Route, S
 use registry::{Ctx, MANIFEST_LIMIT, Position, PushManifest, Pushed, TagPage};
 use serde_json::json;
 
-use self::error::Failure;
+use self::{error::Failure, leftover::Leftover};
 use crate::app::App;
 
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// Answers a `/v2` request.
 pub(crate) async fn entry(State(app): State<App>, request: Request) -> Response {
-    let ctx = app.context();
-    let request_id = ctx.request_id.clone();
     let (parts, body) = request.into_parts();
+    let ctx = app.context(&parts.headers);
+    let request_id = ctx.request_id.clone();
     let route = Route::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query());
+    let (safe, leftover) = (parts.method.is_safe(), Leftover::default());
+    let body = if safe { body } else { leftover.lend(body) };
     let answered = match route {
-        Ok(route) if parts.method.is_safe() => answer(&app, &ctx, route, parts, body).await,
+        Ok(route) if safe => answer(&app, &ctx, route, parts, body).await,
         // A client that goes away drops its request, but what it began is to be ended: bytes that came are kept, and the
         // upload is let go of.
         Ok(route) => {
@@ -32,12 +35,16 @@ pub(crate) async fn entry(State(app): State<App>, request: Request) -> Response 
             written.await.unwrap_or_else(|error| Err(registry::Error::Internal(error.into()).into()))
         }
         Err(error) => {
+            drop(body);
             let (status, code) = error.status();
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
             Err(Failure::new(status, code, error.to_string()))
         }
     };
     let mut response = answered.unwrap_or_else(|failure| failure.respond(&request_id));
+    if !safe && !leftover.drain().await {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let version = HeaderValue::from_static("registry/2.0");
     response.headers_mut().insert("docker-distribution-api-version", version);
     response

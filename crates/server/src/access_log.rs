@@ -1,0 +1,128 @@
+//! One line for each request, written when its answer has gone out whole or the client has gone away.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::{ConnectInfo, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    middleware::Next,
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
+
+/// The header that carries a request's id, in both directions.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request, once [`log`] has seen to it that there is one.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(REQUEST_ID)?.to_str().ok()
+}
+
+/// An id that a client or a proxy may give: it stands in the log and in the audit records as it is.
+fn is_id(id: &HeaderValue) -> bool {
+    let id = id.as_bytes();
+    (1..=64).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+}
+
+/// Gives the request an id unless it has one, and has the answer carry it; logs the request at its end.
+pub(crate) async fn log(mut request: Request, next: Next, new_id: impl FnOnce() -> String) -> Response {
+    let began = Instant::now();
+    if !request.headers().get(REQUEST_ID).is_some_and(is_id)
+        && let Ok(id) = HeaderValue::from_str(&new_id())
+    {
+        request.headers_mut().insert(REQUEST_ID, id);
+    }
+    let id = request.headers().get(REQUEST_ID).cloned();
+    let agent = request.headers().get(header::USER_AGENT).cloned();
+    let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    if let Some(id) = id.clone() {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if !tracing::enabled!(target: "access", tracing::Level::INFO) {
+        return response;
+    }
+    let line = Line { began, id, agent, client, method, path, status: response.status().as_u16(), sent: 0 };
+    response.map(|body| Body::new(Logged { body, line }))
+}
+
+/// What is told of a request. Queries are not: they may carry what an upload's address entitles to.
+struct Line {
+    began: Instant,
+    id: Option<HeaderValue>,
+    agent: Option<HeaderValue>,
+    client: Option<SocketAddr>,
+    method: Method,
+    path: String,
+    status: u16,
+    sent: u64,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let text = |value: &Option<HeaderValue>| {
+            value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
+        };
+        let milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            target: "access",
+            client = self.client.map(tracing::field::display),
+            method = %self.method,
+            path = self.path,
+            status = self.status,
+            sent = self.sent,
+            milliseconds,
+            request_id = text(&self.id),
+            agent = text(&self.agent),
+        );
+    }
+}
+
+/// A body whose end is the end of the request.
+struct Logged {
+    body: Body,
+    line: Line,
+}
+
+impl HttpBody for Logged {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.line.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_plain() {
+        for good in ["a", "0b3c-4.d_E", &"x".repeat(64)] {
+            assert!(is_id(&HeaderValue::from_str(good).unwrap()), "{good}");
+        }
+        for bad in ["", "a b", "a;b", "é", &"x".repeat(65)] {
+            assert!(!is_id(&HeaderValue::from_str(bad).unwrap()), "{bad}");
+        }
+    }
+}
