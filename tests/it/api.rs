@@ -103,6 +103,24 @@ on_both_engines! {
         assert_eq!(found, [("team/base".into(), 0), ("team/child".into(), 1)]);
     }
 
+    fn the_operator_can_watch(server: Server) {
+        let mut repository = Repository::new(&server.host, "team/watched");
+        repository.artifact("1", &[b"watched"]);
+        let mut wire = crate::wire::Wire::new(&server.host);
+        for probe in ["/healthz", "/readyz"] {
+            wire.get(probe, "*/*").expect(200);
+        }
+        let metrics = String::from_utf8(wire.get("/metrics", "*/*").expect(200).body).unwrap();
+        let line = "pedigree_http_requests_total{kind=\"manifests\",method=\"PUT\",status=\"201\"} 1";
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
+        assert!(metrics.contains("pedigree_uploads_open 0\n"), "{metrics}");
+        // A request keeps the id that a proxy gave it, and gets one otherwise.
+        let reply = repository.send("GET", "/tags/list", &[("X-Request-Id", "from-the-proxy.1")], b"").expect(200);
+        assert_eq!(reply.header("x-request-id"), Some("from-the-proxy.1"));
+        let reply = repository.send("GET", "/tags/list", &[("X-Request-Id", "not one")], b"").expect(200);
+        assert_eq!(reply.header("x-request-id").map(str::len), Some(32));
+    }
+
     fn a_kit_index_promises_its_children(server: Server) {
         let mut repository = Repository::new(&server.host, "team/sparse");
         let absent = sha256(b"absent");

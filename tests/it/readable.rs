@@ -52,7 +52,7 @@ impl Both {
         let worker = Arc::clone(&registry);
         runtime.spawn(async move { worker.work(std::future::pending()).await });
         let listen = |reader: Reader| {
-            let app = server::App { registry: Arc::clone(&registry), anonymous: Access::Push, reader };
+            let app = server::App::new(Arc::clone(&registry), Access::Push, reader);
             let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
             let address = listener.local_addr().unwrap().to_string();
             runtime.spawn(async move { axum::serve(listener, app.router()).await });

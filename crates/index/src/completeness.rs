@@ -1,6 +1,6 @@
 //! How much of the registry an answer could know.
 
-use crate::{EdgeKind, LayerState, Reader, Result, Session, db::on, rows, sql};
+use crate::{EdgeKind, LayerState, Micros, Reader, Result, Session, db::on, rows, sql};
 
 /// The row that stands for "scanned by an older scanner" among the states.
 const OUTDATED: i32 = 100;
@@ -28,6 +28,34 @@ pub struct Counts {
     pub remote_datasets: u64,
     /// Parents that lie outside the registry.
     pub external_parents: u64,
+}
+
+/// What is under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Uploads that are open.
+    pub uploads: u64,
+    /// Jobs that are due or being done.
+    pub jobs_due: u64,
+    /// Jobs that wait for another try.
+    pub jobs_waiting: u64,
+    /// Blobs that are being deleted.
+    pub deleting: u64,
+}
+
+/// Counts what is under way at `now`.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn work(session: &mut Session, now: Micros) -> Result<Work> {
+    let (uploads, jobs_due, jobs_waiting, deleting): (i64, i64, i64, i64) =
+        on!(session, |c| sqlx::query_as(sql::COUNT_WORK).bind(now.0).fetch_one(c).await)?;
+    Ok(Work {
+        uploads: rows::unsigned(uploads),
+        jobs_due: rows::unsigned(jobs_due),
+        jobs_waiting: rows::unsigned(jobs_waiting),
+        deleting: rows::unsigned(deleting),
+    })
 }
 
 /// Counts what `reader` may see. `scanner` is the current scanner's version.

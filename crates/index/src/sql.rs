@@ -530,6 +530,9 @@ statements! {
         "select f.edge_kind, count(*) from reference f join occurrence o on o.id = f.occurrence_id and o.closed_at is null
          where f.state = 2 and ", readable!("f.repository_id"), " group by f.edge_kind order by f.edge_kind");
 
+    COUNT_WORK:
+        "select (select count(*) from upload where state = 0), (select count(*) from job where run_at <= $1 or owner is not null),
+           (select count(*) from job where run_at > $1 and owner is null), (select count(*) from blob where state = 1)";
     /// The latest moments that were recorded: replicas' clocks differ, and what one has just acknowledged is no future to
     /// another.
     LATEST:

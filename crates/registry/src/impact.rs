@@ -608,18 +608,17 @@ async fn count(session: &mut Session, reader: Reader) -> Result<view::Completene
         + counts.unresolved_references;
     Ok(view::Completeness {
         exact: missing == 0,
-        layers: view::LayerCounts {
-            indexed: counts.indexed,
-            pending: counts.pending,
-            partial: counts.partial,
-            opaque: counts.opaque,
-            failed: counts.failed,
-            purged: counts.purged,
-            outdated: counts.outdated,
-        },
+        layers: view::LayerCounts::from(counts),
         unresolved_references: counts.unresolved_references,
         outside: view::Outside { remote_datasets: counts.remote_datasets, external_parents: counts.external_parents },
     })
+}
+
+impl From<completeness::Counts> for view::LayerCounts {
+    fn from(counts: completeness::Counts) -> Self {
+        let completeness::Counts { indexed, pending, partial, opaque, failed, purged, outdated, .. } = counts;
+        Self { indexed, pending, partial, opaque, failed, purged, outdated }
+    }
 }
 
 fn query(content: &Content, as_of: Micros) -> Value {

@@ -20,6 +20,7 @@ mod plan;
 mod pull;
 mod push;
 mod scan;
+mod stats;
 mod upload;
 mod view;
 
@@ -50,6 +51,7 @@ pub use list::{Referrer, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
 pub use push::{PushManifest, Pushed};
+pub use stats::Stats;
 pub use upload::{Finished, Position};
 pub use view::{
     Claim, Completeness, Component, ComponentName, Evidence, Holder, Impact, Kit, KitLayer, LayerCounts, Model,

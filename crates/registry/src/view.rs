@@ -47,7 +47,7 @@ pub struct Completeness {
 }
 
 /// Layers by state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LayerCounts {
     /// Wholly known.
     pub indexed: u64,

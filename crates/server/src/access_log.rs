@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -15,6 +16,8 @@ use axum::{
     response::Response,
 };
 use http_body::{Frame, SizeHint};
+
+use crate::metrics::Metrics;
 
 /// The header that carries a request's id, in both directions.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,7 +34,12 @@ fn is_id(id: &HeaderValue) -> bool {
 }
 
 /// Gives the request an id unless it has one, and has the answer carry it; logs the request at its end.
-pub(crate) async fn log(mut request: Request, next: Next, new_id: impl FnOnce() -> String) -> Response {
+pub(crate) async fn log(
+    mut request: Request,
+    next: Next,
+    metrics: Arc<Metrics>,
+    new_id: impl FnOnce() -> String,
+) -> Response {
     let began = Instant::now();
     if !request.headers().get(REQUEST_ID).is_some_and(is_id)
         && let Ok(id) = HeaderValue::from_str(&new_id())
@@ -42,19 +50,20 @@ pub(crate) async fn log(mut request: Request, next: Next, new_id: impl FnOnce() 
     let agent = request.headers().get(header::USER_AGENT).cloned();
     let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let received = request.body().size_hint().exact().unwrap_or_default();
+    let running = metrics.begin(method.as_str(), &path, received);
     let mut response = next.run(request).await;
+    running.end(response.status().as_u16());
     if let Some(id) = id.clone() {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    if !tracing::enabled!(target: "access", tracing::Level::INFO) {
-        return response;
-    }
-    let line = Line { began, id, agent, client, method, path, status: response.status().as_u16(), sent: 0 };
+    let line = Line { metrics, began, id, agent, client, method, path, status: response.status().as_u16(), sent: 0 };
     response.map(|body| Body::new(Logged { body, line }))
 }
 
 /// What is told of a request. Queries are not: they may carry what an upload's address entitles to.
 struct Line {
+    metrics: Arc<Metrics>,
     began: Instant,
     id: Option<HeaderValue>,
     agent: Option<HeaderValue>,
@@ -67,6 +76,10 @@ struct Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        self.metrics.sent(self.sent);
+        if !tracing::enabled!(target: "access", tracing::Level::INFO) {
+            return;
+        }
         let text = |value: &Option<HeaderValue>| {
             value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
         };

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Request, State},
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::IntoResponse,
     routing::get,
 };
 use registry::{Access, Ctx, Reader, Registry};
 
-use crate::{access_log, api, home, v2};
+use crate::{access_log, api, home, metrics::Metrics, v2};
 
 /// What every request can touch.
 #[derive(Debug, Clone)]
@@ -23,15 +23,23 @@ pub struct App {
     pub anonymous: Access,
     /// Whose eyes a caller without an account reads with.
     pub reader: Reader,
+    metrics: Arc<Metrics>,
 }
 
 impl App {
+    /// What every request is answered with.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, anonymous: Access, reader: Reader) -> Self {
+        Self { registry, anonymous, reader, metrics: Arc::default() }
+    }
+
     /// Everything that the server answers.
     pub fn router(self) -> Router {
         Router::new()
             .route("/", get(page))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
             .route("/v2", axum::routing::any(v2::entry))
             .route("/v2/", axum::routing::any(v2::entry))
             .route("/v2/{*rest}", axum::routing::any(v2::entry))
@@ -39,7 +47,7 @@ impl App {
             .layer(middleware::from_fn_with_state(
                 self.clone(),
                 async |State(app): State<Self>, request: Request, next: Next| {
-                    access_log::log(request, next, || app.registry.id()).await
+                    access_log::log(request, next, app.metrics, || app.registry.id()).await
                 },
             ))
             .with_state(self)
@@ -56,9 +64,17 @@ async fn page(headers: HeaderMap) -> String {
     home::page(headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default())
 }
 
+async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match app.registry.stats().await {
+        Ok(stats) => ([(header::CONTENT_TYPE, TEXT)], app.metrics.text(&stats)).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
+    }
+}
+
 async fn ready(State(app): State<App>) -> impl IntoResponse {
     match app.registry.ready().await {
-        Ok(()) => (axum::http::StatusCode::OK, "ready\n"),
-        Err(_) => (axum::http::StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+        Ok(()) => (StatusCode::OK, "ready\n"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
 }

@@ -8,6 +8,7 @@ mod client;
 pub mod config;
 mod connections;
 mod home;
+mod metrics;
 pub mod serve;
 mod table;
 mod v2;

@@ -105,7 +105,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         Some(Anonymous::Pull) => Access::Pull,
         Some(Anonymous::Push) | None => Access::Push,
     };
-    let app = App { registry: Arc::clone(&registry), anonymous, reader: Reader::ALL };
+    let app = App::new(Arc::clone(&registry), anonymous, Reader::ALL);
     tasks.spawn(connections::serve(listener, app.router(), stopped(stopping.clone())));
     for _ in 0..config.workers {
         let (registry, stopping) = (Arc::clone(&registry), stopping.clone());

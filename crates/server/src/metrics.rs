@@ -1,0 +1,196 @@
+//! `/metrics`: what an operator watches, in the text form of OpenMetrics that Prometheus reads.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use registry::Stats;
+
+/// Counted by this process since its start.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: Family<Request, Counter>,
+    durations: Family<Kind, Histogram, fn() -> Histogram>,
+    sent: Counter,
+    received: Counter,
+    running: Gauge,
+    registry: Registry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    kind: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+/// A request that is being answered.
+pub(crate) struct Running<'a> {
+    metrics: &'a Metrics,
+    kind: &'static str,
+    method: &'static str,
+    began: Instant,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // From a millisecond to half a minute; pushes and pulls of large blobs take longer and are in the last bucket.
+        let durations: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let mut metrics = Self {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(durations),
+            sent: Counter::default(),
+            received: Counter::default(),
+            running: Gauge::default(),
+            registry: Registry::with_prefix("pedigree"),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        let help = "Seconds from a request's head to its answer's head";
+        registry.register("http_request_duration_seconds", help, metrics.durations.clone());
+        registry.register("http_sent_bytes", "Bytes of answers, without their heads", metrics.sent.clone());
+        registry.register("http_received_bytes", "Bytes of requests that said how many", metrics.received.clone());
+        registry.register("http_requests_running", "Requests that are being answered", metrics.running.clone());
+        metrics
+    }
+}
+
+impl Metrics {
+    /// A request has come.
+    pub(crate) fn begin(&self, method: &str, path: &str, received: u64) -> Running<'_> {
+        // Whatever a client makes up must not become a label.
+        const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+        self.running.inc();
+        self.received.inc_by(received);
+        Running { metrics: self, kind: kind(path), method, began: Instant::now() }
+    }
+
+    /// Bytes have gone out.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.sent.inc_by(bytes);
+    }
+
+    /// Everything, with what the database knows.
+    pub(crate) fn text(&self, stats: &Stats) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        let end = text.strip_suffix("# EOF\n").map_or(text.len(), str::len);
+        text.truncate(end);
+        let mut gauge = |name: &str, help: &str, values: &[(&str, u64)]| {
+            let _ = writeln!(text, "# HELP pedigree_{name} {help}.\n# TYPE pedigree_{name} gauge");
+            for (labels, value) in values {
+                let _ = writeln!(text, "pedigree_{name}{labels} {value}");
+            }
+        };
+        gauge("uploads_open", "Uploads that are neither finished nor expired", &[("", stats.uploads)]);
+        let jobs = [("{state=\"due\"}", stats.jobs_due), ("{state=\"waiting\"}", stats.jobs_waiting)];
+        gauge("jobs", "Scans to be done: due now, or waiting for another try", &jobs);
+        let layers = &stats.layers;
+        let layers = [
+            ("{state=\"indexed\"}", layers.indexed),
+            ("{state=\"pending\"}", layers.pending),
+            ("{state=\"partial\"}", layers.partial),
+            ("{state=\"opaque\"}", layers.opaque),
+            ("{state=\"failed\"}", layers.failed),
+            ("{state=\"purged\"}", layers.purged),
+        ];
+        gauge("layers", "Layers by how far the registry has come with them", &layers);
+        gauge("unresolved_references", "References to what should be here and is not", &[("", stats.unresolved)]);
+        gauge("blobs_deleting", "Blobs that the collector is deleting", &[("", stats.deleting)]);
+        text.push_str("# EOF\n");
+        text
+    }
+}
+
+impl Running<'_> {
+    /// It has been answered.
+    pub(crate) fn end(self, status: u16) {
+        let Self { metrics, kind, method, began } = &self;
+        metrics.requests.get_or_create(&Request { kind, method, status }).inc();
+        let took: Duration = began.elapsed();
+        metrics.durations.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.metrics.running.dec();
+    }
+}
+
+/// What kind of request it is, by its path: never a name, of which there may be any number.
+fn kind(path: &str) -> &'static str {
+    let Some(rest) = path.strip_prefix("/v2/") else {
+        return if path.starts_with("/api/") { "api" } else { "other" };
+    };
+    let mut words = rest.rsplit('/');
+    let last = words.next().unwrap_or_default();
+    match (last, words.next()) {
+        ("_catalog", None) => "catalog",
+        ("list", Some("tags")) => "tags",
+        (_, Some("manifests")) => "manifests",
+        (_, Some("uploads")) => "uploads",
+        (_, Some("blobs")) => "blobs",
+        (_, Some("referrers")) => "referrers",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_no_labels() {
+        for (path, expected) in [
+            ("/v2/", "other"),
+            ("/v2/a/b/manifests/1.0", "manifests"),
+            ("/v2/a/blobs/uploads/", "uploads"),
+            ("/v2/a/blobs/uploads/0a", "uploads"),
+            ("/v2/a/blobs/sha256:00", "blobs"),
+            ("/v2/a/tags/list", "tags"),
+            ("/api/v1/impact", "api"),
+            ("/anything", "other"),
+        ] {
+            assert_eq!(kind(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_was_counted_is_told() {
+        let metrics = Metrics::default();
+        metrics.begin("GET", "/v2/a/manifests/1", 0).end(200);
+        metrics.begin("BREW", "/v2/a/manifests/1", 7).end(405);
+        metrics.sent(5);
+        let text = metrics.text(&Stats { uploads: 3, ..Stats::default() });
+        for line in [
+            "pedigree_http_requests_total{kind=\"manifests\",method=\"GET\",status=\"200\"} 1",
+            "pedigree_http_requests_total{kind=\"manifests\",method=\"other\",status=\"405\"} 1",
+            "pedigree_http_sent_bytes_total 5",
+            "pedigree_http_received_bytes_total 7",
+            "pedigree_http_requests_running 0",
+            "pedigree_uploads_open 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
