@@ -530,7 +530,11 @@ impl Details {
         let model = kits.get(&node).is_some_and(|kit| kit.is_model);
         let held = self.held.get(&node).into_iter().flatten().cloned();
         let graded = held.map(|evidence| match model {
-            true => view::Evidence { grade: Some(Grade::Packaged.as_str()), ..evidence },
+            true => view::Evidence {
+                grade: Some(Grade::Packaged.as_str()),
+                edge: EdgeKind::PackagedWith.as_str(),
+                ..evidence
+            },
             false => evidence,
         });
         graded.collect()
@@ -581,7 +585,7 @@ async fn held_evidence(
             rungs.push("file");
         }
         evidence.entry(one.manifest).or_default().push(view::Evidence {
-            edge: EdgeKind::PackagedWith.as_str(),
+            edge: "holds",
             rungs,
             component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
             layer: Some(one.layer.to_string()),

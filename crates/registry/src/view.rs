@@ -146,7 +146,7 @@ pub struct Evidence {
     /// How good it is; a holder's has no grade, for nothing says that the content was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grade: Option<&'static str>,
-    /// `packaged_with`, `trained_on` or `derived_from`; a holder that is no kit only `holds`.
+    /// `packaged_with`, `trained_on` or `derived_from`; what is no model only `holds` the content; what was asked about `is` it.
     pub edge: &'static str,
     /// The rungs of identity that hold: `layer`, `tar`, `tree`, `contents`, `file`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
