@@ -4,6 +4,11 @@
 -- SHA-256, 64 are SHA-512. Text that clients choose freely is stored as bytes, for it may hold NUL, which Postgres's text
 -- refuses; names whose grammar excludes that are text.
 
+-- The store whose objects the rows below are about; it bears the same mark.
+create table store (
+  mark text primary key
+) without rowid;
+
 -- Names, and who may read them. Reader 0 reads everything and has no rows.
 create table repository (
   id integer primary key autoincrement,
@@ -189,8 +194,10 @@ create table kit (
   name blob,
   version blob,
   document blob not null,
-  problem blob
+  problem blob,
+  incomplete boolean not null -- components or references may be missing because of it
 );
+create index kit_incomplete on kit (manifest_id) where incomplete;
 
 create table component (
   id integer primary key autoincrement,

@@ -54,12 +54,47 @@ on_both_engines! {
         let tags: Vec<_> = versions.iter().map(|version| version["tags"][0].as_str().unwrap()).collect();
         assert_eq!(tags, ["v4", "v3", "v2", "v1", "1"], "the latest push first");
 
+        // A cursor belongs to its question.
+        let cursor = server.api(&format!("/impact?file={file}&limit=2"), 200)["next"].as_str().unwrap().to_owned();
+        let other = sha256(b"weights 0");
+        for question in [
+            format!("/impact?file={other}"),
+            format!("/impact?file={file}&grade=declared"),
+            format!("/impact?file={file}&as_of=2026-01-01T00:00:00Z"),
+            format!("/holders?file={file}"),
+        ] {
+            server.api(&format!("{question}&cursor={cursor}"), 400);
+        }
+        server.api(&format!("/impact?file={file}&as_of=2999-01-01T00:00:00Z"), 400);
+
         // A page continues what the page before began, whatever was pushed meanwhile.
         let page = server.api(&format!("/impact?file={file}&limit=2"), 200);
         Repository::new(&server.host, "team/kit9").kit("1", b"late", b"shared data");
         let next = page["next"].as_str().unwrap();
         let rest = server.api(&format!("/impact?file={file}&limit=100&cursor={next}&wait=30"), 200);
         assert!(models(&rest).iter().all(|(name, ..)| name != "team/kit9"), "the cursor pins the moment");
+    }
+
+    fn many_ways_are_counted_and_not_all_told(server: Server) {
+        let mut repository = Repository::new(&server.host, "team/many");
+        let blob = |repository: &mut Repository, kind: &str, bytes: &[u8]| {
+            repository.blob(&format!("application/vnd.kitops.modelkit.{kind}.v1.raw"), bytes)
+        };
+        let (model, data) = (blob(&mut repository, "model", b"w"), blob(&mut repository, "dataset", b"many"));
+        let entry = |n: usize| serde_json::json!({"name": format!("d{n}"), "path": "d.csv", "digest": data["digest"]});
+        let kitfile = serde_json::json!({
+            "manifestVersion": "1.0.0", "model": {"name": "m", "path": "m.bin", "digest": model["digest"]},
+            "datasets": (0..250).map(entry).collect::<Vec<_>>(),
+        });
+        repository.kit_of("1", &kitfile, &[model, data.clone()]);
+        Repository::new(&server.host, "team/one").child("1", "localhost:5000/team/many:1");
+        let answer = server.api(&format!("/impact?file={}&wait=30", sha256(b"many")), 200);
+        let ways = |row: usize| {
+            let model = &answer["models"][row];
+            (model["evidence"].as_array().unwrap().len(), model["more_evidence"].as_u64().unwrap_or_default())
+        };
+        assert_eq!(ways(0), (100, 150));
+        assert_eq!(ways(1), (2, 0), "one step, and one way in which its end holds the file");
     }
 
     fn a_kit_is_shown_whole(server: Server) {

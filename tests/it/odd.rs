@@ -97,6 +97,10 @@ on_both_engines! {
                 assert!(kit["problem"].as_str().is_some_and(|why| !why.is_empty()), "{kit:#}");
             }
         }
+        // What they were made from may be anything.
+        let answer = server.api(&format!("/impact?file={}&wait=30", sha256(b"nobody has this")), 200);
+        assert_eq!(answer["completeness"]["incomplete_kits"], 4, "{answer:#}");
+        assert_eq!(answer["completeness"]["exact"], false);
         // No layers, or none that anybody names.
         let config = repository.blob("application/vnd.kitops.modelkit.config.v1+json", br#"{"manifestVersion":"1.0.0"}"#);
         repository.manifest("null", &json!({"schemaVersion": 2, "artifactType": KIT, "config": config, "layers": null}));

@@ -92,6 +92,34 @@ on_both_engines! {
         assert!(output.status.code() == Some(2) && said.contains("another process serves"), "{said}");
     }
 
+    fn a_database_keeps_to_its_folder(server: Server) {
+        Repository::new(&server.host, "team/kit").kit("1", b"w", b"data");
+        let other = tempfile::tempdir().unwrap();
+        let mut server = server;
+        server.terminate();
+        server.wait();
+        let move_to = |command: &mut Command| command.arg("--data").arg(other.path()).output().unwrap();
+        let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+        if server.location().starts_with("postgres") {
+            // The same database with another folder: neither a server nor a check takes it for the same registry.
+            for (arguments, expected) in [(&["serve", "--listen", "127.0.0.1:0"][..], "do not belong together"), (&["check"], "no registry")] {
+                let mut command = Command::new(binary());
+                let output = move_to(command.args(arguments).env("PEDIGREE_DATABASE", server.location()));
+                assert!(output.status.code() == Some(2) && said(&output).contains(expected), "{}", said(&output));
+            }
+        }
+        // The same folder with a new database.
+        let file = server.data().join("pedigree.db");
+        if file.exists() {
+            std::fs::rename(&file, other.path().join("kept.db")).unwrap();
+            let output = server.beside(&["serve", "--listen", "127.0.0.1:0"]).output().unwrap();
+            assert!(output.status.code() == Some(2) && said(&output).contains("do not belong together"), "{}", said(&output));
+            std::fs::rename(other.path().join("kept.db"), &file).unwrap();
+        }
+        server.restart(&[]);
+        Repository::new(&server.host, "team/kit").send("GET", "/manifests/1", &[], b"").expect(200);
+    }
+
     fn data_of_a_newer_version_is_left_alone(server: Server) {
         let statement = "insert into _sqlx_migrations (version, description, installed_on, success, checksum, \
              execution_time) values (9999, 'newer', current_timestamp, true, 'x', 0)";

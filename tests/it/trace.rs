@@ -34,6 +34,12 @@ on_both_engines! {
         let (said, code) = server.asked(&["trace", &held]);
         assert!(code == 1 && said.contains("team/files"), "{code}: {said}");
 
+        // Links are followed: the cache of a model hub is a folder of them.
+        let links = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(&leak, links.path().join("cards.csv")).unwrap();
+        let (said, code) = server.asked(&["trace", links.path().to_str().unwrap()]);
+        assert!(code == 1 && said.contains("team/kit"), "{code}: {said}");
+
         // A folder asks for each of its files.
         let (said, code) = server.asked(&["trace", folder.path().to_str().unwrap(), "--json"]);
         let json: Value = serde_json::from_str(&said).unwrap();

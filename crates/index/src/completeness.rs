@@ -24,6 +24,8 @@ pub struct Counts {
     pub outdated: u64,
     /// References that should name something here and do not.
     pub unresolved_references: u64,
+    /// Kits of which something could not be understood that they may be made from.
+    pub incomplete_kits: u64,
     /// Datasets that lie outside the registry.
     pub remote_datasets: u64,
     /// Parents that lie outside the registry.
@@ -92,6 +94,9 @@ pub async fn count(session: &mut Session, reader: Reader, scanner: i32) -> Resul
     let text = if reader == Reader::ALL { sql::COUNT_UNRESOLVED } else { sql::COUNT_UNRESOLVED_READABLE };
     let unresolved: i64 = on!(session, |c| sqlx::query_scalar(text).bind(reader.0).fetch_one(c).await)?;
     counts.unresolved_references = rows::unsigned(unresolved);
+    let incomplete: i64 =
+        on!(session, |c| sqlx::query_scalar(sql::COUNT_KITS_INCOMPLETE).bind(reader.0).fetch_one(c).await)?;
+    counts.incomplete_kits = rows::unsigned(incomplete);
     let outside: Vec<(i32, i64)> =
         on!(session, |c| sqlx::query_as(sql::COUNT_OUTSIDE).bind(reader.0).fetch_all(c).await)?;
     for (kind, references) in outside {

@@ -32,6 +32,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the database could not be reached, or went away: it may be back soon (SQLSTATE classes 08 and 57P).
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            Self::Sql(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+            }
+            Self::Sql(error) => matches!(
+                error,
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether the database gave the transaction up because another was in its way: the same may succeed when it is tried
     /// again (SQLSTATE 40001 and 40P01).
     #[must_use]

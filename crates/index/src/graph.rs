@@ -84,8 +84,8 @@ pub struct Held {
     pub layer: Digest,
     /// The file's path in the layer; else what the manifest calls the layer.
     pub path: Option<Vec<u8>>,
-    /// At how many paths the file is in the layer; not all of them are given.
-    pub paths: u64,
+    /// In how many ways the manifest holds it; not all of them are given.
+    pub ways: u64,
     /// Whether a file was asked for.
     pub by_file: bool,
     /// Whether the layer itself is what was asked for.
@@ -193,14 +193,15 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
             }
             query.fetch_all(c).await
         })?;
-        for (manifest, layer, path, called, whole, role, component, paths) in found {
+        for (manifest, layer, path, called, whole, role, component, ways) in found {
             held.push(Held {
                 manifest: NodeId(manifest),
                 layer_id: None,
                 layer: rows::digest(&layer)?,
                 // A layer that is itself the file gives it no path.
-                path: path.filter(|path| !path.is_empty()).or(called),
-                paths: rows::unsigned(paths),
+                // `!` is the inside of a layer that is one compressed file.
+                path: path.filter(|path| !path.is_empty() && path != b"!").or(called),
+                ways: rows::unsigned(ways),
                 by_file: true,
                 whole,
                 role,
@@ -216,7 +217,7 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
 /// # Errors
 /// When a statement fails.
 pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[NodeId]) -> Result<Vec<Held>> {
-    type Row = (i64, i32, i64, Vec<u8>, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>);
+    type Row = (i64, i64, Vec<u8>, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>, i64);
     let mut held = Vec::new();
     for chunk in manifests.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
@@ -228,13 +229,13 @@ pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[
             }
             query.fetch_all(c).await
         })?;
-        for (manifest, _, layer, digest, path, role, component) in found {
+        for (manifest, layer, digest, path, role, component, ways) in found {
             held.push(Held {
                 manifest: NodeId(manifest),
                 layer_id: Some(LayerId(layer)),
                 layer: rows::digest(&digest)?,
                 path,
-                paths: 1,
+                ways: rows::unsigned(ways),
                 by_file: false,
                 whole: true,
                 role,

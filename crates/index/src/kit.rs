@@ -20,6 +20,8 @@ pub struct NewKit<'a> {
     pub document: &'a [u8],
     /// Why (some of) it could not be understood.
     pub problem: Option<&'a str>,
+    /// Whether components or references may be missing because of it.
+    pub incomplete: bool,
     /// Its components, in order.
     pub components: Vec<NewComponent<'a>>,
 }
@@ -138,6 +140,7 @@ pub async fn insert(session: &mut Session, manifest: NodeId, kit: &NewKit<'_>) -
     on!(session, |c| {
         let query = sqlx::query(sql::KIT_INSERT).bind(manifest.0).bind(kit.kind).bind(kit.is_model);
         let query = query.bind(bytes(kit.name)).bind(bytes(kit.version)).bind(kit.document).bind(bytes(kit.problem));
+        let query = query.bind(kit.incomplete);
         query.execute(c).await.map(drop)
     })?;
     for (position, component) in kit.components.iter().enumerate() {

@@ -20,6 +20,7 @@ pub mod reference;
 pub mod repository;
 mod rows;
 mod sql;
+pub mod store;
 pub mod tag;
 mod types;
 pub mod upload;

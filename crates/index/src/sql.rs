@@ -109,6 +109,9 @@ macro_rules! reach_links {
 }
 
 statements! {
+    STORE_MARK: "select mark from store";
+    STORE_SET_MARK: "insert into store (mark) values ($1)";
+
     REPOSITORY_FIND: concat!("select r.id from repository r where r.name = $2 and ", readable!("r.id"));
     REPOSITORY_INSERT: "insert into repository (name, created_at) values ($1, $2) on conflict (name) do nothing returning id";
     REPOSITORY_LIST: concat!(
@@ -360,7 +363,8 @@ statements! {
     JOB_RELEASE_ALL: "update job set owner = null, lease_until = 0 where owner is not null";
 
     KIT_INSERT:
-        "insert into kit (manifest_id, kind, is_model, name, version, document, problem) values ($1, $2, $3, $4, $5, $6, $7)
+        "insert into kit (manifest_id, kind, is_model, name, version, document, problem, incomplete)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (manifest_id) do nothing";
     COMPONENT_INSERT:
         "insert into component (manifest_id, position, role, name, path, remote) values ($1, $2, $3, $4, $5, $6)
@@ -422,34 +426,39 @@ statements! {
     HOLDERS_OF_LAYERS: concat!(
         "select distinct b.manifest_id from manifest_blob b
          where b.layer_id in ({list}) and ", held_by_readable!(), " order by b.manifest_id");
-    /// How a file is in a manifest: the layer, the path, and whether the layer itself is the file. Of many paths in one
-    /// layer the first twenty, and how many there are.
+    /// How a file is in a manifest: the layer, the path, and whether the layer itself is the file. Of many ways in one
+    /// manifest the first hundred, and how many there are.
     EVIDENCE_OF_FILE:
-        "select manifest_id, digest, path, called, whole, role, name, paths from (
+        "select manifest_id, digest, path, called, whole, role, name, ways from (
+          select found.*, count(*) over (partition by manifest_id) as ways,
+            row_number() over (partition by manifest_id order by layer_position, file_position, component_position) as nth
+          from (
            select b.manifest_id, b.position as layer_position, y.digest, f.path, coalesce(b.path, p.path) as called,
-             y.digest = $1 as whole, p.role, p.name, p.position as component_position, f.position as file_position,
-             row_number() over (partition by b.manifest_id, b.position, p.id order by f.position) as nth,
-             count(*) over (partition by b.manifest_id, b.position, p.id) as paths
+             y.digest = $1 as whole, p.role, p.name, p.position as component_position, f.position as file_position
            from layer_file f join layer y on y.scan_id = f.scan_id
              join manifest_blob b on b.layer_id = y.id
              left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
              left join component p on p.id = c.component_id
            where f.sha256 = $1 and b.manifest_id in ({list})
            union all
-           select b.manifest_id, b.position, y.digest, null, coalesce(b.path, p.path), true, p.role, p.name, p.position, 0, 1, 1
+           select b.manifest_id, b.position, y.digest, null, coalesce(b.path, p.path), true, p.role, p.name, p.position, 0
            from layer y join manifest_blob b on b.layer_id = y.id
              left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
              left join component p on p.id = c.component_id
            where y.digest = $1 and b.manifest_id in ({list})
-             and not exists (select 1 from layer_file f where f.scan_id = y.scan_id and f.sha256 = $1)) found
-         where nth <= 20 order by manifest_id, layer_position, file_position, component_position";
+             and not exists (select 1 from layer_file f where f.scan_id = y.scan_id and f.sha256 = $1)) found) numbered
+         where nth <= 100 order by manifest_id, nth";
     /// How a layer is in a manifest; also of layers that are not scanned.
     EVIDENCE_OF_LAYER:
-        "select b.manifest_id, b.position, y.id, y.digest, coalesce(b.path, p.path), p.role, p.name
+        "select manifest_id, id, digest, path, role, name, ways from (
+          select b.manifest_id, y.id, y.digest, coalesce(b.path, p.path) as path, p.role, p.name,
+            count(*) over (partition by b.manifest_id) as ways,
+            row_number() over (partition by b.manifest_id order by b.position, p.position) as nth
          from layer y join manifest_blob b on b.layer_id = y.id
            left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
            left join component p on p.id = c.component_id
-         where y.id = $1 and b.manifest_id in ({list}) order by b.manifest_id, b.position, p.position";
+         where y.id = $1 and b.manifest_id in ({list})) found
+         where nth <= 100 order by manifest_id, nth";
     /// The layers that are the asked-for one on some rung, with the rungs' keys to compare.
     LAYERS_ALIKE:
         "select y.id, y.digest, s.diff_id, s.tree, s.contents from layer y left join scan s on s.id = y.scan_id
@@ -526,6 +535,9 @@ statements! {
          where (f.state = 1 or (f.state = 0 and not exists (
              select 1 from occurrence o where o.manifest_id = f.resolved_id and ", readable!("o.repository_id"), ")))
            and ", readable!("f.repository_id"));
+    COUNT_KITS_INCOMPLETE: concat!(
+        "select count(*) from kit k where k.incomplete and exists (
+           select 1 from occurrence o where o.manifest_id = k.manifest_id and o.closed_at is null and ", readable!("o.repository_id"), ")");
     COUNT_OUTSIDE: concat!(
         "select f.edge_kind, count(*) from reference f join occurrence o on o.id = f.occurrence_id and o.closed_at is null
          where f.state = 2 and ", readable!("f.repository_id"), " group by f.edge_kind order by f.edge_kind");

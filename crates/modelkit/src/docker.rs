@@ -18,7 +18,7 @@ pub(crate) fn read(config: Option<Object>, manifest: &Manifest, kit: &mut Kit, p
     if let Some(mut config) = config {
         model.parameters = config.value("config");
         if model.parameters.as_ref().is_some_and(|parameters| !parameters.is_object()) {
-            problems.note("config is not an object");
+            problems.lost("config is not an object");
         }
         model.format = model.parameters.as_ref().and_then(|config| config.get("format")?.as_str()).map(str::to_owned);
     }

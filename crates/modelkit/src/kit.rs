@@ -22,6 +22,8 @@ pub struct Kit {
     pub variants: Vec<Variant>,
     /// What could not be understood, in one text for people. The rest of the kit stands all the same.
     pub problem: Option<String>,
+    /// Whether that may have cost components or references: what it was made from may be missing.
+    pub incomplete: bool,
 }
 
 /// What a manifest is.
@@ -180,6 +182,7 @@ impl Kit {
             sources: Vec::new(),
             variants: Vec::new(),
             problem: None,
+            incomplete: false,
         }
     }
 

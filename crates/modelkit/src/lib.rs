@@ -91,6 +91,7 @@ pub fn understand(manifest: &Manifest, config: Config<'_>) -> Kit {
         Kind::Index | Kind::Image | Kind::Attachment | Kind::Artifact => {}
     }
     kit.number();
+    kit.incomplete = problems.has_lost();
     kit.problem = problems.into_text();
     kit
 }
@@ -101,11 +102,11 @@ fn read_config(manifest: &Manifest, config: Config<'_>, problems: &mut Problems)
         Config::Bytes(bytes) if u64::try_from(bytes.len()).is_ok_and(|size| size <= CONFIG_LIMIT) => {
             return Object::parse(bytes, "the config", problems);
         }
-        Config::Bytes(bytes) => problems.note(format!("the config has {} bytes, too many to read", bytes.len())),
-        Config::Unavailable(why) => problems.note(format!("the config is not available: {why}")),
-        Config::None if needed.is_some() => problems.note("the config was not read"),
+        Config::Bytes(bytes) => problems.lost(format!("the config has {} bytes, too many to read", bytes.len())),
+        Config::Unavailable(why) => problems.lost(format!("the config is not available: {why}")),
+        Config::None if needed.is_some() => problems.lost("the config was not read"),
         // RamaLama's ModelPacks have no config, and then there is none to miss; but a ModelKit is its config.
-        Config::None if detect::kind(manifest) == Kind::ModelKit => problems.note("it has no Kitfile"),
+        Config::None if detect::kind(manifest) == Kind::ModelKit => problems.lost("it has no Kitfile"),
         Config::None => {}
     }
     None

@@ -10,6 +10,7 @@ const NOTES: usize = 10;
 pub(crate) struct Problems {
     notes: Vec<String>,
     unsaid: usize,
+    lost: bool,
 }
 
 impl Problems {
@@ -19,6 +20,17 @@ impl Problems {
         } else {
             self.unsaid += 1;
         }
+    }
+
+    /// Notes what may have cost a component or a reference.
+    pub(crate) fn lost(&mut self, text: impl Into<String>) {
+        self.lost = true;
+        self.note(text);
+    }
+
+    /// Whether a component or a reference may be missing.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.lost
     }
 
     pub(crate) fn into_text(mut self) -> Option<String> {
@@ -49,11 +61,11 @@ impl Object {
         match serde_json::from_str(&text) {
             Ok(Value::Object(members)) => Some(Self { place: String::new(), members }),
             Ok(_) => {
-                problems.note(format!("{what} is not a JSON object"));
+                problems.lost(format!("{what} is not a JSON object"));
                 None
             }
             Err(error) => {
-                problems.note(format!("{what} is not JSON: {error}"));
+                problems.lost(format!("{what} is not JSON: {error}"));
                 None
             }
         }
@@ -76,7 +88,7 @@ impl Object {
         match self.value(member)? {
             Value::String(text) => Some(text).filter(|text| !text.is_empty()),
             _ => {
-                problems.note(format!("{} is not text", self.place(member)));
+                problems.lost(format!("{} is not text", self.place(member)));
                 None
             }
         }
@@ -92,7 +104,7 @@ impl Object {
         let texts = values.into_iter().filter_map(|value| match value {
             Value::String(text) => Some(text),
             _ => {
-                problems.note(format!("{} holds what is not text", self.place(member)));
+                problems.lost(format!("{} holds what is not text", self.place(member)));
                 None
             }
         });
@@ -104,7 +116,7 @@ impl Object {
         match self.value(member)? {
             Value::Object(members) => Some(Self { place, members }),
             _ => {
-                problems.note(format!("{place} is not an object"));
+                problems.lost(format!("{place} is not an object"));
                 None
             }
         }
@@ -117,18 +129,18 @@ impl Object {
             None => return Vec::new(),
             Some(Value::Array(values)) => values,
             Some(_) => {
-                problems.note(format!("{place} is not a list"));
+                problems.lost(format!("{place} is not a list"));
                 return Vec::new();
             }
         };
         if values.len() > limit {
-            problems.note(format!("{place} has {} entries, {limit} are read", values.len()));
+            problems.lost(format!("{place} has {} entries, {limit} are read", values.len()));
         }
         let numbered = values.into_iter().take(limit).enumerate();
         let objects = numbered.filter_map(|(i, value)| match value {
             Value::Object(members) => Some(Self { place: format!("{place}[{i}]"), members }),
             _ => {
-                problems.note(format!("{place}[{i}] is not an object"));
+                problems.lost(format!("{place}[{i}] is not an object"));
                 None
             }
         });

@@ -45,6 +45,15 @@ pub enum Error {
         /// One that does.
         manifest: Digest,
     },
+    /// The database and the store do not belong together.
+    #[error(
+        "the database and the folder of the blobs do not belong together: {0}; start with the --data and --database that \
+         were used together before"
+    )]
+    WrongStore(&'static str),
+    /// The database does not answer.
+    #[error("the registry's database does not answer; try again later")]
+    Unavailable(#[source] index::Error),
     /// The caller may not do that.
     #[error("this registry accepts no pushes or deletions from you")]
     Denied,
@@ -119,11 +128,10 @@ impl Error {
 /// A statement that fails is never the caller's fault, nor absence: lookups return `Option`.
 impl From<index::Error> for Error {
     fn from(error: index::Error) -> Self {
-        Self::internal(error)
+        if error.is_outage() { Self::Unavailable(error) } else { Self::internal(error) }
     }
 }
 
-/// An object that its row promises is not missing, it is lost: no variant of the store means absence to a caller.
 impl Error {
     /// Whether the database gave up because of another transaction.
     pub(crate) fn is_conflict(&self) -> bool {
@@ -132,6 +140,7 @@ impl Error {
     }
 }
 
+/// An object that its row promises is not missing, it is lost: no variant of the store means absence to a caller.
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {

@@ -25,6 +25,11 @@ use crate::{
 /// The most holders that an impact answer shows beside its models.
 const HOLDERS_SHOWN: usize = 100;
 
+/// How far the clocks of two replicas may be apart, in microseconds: what one of them says is no future to the other.
+const SKEW: i64 = 60_000_000;
+/// The most evidence that a row shows.
+const EVIDENCE_SHOWN: usize = 100;
+
 /// What is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
@@ -88,7 +93,7 @@ impl Registry {
     /// [`Error::Unknown`] when an artifact is asked for that is not there, [`Error::Invalid`] when the question is not one.
     pub async fn impact(&self, ctx: &Ctx, question: &Question) -> Result<view::Impact, Error> {
         authz::check(ctx, Access::Pull)?;
-        let cursor = question.cursor.as_deref().map(Cursor::parse).transpose()?;
+        let cursor = Cursor::of(question, "models", self.now())?;
         refuse_empty(&question.content)?;
         if !question.wait.is_zero() {
             self.settled(ctx.reader, question.wait).await?;
@@ -119,7 +124,10 @@ impl Registry {
             models.into_iter().filter(|row| after.as_ref().is_none_or(|after| row.key() > *after)).collect();
         let more = page.len() > question.limit;
         page.truncate(question.limit);
-        let next = page.last().filter(|_| more).map(|last| Cursor { as_of, after: last.key() }.to_string());
+        let next = page
+            .last()
+            .filter(|_| more)
+            .map(|last| Cursor { as_of, asked: asked(question, "models"), after: last.key() }.to_string());
         // Later pages are about models; whoever holds the content was shown with the first.
         let others = if after.is_some() { Vec::new() } else { others };
 
@@ -143,7 +151,7 @@ impl Registry {
     /// As [`Registry::impact`].
     pub async fn holders(&self, ctx: &Ctx, question: &Question) -> Result<(view::Impact, Option<String>), Error> {
         authz::check(ctx, Access::Pull)?;
-        let cursor = question.cursor.as_deref().map(Cursor::parse).transpose()?;
+        let cursor = Cursor::of(question, "holders", self.now())?;
         refuse_empty(&question.content)?;
         if !question.wait.is_zero() {
             self.settled(ctx.reader, question.wait).await?;
@@ -170,7 +178,10 @@ impl Registry {
         all.retain(|row| after.as_ref().is_none_or(|after| row.key() > *after));
         let more = all.len() > question.limit;
         all.truncate(question.limit);
-        let next = all.last().filter(|_| more).map(|last| Cursor { as_of, after: last.key() }.to_string());
+        let next = all
+            .last()
+            .filter(|_| more)
+            .map(|last| Cursor { as_of, asked: asked(question, "holders"), after: last.key() }.to_string());
         let (best, content) = (Best::default(), &question.content);
         let told = Details::fetch(&mut session, ctx.reader, as_of, content, &held, &all, &[], &[], &best).await?;
         let answer = view::Impact {
@@ -372,9 +383,19 @@ impl Row {
     }
 }
 
+/// How a manifest holds the content.
+#[derive(Debug, Default)]
+struct Ways {
+    /// The first of them.
+    told: Vec<view::Evidence>,
+    /// How many there are.
+    all: u64,
+    layers: HashSet<Digest>,
+}
+
 /// What is told of the rows that are shown.
 struct Details {
-    held: HashMap<NodeId, Vec<view::Evidence>>,
+    held: HashMap<NodeId, Ways>,
     edges: HashMap<index::EdgeId, graph::Told>,
     tags: HashMap<(NodeId, RepositoryId), Vec<tag::Named>>,
     indexes: HashMap<(NodeId, RepositoryId), Vec<String>>,
@@ -439,7 +460,10 @@ impl Details {
     ) -> Option<view::Model> {
         let kit = kits.get(&row.manifest)?;
         let (tags, past_tags) = self.tags(row);
-        let evidence = self.evidence(row, kits, held, links, best);
+        let mut evidence = self.evidence(row, kits, held, links, best);
+        let own = self.held.get(&row.manifest).map_or(0, |ways| ways.all.saturating_sub(ways.told.len() as u64));
+        let more_evidence = own + evidence.len().saturating_sub(EVIDENCE_SHOWN) as u64;
+        evidence.truncate(EVIDENCE_SHOWN);
         // The artifact that was asked for is there as itself; nothing weaker than a fact says so.
         let grade = row.score.grade.unwrap_or(Grade::Packaged);
         Some(view::Model {
@@ -458,6 +482,7 @@ impl Details {
             distance: row.score.distance,
             grade: grade.as_str(),
             evidence,
+            more_evidence,
         })
     }
 
@@ -475,7 +500,8 @@ impl Details {
             past_tags,
             pushed_at: time(row.stay.opened_at),
             pushed_by: row.stay.opened_by.clone(),
-            evidence: self.held.get(&row.manifest).cloned().unwrap_or_default(),
+            evidence: self.held.get(&row.manifest).map(|ways| ways.told.clone()).unwrap_or_default(),
+            more_evidence: self.held.get(&row.manifest).map_or(0, |ways| ways.all - ways.told.len() as u64),
         })
     }
 
@@ -517,7 +543,8 @@ impl Details {
         let path: Vec<_> = std::iter::once(*first).chain(best.path(first.to)).collect();
         let end = path.last().map_or(row.manifest, |link| link.to);
         evidence.extend(path.iter().filter_map(|link| self.told(link)));
-        evidence.extend(self.packaged(end, kits).into_iter().filter(|_| end != row.manifest));
+        // Of how the end holds it, one way will do: its own row has them all.
+        evidence.extend(self.packaged(end, kits).into_iter().take(1).filter(|_| end != row.manifest));
         evidence
     }
 
@@ -528,7 +555,7 @@ impl Details {
     /// How a manifest holds the content; graded where it is a kit with a model, for only then it can have been used.
     fn packaged(&self, node: NodeId, kits: &HashMap<NodeId, kit::Summary>) -> Vec<view::Evidence> {
         let model = kits.get(&node).is_some_and(|kit| kit.is_model);
-        let held = self.held.get(&node).into_iter().flatten().cloned();
+        let held = self.held.get(&node).into_iter().flat_map(|ways| &ways.told).cloned();
         let graded = held.map(|evidence| match model {
             true => view::Evidence {
                 grade: Some(Grade::Packaged.as_str()),
@@ -568,7 +595,7 @@ async fn held_evidence(
     content: &Content,
     held: &Held,
     manifests: &[NodeId],
-) -> Result<HashMap<NodeId, Vec<view::Evidence>>, Error> {
+) -> Result<HashMap<NodeId, Ways>, Error> {
     let mut found = Vec::new();
     if let Content::File(sha256) = content {
         found = graph::file_evidence(session, sha256, manifests).await?;
@@ -577,20 +604,26 @@ async fn held_evidence(
             found.extend(graph::layer_evidence(session, layer, manifests).await?);
         }
     }
-    let mut evidence: HashMap<NodeId, Vec<view::Evidence>> = HashMap::new();
+    let mut evidence: HashMap<NodeId, Ways> = HashMap::new();
     for one in found {
         let mut rungs = one.layer_id.and_then(|layer| held.layers.get(&layer)).cloned().unwrap_or_default();
         if one.by_file {
             rungs.extend(one.whole.then_some("layer"));
             rungs.push("file");
         }
-        evidence.entry(one.manifest).or_default().push(view::Evidence {
+        let ways = evidence.entry(one.manifest).or_default();
+        // A file's ways are counted together, a layer's each by itself.
+        ways.all =
+            if one.by_file || !ways.layers.insert(one.layer) { ways.all.max(one.ways) } else { ways.all + one.ways };
+        if ways.told.len() >= EVIDENCE_SHOWN {
+            continue;
+        }
+        ways.told.push(view::Evidence {
             edge: "holds",
             rungs,
             component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
             layer: Some(one.layer.to_string()),
             path: one.path.map(|path| String::from_utf8_lossy(&path).into_owned()),
-            paths: Some(one.paths).filter(|&paths| paths > 1),
             ..Default::default()
         });
     }
@@ -609,11 +642,13 @@ async fn count(session: &mut Session, reader: Reader) -> Result<view::Completene
         + counts.failed
         + counts.purged
         + counts.outdated
-        + counts.unresolved_references;
+        + counts.unresolved_references
+        + counts.incomplete_kits;
     Ok(view::Completeness {
         exact: missing == 0,
         layers: view::LayerCounts::from(counts),
         unresolved_references: counts.unresolved_references,
+        incomplete_kits: counts.incomplete_kits,
         outside: view::Outside { remote_datasets: counts.remote_datasets, external_parents: counts.external_parents },
     })
 }
@@ -641,22 +676,43 @@ fn query(content: &Content, as_of: Micros) -> Value {
     }
 }
 
-/// Where a page ended, and as of when, so that pages fit together whatever is pushed meanwhile.
+/// Where a page ended, of which question and as of when, so that pages fit together whatever is pushed meanwhile.
 struct Cursor {
     as_of: Micros,
+    asked: String,
     after: (u32, String, String),
 }
 
+/// The mark of a question in its cursors.
+fn asked(question: &Question, list: &str) -> String {
+    let text = format!("{list} {:?} {:?}", question.content, question.grade);
+    Hasher::digest(oci::Algorithm::Sha256, text.as_bytes()).hex()[..16].to_owned()
+}
+
 impl Cursor {
+    /// The cursor of a question, if it has one. It must be one of that very question.
+    fn of(question: &Question, list: &str, now: Micros) -> Result<Option<Self>, Error> {
+        let invalid = |what, why: &str| Err(Error::Invalid { what: Part::Parameter(what), why: why.into() });
+        if question.as_of.is_some_and(|as_of| as_of.0 > now.0 + SKEW) {
+            return invalid("as_of", "it lies in the future, of which nothing is known");
+        }
+        let Some(text) = &question.cursor else { return Ok(None) };
+        let cursor = Self::parse(text)?;
+        if cursor.asked != asked(question, list) || question.as_of.is_some_and(|as_of| as_of != cursor.as_of) {
+            return invalid("cursor", "it continues another question; ask the same one with it");
+        }
+        Ok(Some(cursor))
+    }
+
     fn parse(text: &str) -> Result<Self, Error> {
         let parts: Vec<_> = text.split('~').collect();
-        let [as_of, distance, name, digest] = parts[..] else { return Err(bad_cursor()) };
+        let [as_of, asked, distance, name, digest] = parts[..] else { return Err(bad_cursor()) };
         let as_of = as_of.parse().map_err(|_| bad_cursor())?;
         let distance = distance.parse().map_err(|_| bad_cursor())?;
         if name.parse::<Name>().is_err() || digest.parse::<Digest>().is_err() {
             return Err(bad_cursor());
         }
-        Ok(Self { as_of: Micros(as_of), after: (distance, name.into(), digest.into()) })
+        Ok(Self { as_of: Micros(as_of), asked: asked.into(), after: (distance, name.into(), digest.into()) })
     }
 }
 
@@ -664,6 +720,6 @@ impl std::fmt::Display for Cursor {
     /// `~` stands in neither names nor digests, and needs no escape in a URL.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (distance, name, digest) = &self.after;
-        write!(f, "{}~{distance}~{name}~{digest}", self.as_of.0)
+        write!(f, "{}~{}~{distance}~{name}~{digest}", self.as_of.0, self.asked)
     }
 }

@@ -34,6 +34,7 @@ use std::{
     },
 };
 
+use futures_util::StreamExt as _;
 use index::Db;
 use store::Store;
 use tokio::sync::Notify;
@@ -125,8 +126,9 @@ impl Registry {
     /// process that is dead. References to names that are new are resolved again.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the database fails.
+    /// [`Error::WrongStore`] when the database is about another store, [`Error::Internal`] when either fails.
     pub async fn start(&self, alone: bool) -> Result<(), Error> {
+        self.meet_store().await?;
         let mut tx = self.db.begin().await?;
         if alone {
             index::upload::release_all(&mut tx).await?;
@@ -135,6 +137,42 @@ impl Registry {
         self.learn_names(&mut tx).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Marks a new store and its new database as belonging together.
+    async fn meet_store(&self) -> Result<(), Error> {
+        if self.knows_store().await? {
+            return Ok(());
+        }
+        // The store first: a database without a mark is new, whatever its store says.
+        let mark = self.chance.id();
+        self.store.set_mark(&mark).await?;
+        let mut tx = self.db.begin().await?;
+        index::store::set_mark(&mut tx, &mark).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Whether the database is about this store, which it must be; false when both are new.
+    ///
+    /// # Errors
+    /// [`Error::WrongStore`] when the database is about another store, [`Error::Internal`] when either fails.
+    pub async fn knows_store(&self) -> Result<bool, Error> {
+        let known = index::store::mark(&mut self.db.read().await?).await?;
+        match (known, self.store.mark().await?) {
+            (Some(known), Some(mark)) if known == mark => Ok(true),
+            (Some(_), Some(_)) => Err(Error::WrongStore("the blobs are those of another database")),
+            (Some(_), None) => Err(Error::WrongStore("the database knows of blobs, and the folder is not theirs")),
+            (None, Some(_)) if !self.is_empty().await? => {
+                Err(Error::WrongStore("the folder has blobs that the database does not know"))
+            }
+            (None, _) => Ok(false),
+        }
+    }
+
+    /// Whether the store has no object.
+    async fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.store.list().next().await.transpose()?.is_none())
     }
 
     /// Whether the database answers, for health checks.

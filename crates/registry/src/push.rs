@@ -354,6 +354,7 @@ fn stored<'a>(kit: &'a Kit, document: &'a [u8]) -> kit::NewKit<'a> {
         version: kit.package.version.as_deref(),
         document,
         problem: kit.problem.as_deref(),
+        incomplete: kit.incomplete,
         components: kit.components.iter().map(component).collect(),
     }
 }

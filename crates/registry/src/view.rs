@@ -42,6 +42,8 @@ pub struct Completeness {
     pub layers: LayerCounts,
     /// References that should name something in this registry and do not.
     pub unresolved_references: u64,
+    /// Kits of which something could not be understood (their `problem` says what): they may be made from anything.
+    pub incomplete_kits: u64,
     /// What lies outside this registry and was not looked at.
     pub outside: Outside,
 }
@@ -107,8 +109,11 @@ pub struct Model {
     pub distance: u32,
     /// The grade of its best path: `attested`, `declared`, `packaged` or `matched`.
     pub grade: &'static str,
-    /// Every way at distance 0, else one best path from the model to the content.
+    /// Every way at distance 0, else one best path from the model to the content; the first hundred steps.
     pub evidence: Vec<Evidence>,
+    /// How many more there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_evidence: u64,
 }
 
 /// Another artifact that holds the content.
@@ -136,8 +141,16 @@ pub struct Holder {
     pub pushed_at: String,
     /// Who pushed it.
     pub pushed_by: String,
-    /// How it holds the content.
+    /// How it holds the content, the first hundred ways.
     pub evidence: Vec<Evidence>,
+    /// How many more there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_evidence: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One step of evidence: content that is held, or an edge that somebody declared.
@@ -160,9 +173,6 @@ pub struct Evidence {
     /// The file's path in the layer, else what the manifest calls the layer; bytes that are not UTF-8 are shown as U+FFFD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// At how many paths the layer holds the file, where that is more than one; the first twenty are told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paths: Option<u64>,
     /// The reference as it was declared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,

@@ -214,6 +214,7 @@ pub(crate) struct Completeness {
     pub(crate) exact: bool,
     pub(crate) layers: std::collections::BTreeMap<String, u64>,
     pub(crate) unresolved_references: u64,
+    pub(crate) incomplete_kits: u64,
     pub(crate) outside: std::collections::BTreeMap<String, u64>,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
@@ -235,6 +236,7 @@ pub(crate) struct Holder {
     pub(crate) grade: Option<String>,
     #[serde(deserialize_with = "list")]
     pub(crate) evidence: Vec<Evidence>,
+    pub(crate) more_evidence: u64,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
 }
@@ -298,6 +300,7 @@ impl Impact {
         let mine = &mut self.completeness;
         mine.exact &= more.exact;
         mine.unresolved_references = mine.unresolved_references.max(more.unresolved_references);
+        mine.incomplete_kits = mine.incomplete_kits.max(more.incomplete_kits);
         for (mine, more) in [(&mut mine.layers, &more.layers), (&mut mine.outside, &more.outside)] {
             for (name, count) in more {
                 let slot = mine.entry(name.clone()).or_default();
@@ -331,6 +334,7 @@ fn merge_holders(into: &mut Vec<Holder>, more: Vec<Holder>) {
         }
         // Different questions find different ways; only the steps between artifacts come again, and those stand first.
         let steps: Vec<_> = known.evidence.iter().filter(|evidence| evidence.path.is_none()).cloned().collect();
+        known.more_evidence += holder.more_evidence;
         known.evidence.extend(holder.evidence.into_iter().filter(|evidence| !steps.contains(evidence)));
     }
     into.sort_by(|a, b| (a.distance, &a.repository, &a.digest).cmp(&(b.distance, &b.repository, &b.digest)));

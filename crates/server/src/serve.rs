@@ -85,9 +85,29 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let listener = listen(config).await?;
     let address = listener.local_addr().map_err(|e| StartError::Address(config.listen.clone(), e))?;
     let postgres = match &config.database {
-        Some(url) => Some(postgres(url, config.database_connections).await?),
+        Some(url) => {
+            let db = postgres(url, config.database_connections).await?;
+            if let Err(error @ index::Error::Newer(_)) = db.require_current().await {
+                return Err(error.into());
+            }
+            Some(db)
+        }
         None => None,
     };
+    // That a database and a folder do not belong together is found out before either is changed; what cannot be seen from
+    // here is found by the registry.
+    let marked = Store::is_marked(&config.data.join(OBJECTS));
+    match &postgres {
+        Some(db) if !marked && index::store::mark(&mut db.read().await?).await.is_ok_and(|mark| mark.is_some()) => {
+            let why = "the database knows of blobs, and the folder is not theirs";
+            return Err(registry::Error::WrongStore(why).into());
+        }
+        None if marked && !database_file(&config.data).exists() => {
+            let why = "the folder has blobs, and the file pedigree.db that knows of them is missing";
+            return Err(registry::Error::WrongStore(why).into());
+        }
+        _ => {}
+    }
     // From here on something is touched: a database that does not answer has been found, and one of a newer version is
     // left as it is.
     let lock = lock(&config.data)?;
@@ -158,7 +178,9 @@ async fn existing(config: &Config) -> Result<Registry, StartError> {
         None => return Err(lacks(&file)),
     };
     db.require_current().await?;
-    open(config, db, SocketAddr::from(([127, 0, 0, 1], 0)))
+    let registry = open(config, db, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    registry.knows_store().await?;
+    Ok(registry)
 }
 
 /// Deletes what nobody needs in the registry that `config` names, beside a server if there is one; with `dry_run` it only

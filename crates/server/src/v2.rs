@@ -16,6 +16,8 @@ use serde_json::json;
 use self::{error::Failure, leftover::Leftover};
 use crate::app::App;
 
+/// How long a manifest may take to come.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// Answers a `/v2` request.
@@ -289,7 +291,12 @@ fn content_range(headers: &HeaderMap) -> Result<Option<ContentRange>, Failure> {
 }
 
 async fn limited(body: Body) -> Result<Vec<u8>, Failure> {
-    match to_bytes(body, MANIFEST_LIMIT).await {
+    // A manifest is small: whoever cannot send it in this time does not send it.
+    let Ok(read) = tokio::time::timeout(PATIENCE, to_bytes(body, MANIFEST_LIMIT)).await else {
+        let why = format!("it did not come within {} seconds", PATIENCE.as_secs());
+        return Err(registry::Error::Body(why).into());
+    };
+    match read {
         Ok(bytes) => Ok(bytes.into()),
         Err(error) if is_limit(&error) => {
             let message = format!("a manifest has at most {MANIFEST_LIMIT} bytes");

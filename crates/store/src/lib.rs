@@ -22,6 +22,9 @@ pub use key::Key;
 pub use read::Chunks;
 pub use upload::{Received, Writer};
 
+/// Where the store's mark is.
+const MARK: &str = "pedigree-store";
+
 /// Where the bytes of blobs are. Today a folder on disk; `upload` and `read` are the only places that know so.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -40,6 +43,42 @@ impl Store {
         // Empty folders stay: to remove one while an upload is about to use it would fail that upload.
         let objects = LocalFileSystem::new_with_prefix(&root).map_err(Error::from_object_store)?;
         Ok(Self { objects: Arc::new(objects), root })
+    }
+
+    /// Whether the folder has a store in it that a registry has marked. Nothing is made.
+    #[must_use]
+    pub fn is_marked(root: &Path) -> bool {
+        root.join(MARK).exists()
+    }
+
+    /// The mark by which a registry knows its store again, if it has been given one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read.
+    pub async fn mark(&self) -> Result<Option<String>, Error> {
+        match tokio::fs::read_to_string(self.root.join(MARK)).await {
+            Ok(mark) => Ok(Some(mark.trim().to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives the store its mark, durably.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written.
+    pub async fn set_mark(&self, mark: &str) -> Result<(), Error> {
+        let (root, mark) = (self.root.clone(), format!("{mark}\n"));
+        let written = tokio::task::spawn_blocking(move || {
+            // Under another name until it is whole: a mark that was cut off would be another mark.
+            let (whole, part) = (root.join(MARK), root.join(format!("{MARK}.part")));
+            let mut file = fs::File::create(&part)?;
+            std::io::Write::write_all(&mut file, mark.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(part, whole)?;
+            upload::sync(&root)
+        });
+        Ok(written.await.map_err(std::io::Error::other)??)
     }
 
     /// Continues the object at `key` after its first `offset` bytes, which `hasher` has seen; begins it at 0.
@@ -110,6 +149,7 @@ impl Store {
     /// Every key in the store, in no order. What is no key of this registry is an error of its own.
     pub fn list(&self) -> BoxStream<'_, Result<Result<Key, String>, Error>> {
         let objects = self.objects.list(None).map_err(Error::from_object_store);
+        let objects = objects.try_filter(|object| std::future::ready(object.location.as_ref() != MARK));
         objects.map_ok(|object| Key::parse(object.location.as_ref())).boxed()
     }
 

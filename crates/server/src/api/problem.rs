@@ -28,8 +28,10 @@ impl Problem {
 
     /// The problem that an error is. What went wrong inside is logged here, once, and not told.
     pub(crate) fn from_error(error: Error, request_id: &str) -> Self {
-        if let Error::Internal(source) = &error {
-            tracing::error!(request_id, error = %source, "an /api request failed");
+        match &error {
+            Error::Internal(source) => tracing::error!(request_id, error = %source, "an /api request failed"),
+            Error::Unavailable(source) => tracing::error!(request_id, error = %source, "an /api request failed"),
+            _ => {}
         }
         Self::new(super::status(&error), error.to_string())
     }

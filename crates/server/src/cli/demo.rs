@@ -99,7 +99,7 @@ fn next(host: &str) -> String {
         "\nTry next, in another terminal:
   pedigree kits --server {host}
   pedigree show fraud/detector:1.1 --server {host}
-  pedigree impact data/customers:2025.10 --server {host}
+  pedigree impact fraud/detector:1.1 --server {host}
   oras push --plain-http {host}/my/files:1.0 FILE
 {}
 It serves until Ctrl-C; then everything in it is gone.\n",

@@ -99,7 +99,7 @@ pub(super) fn text(answer: &Impact) -> String {
         for model in &answer.models {
             let distance = model.distance.map_or_else(String::new, |distance| distance.to_string());
             let grade = model.grade.clone().unwrap_or_default();
-            table.row([name(model), model.state.clone().unwrap_or_default(), distance, grade, how(&model.evidence)]);
+            table.row([name(model), model.state.clone().unwrap_or_default(), distance, grade, how(model)]);
         }
         let _ = write!(text, "{table}");
     }
@@ -108,7 +108,7 @@ pub(super) fn text(answer: &Impact) -> String {
         let mut table = Table::new(&["ARTIFACT", "STATE", "KIND", "WHERE"]);
         for holder in &answer.holders {
             let kind = holder.kind.clone().unwrap_or_default();
-            table.row([name(holder), holder.state.clone().unwrap_or_default(), kind, how(&holder.evidence)]);
+            table.row([name(holder), holder.state.clone().unwrap_or_default(), kind, how(holder)]);
         }
         let _ = write!(text, "{table}");
         if answer.more_holders > 0 {
@@ -128,14 +128,14 @@ fn name(holder: &Holder) -> String {
 }
 
 /// Every distinct way; what is beyond the third is counted.
-fn how(evidence: &[Evidence]) -> String {
+fn how(holder: &Holder) -> String {
     let mut ways: Vec<String> = Vec::new();
-    for way in evidence.iter().map(way) {
+    for way in holder.evidence.iter().map(way) {
         if !way.is_empty() && !ways.contains(&way) {
             ways.push(way);
         }
     }
-    let more = ways.len().saturating_sub(3);
+    let more = ways.len().saturating_sub(3) as u64 + holder.more_evidence;
     ways.truncate(3);
     let mut text = ways.join("; ");
     if more > 0 {
@@ -159,7 +159,11 @@ fn way(evidence: &Evidence) -> String {
             (None, None) => return None,
         })
     });
-    let edge = evidence.edge.as_deref().filter(|edge| *edge != "packaged_with").map(|edge| edge.replace('_', " "));
+    let edge = evidence
+        .edge
+        .as_deref()
+        .filter(|edge| !["packaged_with", "holds", "is"].contains(edge))
+        .map(|edge| edge.replace('_', " "));
     match (edge, evidence.reference.clone().or(node)) {
         (Some(edge), Some(other)) => parts.push(format!("{edge} {other}")),
         (Some(edge), None) => parts.push(edge),
@@ -204,6 +208,13 @@ fn completeness(completeness: &Completeness) -> String {
                 completeness.unresolved_references,
                 "reference to what is not here",
                 "references to what is not here",
+            ));
+        }
+        if completeness.incomplete_kits > 0 {
+            missing.push(count(
+                completeness.incomplete_kits,
+                "kit not wholly understood",
+                "kits not wholly understood",
             ));
         }
         if missing.is_empty() {

@@ -1,9 +1,10 @@
 //! `pedigree trace`
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{self, IsTerminal as _, Read as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -29,7 +30,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let client = arguments.server.client(None)?;
-    let files = hash_all(&arguments.path)?;
+    let Hashed { files, skipped } = hash_all(&arguments.path)?;
     let mut digests: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
     for (path, digest) in &files {
         digests.entry(digest.to_string()).or_default().push(path);
@@ -57,8 +58,13 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             .iter()
             .map(|(path, digest)| serde_json::json!({ "path": path.to_string_lossy(), "digest": digest }))
             .collect();
+        let skipped: Vec<_> = skipped
+            .iter()
+            .map(|(path, why)| serde_json::json!({ "path": path.to_string_lossy(), "reason": why }))
+            .collect();
         print_json(&serde_json::json!({
             "files": files, "completeness": answer.completeness, "models": answer.models, "holders": answer.holders,
+            "more_holders": answer.more_holders, "skipped": skipped,
         }))?;
     } else {
         let what = match files.as_slice() {
@@ -75,51 +81,60 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(ExitCode::from(impact::code(&answer)))
 }
 
-/// The digest of each regular file that is not empty. A link is followed only where the user names it.
-fn hash_all(top: &Path) -> Result<Vec<(PathBuf, oci::Digest)>, Failure> {
+/// What was hashed, and what was not, and why.
+#[derive(Debug, Default)]
+struct Hashed {
+    files: Vec<(PathBuf, oci::Digest)>,
+    skipped: Vec<(PathBuf, &'static str)>,
+}
+
+/// The digest of each regular file that is not empty. Links are followed: model caches are folders of links.
+fn hash_all(top: &Path) -> Result<Hashed, Failure> {
     let failed = |path: &Path, error: io::Error| Failure::Other(format!("cannot read {}: {error}", path.display()));
     let mut found: Vec<(PathBuf, u64)> = Vec::new();
-    let metadata = fs::metadata(top).map_err(|error| failed(top, error))?;
-    if metadata.is_dir() {
-        let mut folders = vec![top.to_path_buf()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).map_err(|error| failed(&folder, error))? {
-                let path = entry.map_err(|error| failed(&folder, error))?.path();
-                let metadata = fs::symlink_metadata(&path).map_err(|error| failed(&path, error))?;
-                if metadata.is_dir() {
-                    folders.push(path);
-                } else if metadata.is_file() {
-                    found.push((path, metadata.len()));
-                } else {
-                    note(&format!("skipped {}: not a regular file", plain(&path.to_string_lossy())));
+    let mut hashed = Hashed::default();
+    let mut paths = vec![top.to_path_buf()];
+    // A link may lead back to where it stands.
+    let mut folders = HashSet::new();
+    while let Some(path) = paths.pop() {
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+                hashed.skipped.push((path, "a link to nothing"));
+                continue;
+            }
+            Err(error) => return Err(failed(&path, error)),
+        };
+        if metadata.is_dir() {
+            if folders.insert((metadata.dev(), metadata.ino())) {
+                for entry in fs::read_dir(&path).map_err(|error| failed(&path, error))? {
+                    paths.push(entry.map_err(|error| failed(&path, error))?.path());
                 }
             }
+        } else if metadata.is_file() {
+            found.push((path, metadata.len()));
+        } else {
+            hashed.skipped.push((path, "neither a file nor a folder"));
         }
-    } else if metadata.is_file() {
-        found.push((top.into(), metadata.len()));
-    } else {
-        return Err(Failure::Other(format!("{} is neither a file nor a folder", top.display())));
     }
     found.sort();
 
     let mut progress = Progress::new("hashing", "bytes", found.iter().map(|(_, size)| size).sum(), 256 << 20);
-    let mut hashed = Vec::new();
     for (path, _) in found {
         match hash(&path, &mut progress).map_err(|error| failed(&path, error))? {
             // Every registry artifact without a config has one of these.
             Some(digest) if digest.to_string() == oci::EMPTY_JSON => {
-                progress.clear();
-                note(&format!("skipped {}: it says {{}}, as the empty config does", plain(&path.to_string_lossy())));
+                hashed.skipped.push((path, "it says {}, as the empty config of any artifact does"));
             }
-            Some(digest) => hashed.push((path, digest)),
-            None => {
-                progress.clear();
-                note(&format!("skipped {}: empty, and every empty file is the same", plain(&path.to_string_lossy())));
-            }
+            Some(digest) => hashed.files.push((path, digest)),
+            None => hashed.skipped.push((path, "empty, and every empty file is the same")),
         }
     }
     progress.clear();
-    if hashed.is_empty() {
+    for (path, why) in &hashed.skipped {
+        note(&format!("skipped {}: {why}", plain(&path.to_string_lossy())));
+    }
+    if hashed.files.is_empty() {
         return Err(Failure::Other(format!("{} holds nothing to ask about", top.display())));
     }
     Ok(hashed)
@@ -189,11 +204,17 @@ mod tests {
         fs::write(path("a"), "a").unwrap();
         fs::write(path("empty"), "").unwrap();
         std::os::unix::fs::symlink(path("a"), path("link")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), path("in/loop")).unwrap();
+        std::os::unix::fs::symlink(path("none"), path("broken")).unwrap();
         let hashed = hash_all(folder.path()).unwrap();
-        let names: Vec<_> = hashed.iter().map(|(path, _)| path.strip_prefix(folder.path()).unwrap()).collect();
-        assert_eq!(names, [Path::new("a"), Path::new("in/b")]);
-        assert_eq!(hashed[0].1, oci::Hasher::digest(oci::Algorithm::Sha256, b"a"));
-        assert_eq!(hash_all(&path("link")).unwrap().len(), 1);
+        let name = |path: &Path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
+        let names: Vec<_> = hashed.files.iter().map(|(path, _)| name(path)).collect();
+        assert_eq!(names, ["a", "in/b", "link"]);
+        let mut skipped: Vec<_> = hashed.skipped.iter().map(|(path, _)| name(path)).collect();
+        skipped.sort();
+        assert_eq!(skipped, ["broken", "empty"]);
+        assert_eq!(hashed.files[0].1, oci::Hasher::digest(oci::Algorithm::Sha256, b"a"));
+        assert_eq!(hash_all(&path("link")).unwrap().files.len(), 1);
         assert!(hash_all(&path("empty")).unwrap_err().to_string().contains("nothing to ask about"));
         assert!(hash_all(&path("none")).is_err());
     }

@@ -70,6 +70,7 @@ impl From<Error> for Failure {
             Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
             Error::OutOfOrder { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid),
             Error::Busy => (StatusCode::SERVICE_UNAVAILABLE, Code::TooManyRequests),
+            Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unknown),
             Error::Needed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported),
             Error::Denied => (StatusCode::FORBIDDEN, Code::Denied),
             Error::Body(_) => (StatusCode::BAD_REQUEST, Code::BlobUploadInvalid),
@@ -78,11 +79,12 @@ impl From<Error> for Failure {
         };
         let message = error.to_string();
         let headers = match &error {
-            Error::Busy => vec![("retry-after", "1".to_owned())],
+            Error::Busy | Error::Unavailable(_) => vec![("retry-after", "1".to_owned())],
             _ => Vec::new(),
         };
         let source = match error {
             Error::Internal(source) => Some(source),
+            Error::Unavailable(source) => Some(source.into()),
             _ => None,
         };
         Self { source, headers, ..Self::new(status, code, message) }
