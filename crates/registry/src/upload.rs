@@ -295,7 +295,7 @@ impl Registry {
             Next::Frame(frame) => frame,
         };
         self.renew_if_near(held).await?;
-        let writer = self.store.write(&held.key, received, held.hasher.clone()).await?;
+        let mut writer = self.store.write(&held.key, received, held.hasher.clone()).await?;
         let broken = loop {
             // When the thread has failed, finishing says why.
             if !frame.is_empty() && keeper.during(writer.write(frame)).await?.is_err() {

@@ -22,6 +22,8 @@ const CONNECTIONS: usize = 8192;
 const HEAD: Duration = Duration::from_secs(60);
 /// How long a client may take nothing of an answer. There is no limit on how long an answer takes.
 const WRITE_IDLE: Duration = Duration::from_secs(60);
+/// How much of a body is read at once, in bytes. Measured on pushes of 1 GiB: 64 KiB cost a third more CPU.
+const BUFFER: usize = 512 * 1024;
 /// How often an HTTP/2 client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 
@@ -86,7 +88,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, router: Router, watc
         watcher.watch(server.serve_connection(stream, service)).await?;
     } else {
         let mut server = conn::http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
         watcher.watch(server.serve_connection(stream, service)).await?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 mod error;
 mod leftover;
+mod unstoppable;
 
 use axum::{
     body::{Body, to_bytes},
@@ -13,7 +14,7 @@ use oci::{Algorithm, ByteRange, Code, ContentRange, Digest, Name, Page, Route, S
 use registry::{Ctx, MANIFEST_LIMIT, Position, PushManifest, Pushed, TagPage};
 use serde_json::json;
 
-use self::{error::Failure, leftover::Leftover};
+use self::{error::Failure, leftover::Leftover, unstoppable::Unstoppable};
 use crate::app::App;
 
 /// How long a manifest may take to come.
@@ -32,10 +33,7 @@ pub(crate) async fn entry(State(app): State<App>, request: Request) -> Response 
         Ok(route) if safe => answer(&app, &ctx, route, parts, body).await,
         // A client that goes away drops its request, but what it began is to be ended: bytes that came are kept, and the
         // upload is let go of.
-        Ok(route) => {
-            let written = tokio::spawn(async move { answer(&app, &ctx, route, parts, body).await });
-            written.await.unwrap_or_else(|error| Err(registry::Error::Internal(error.into()).into()))
-        }
+        Ok(route) => Unstoppable::new(async move { answer(&app, &ctx, route, parts, body).await }).await,
         Err(error) => {
             drop(body);
             let (status, code) = error.status();

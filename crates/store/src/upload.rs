@@ -12,17 +12,19 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::Error;
 
-/// How many frames wait for the thread. With frames of hyper's size this is below a megabyte an upload, and it is what
-/// makes a client wait for a slow disk.
-const FRAMES_WAITING: usize = 4;
-
-/// How many bytes are gathered before they are written. Measured: larger writes cost more CPU, smaller ones too.
+/// How many bytes are gathered before the thread gets them, which hashes and writes them at once. Measured: larger writes
+/// cost more CPU, and to wake the thread for each frame does too.
 const GATHER: usize = 256 * 1024;
+
+/// How many such batches wait for the thread. It is what makes a client wait for a slow disk.
+const BATCHES_WAITING: usize = 1;
 
 /// An object under way. Dropped without [`Writer::finish`], what was written is not counted and will be written again.
 #[derive(Debug)]
 pub struct Writer {
-    frames: mpsc::Sender<Bytes>,
+    batches: mpsc::Sender<Vec<Bytes>>,
+    gathered: Vec<Bytes>,
+    bytes: usize,
     thread: JoinHandle<Result<Received, Error>>,
 }
 
@@ -38,19 +40,23 @@ pub struct Received {
 impl Writer {
     pub(crate) async fn open(path: PathBuf, offset: u64, hasher: Hasher) -> Result<Self, Error> {
         let file = tokio::task::spawn_blocking(move || open(&path, offset)).await.map_err(io::Error::other)??;
-        let (frames, receiver) = mpsc::channel(FRAMES_WAITING);
-        let thread = tokio::task::spawn_blocking(move || {
-            Gather { file, waiting: Vec::new(), gathered: 0, bytes: offset, hasher }.run(receiver)
-        });
-        Ok(Self { frames, thread })
+        let (batches, receiver) = mpsc::channel(BATCHES_WAITING);
+        let thread = tokio::task::spawn_blocking(move || Object { file, bytes: offset, hasher }.take(receiver));
+        Ok(Self { batches, gathered: Vec::new(), bytes: 0, thread })
     }
 
     /// Takes more bytes. Waits while the disk is behind.
     ///
     /// # Errors
     /// None here: when the thread has failed, [`Writer::finish`] says why, and this says only that it has.
-    pub async fn write(&self, bytes: Bytes) -> Result<(), ()> {
-        self.frames.send(bytes).await.map_err(drop)
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), ()> {
+        self.bytes += bytes.len();
+        self.gathered.push(bytes);
+        if self.bytes < GATHER {
+            return Ok(());
+        }
+        self.bytes = 0;
+        self.batches.send(std::mem::take(&mut self.gathered)).await.map_err(drop)
     }
 
     /// Makes everything durable.
@@ -58,7 +64,9 @@ impl Writer {
     /// # Errors
     /// [`Error::Full`] when there is no room, [`Error::Io`] when writing fails otherwise.
     pub async fn finish(self) -> Result<Received, Error> {
-        drop(self.frames);
+        // When the thread has failed, it says why itself.
+        let _ = self.batches.send(self.gathered).await;
+        drop(self.batches);
         self.thread.await.map_err(io::Error::other)?
     }
 }
@@ -108,32 +116,27 @@ pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-struct Gather {
+struct Object {
     file: File,
-    waiting: Vec<Bytes>,
-    gathered: usize,
     bytes: u64,
     hasher: Hasher,
 }
 
-impl Gather {
-    fn run(mut self, mut frames: mpsc::Receiver<Bytes>) -> Result<Received, Error> {
-        while let Some(frame) = frames.blocking_recv() {
-            self.hasher.update(&frame);
-            self.bytes += frame.len() as u64;
-            self.gathered += frame.len();
-            self.waiting.push(frame);
-            if self.gathered >= GATHER {
-                self.write()?;
+impl Object {
+    fn take(mut self, mut batches: mpsc::Receiver<Vec<Bytes>>) -> Result<Received, Error> {
+        while let Some(batch) = batches.blocking_recv() {
+            for frame in &batch {
+                self.hasher.update(frame);
+                self.bytes += frame.len() as u64;
             }
+            self.write(&batch)?;
         }
-        self.write()?;
         self.file.sync_data()?;
         Ok(Received { bytes: self.bytes, hasher: self.hasher })
     }
 
-    fn write(&mut self) -> io::Result<()> {
-        let mut slices: Vec<_> = self.waiting.iter().map(|frame| IoSlice::new(frame)).collect();
+    fn write(&mut self, batch: &[Bytes]) -> io::Result<()> {
+        let mut slices: Vec<_> = batch.iter().map(|frame| IoSlice::new(frame)).collect();
         let mut slices = &mut slices[..];
         // More than IOV_MAX slices are written in part, and the rest in the next round.
         while !slices.is_empty() {
@@ -145,8 +148,6 @@ impl Gather {
             };
             IoSlice::advance_slices(&mut slices, written);
         }
-        self.waiting.clear();
-        self.gathered = 0;
         Ok(())
     }
 }
@@ -164,14 +165,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::disk(folder.path()).unwrap();
         let key = Key::new(7);
-        let writer = store.write(&key, 0, Hasher::new(Algorithm::Sha256)).await.unwrap();
+        let mut writer = store.write(&key, 0, Hasher::new(Algorithm::Sha256)).await.unwrap();
         writer.write(Bytes::from_static(b"hello ")).await.unwrap();
         let first = writer.finish().await.unwrap();
         // Bytes that were never acknowledged are on disk, and must vanish.
-        let lost = store.write(&key, first.bytes, first.hasher.clone()).await.unwrap();
+        let mut lost = store.write(&key, first.bytes, first.hasher.clone()).await.unwrap();
         lost.write(Bytes::from_static(b"lost, and longer than what follows")).await.unwrap();
         lost.finish().await.unwrap();
-        let writer = store.write(&key, first.bytes, first.hasher).await.unwrap();
+        let mut writer = store.write(&key, first.bytes, first.hasher).await.unwrap();
         writer.write(Bytes::from_static(b"world")).await.unwrap();
         let whole = writer.finish().await.unwrap();
         assert_eq!(whole.hasher.finish(), Hasher::digest(Algorithm::Sha256, b"hello world"));
