@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::PathBuf,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
 };
 
@@ -30,13 +30,28 @@ pub struct Chunks {
     left: u64,
     first: Option<Bytes>,
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    spare: Spare,
+}
+
+/// Buffers that were sent and are to be filled again: fresh memory costs more than the bytes that are read into it.
+type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A buffer on its way to the client, which comes back when it has been sent.
+struct Piece {
+    buffer: Vec<u8>,
+    length: usize,
+    spare: Spare,
 }
 
 impl Chunks {
     pub(crate) async fn open(path: PathBuf, offset: u64, length: u64) -> Result<Self, Error> {
         let opened = tokio::task::spawn_blocking(move || -> io::Result<_> {
             let file = File::open(path)?;
-            let first = read(&file, offset, length.min(FIRST))?;
+            let first = read_first(&file, offset, length.min(FIRST))?;
+            if length > FIRST {
+                // Only advice: whoever cannot take it reads on as it is.
+                let _ = rustix::fs::fadvise(&file, offset, None, rustix::fs::Advice::Sequential);
+            }
             Ok((file, first))
         });
         let (file, first) = opened.await.map_err(io::Error::other)??;
@@ -46,6 +61,7 @@ impl Chunks {
             left: length - first.len() as u64,
             first: Some(first).filter(|first| !first.is_empty()),
             ahead: None,
+            spare: Spare::default(),
         };
         chunks.read_ahead();
         Ok(chunks)
@@ -60,8 +76,9 @@ impl Chunks {
 
     fn read_ahead(&mut self) {
         if self.left > 0 {
-            let (file, offset, length) = (Arc::clone(&self.file), self.offset, self.left.min(PIECE));
-            self.ahead = Some(tokio::task::spawn_blocking(move || read(&file, offset, length)));
+            let (file, spare) = (Arc::clone(&self.file), Arc::clone(&self.spare));
+            let (offset, length) = (self.offset, self.left.min(PIECE));
+            self.ahead = Some(tokio::task::spawn_blocking(move || read(&file, offset, length, spare)));
         }
     }
 }
@@ -90,7 +107,30 @@ impl Stream for Chunks {
 }
 
 /// Reads exactly `length` bytes: an object that is shorter than its row says is an error, never a short answer.
-fn read(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
+fn read(file: &File, offset: u64, length: u64, spare: Spare) -> io::Result<Bytes> {
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let buffer = spare.lock().ok().and_then(|mut spare| spare.pop());
+    let mut buffer = buffer.filter(|buffer| buffer.len() >= length).unwrap_or_else(|| vec![0; length]);
+    file.read_exact_at(&mut buffer[..length], offset)?;
+    Ok(Bytes::from_owner(Piece { buffer, length, spare }))
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Ok(mut spare) = self.spare.lock() {
+            spare.push(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+/// The same for the little that is read at once.
+fn read_first(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
     let mut piece = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     file.read_exact_at(&mut piece, offset)?;
     Ok(piece.into())
