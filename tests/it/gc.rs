@@ -81,8 +81,10 @@ on_both_engines! {
                     }
                 })
             }).collect();
-            pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+            let pushed: Vec<_> = pushers.into_iter().map(|pusher| pusher.join()).collect();
+            // The collector ends also when a push has failed.
             done.store(true, Ordering::SeqCst);
+            pushed.into_iter().for_each(|pushed| pushed.unwrap());
             assert!(collector.join().unwrap() > 3);
         });
         let pulled: usize = (0..2).map(|pusher| pull_everything(&server, &format!("soak/r{pusher}"))).sum();
