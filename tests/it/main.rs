@@ -19,6 +19,7 @@ mod postgres;
 mod push;
 mod readable;
 mod real_clients;
+mod s3;
 mod sample;
 mod server;
 mod trace;

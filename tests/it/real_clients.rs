@@ -18,6 +18,8 @@ on_both_engines! {
     fn regctl(server: Server) { with(&server, "regctl", clients::regctl); }
     fn skopeo(server: Server) { with(&server, "skopeo", clients::skopeo); }
     fn podman(server: Server) { with(&server, "podman", clients::podman); }
+    fn buildah(server: Server) { with(&server, "buildah", clients::buildah); }
+    fn oras_python(server: Server) { with(&server, "oras-python", clients::oras_python); }
     fn helm(server: Server) { with(&server, "helm", clients::helm); }
     fn cosign(server: Server) { with(&server, "cosign", clients::cosign); }
     fn kit(server: Server) { kit_wire::replay(&server.host, &Replay::scaled()); }
