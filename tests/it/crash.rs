@@ -11,7 +11,7 @@ use std::{
 use crate::{
     push::{MANIFEST, Repository},
     sample::{Content, sha256},
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_both_engines},
 };
 
 const MIB: usize = 1 << 20;

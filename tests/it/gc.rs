@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     push::{MANIFEST, Repository, models},
     sample::sha256,
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_every_store},
 };
 
 /// Collects what nobody needs at this very moment.
@@ -21,7 +21,7 @@ fn collect(server: &Server, flags: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-on_both_engines! {
+on_every_store! {
     fn evidence_outlives_data(server: Server) {
         let mut repository = Repository::new(&server.host, "team/kit");
         let old = repository.kit("1", b"old weights", b"leaked data");
