@@ -55,6 +55,9 @@ impl Writer {
     }
 
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.bytes += bytes.len();
         self.taken += bytes.len() as u64;
         self.gathered.push(bytes);
