@@ -6,6 +6,7 @@ mod api;
 mod buckets;
 mod clients;
 mod conformance;
+mod copy;
 mod crash;
 mod database;
 mod fixtures;

@@ -36,24 +36,24 @@ pub(crate) enum Storage {
     S3(S3Kind),
 }
 
-/// A running server, stopped, checked and removed with this value.
-pub(crate) struct Server {
-    pub(crate) host: String,
+/// Where a server keeps everything, removed with this value.
+pub(crate) struct Place {
     data: TempDir,
     /// The settings of its database and of its bucket, as variables.
     settings: Vec<(&'static str, String)>,
     bucket: Option<Bucket>,
+}
+
+/// A running server, stopped, checked and removed with this value.
+pub(crate) struct Server {
+    pub(crate) host: String,
+    place: Place,
     process: Child,
 }
 
-impl Server {
-    /// Starts it with its blobs on disk; `None` where the engine is not installed.
-    pub(crate) fn start(engine: Engine) -> Option<Self> {
-        Self::start_on(engine, Storage::Disk)
-    }
-
-    /// Starts it; `None` where the engine or the S3 server is not installed.
-    pub(crate) fn start_on(engine: Engine, storage: Storage) -> Option<Self> {
+impl Place {
+    /// A new one; `None` where the engine or the S3 server is not installed.
+    pub(crate) fn new(engine: Engine, storage: Storage) -> Option<Self> {
         let mut settings = Vec::new();
         if engine == Engine::Postgres {
             let postgres = Postgres::get()?;
@@ -75,23 +75,83 @@ impl Server {
                 ("PEDIGREE_S3_MEMORY", "40".into()),
             ]);
         }
-        Some(Self::launched(settings, bucket, &[]))
+        Some(Self { data: tempfile::tempdir().unwrap(), settings, bucket })
+    }
+
+    /// Starts a server on it.
+    pub(crate) fn serve(self) -> Server {
+        let (process, host) = launch(&self.data, &self.settings, &[]);
+        Server { host, place: self, process }
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Its bucket, to look into it behind the server's back.
+    pub(crate) fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
+    }
+
+    /// Where the database is, as a URL.
+    pub(crate) fn location(&self) -> String {
+        let database = self.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
+        database
+            .map_or_else(|| format!("sqlite://{}", self.data().join("pedigree.db").display()), |(_, url)| url.clone())
+    }
+
+    /// The settings as a configuration file, which is written into the data folder.
+    pub(crate) fn config(&self) -> PathBuf {
+        let mut text = format!("data = {:?}\n", self.data());
+        for (name, value) in &self.settings {
+            let name = name.trim_start_matches("PEDIGREE_").to_lowercase();
+            let line = if value.parse::<u64>().is_ok() {
+                format!("{name} = {value}\n")
+            } else {
+                format!("{name} = {value:?}\n")
+            };
+            text += &line;
+        }
+        let file = self.data().join("pedigree.toml");
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    /// The program, set up for a command on this place.
+    pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--data").arg(self.data());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+impl Server {
+    /// Starts it with its blobs on disk; `None` where the engine is not installed.
+    pub(crate) fn start(engine: Engine) -> Option<Self> {
+        Self::start_on(engine, Storage::Disk)
+    }
+
+    /// Starts it; `None` where the engine or the S3 server is not installed.
+    pub(crate) fn start_on(engine: Engine, storage: Storage) -> Option<Self> {
+        Place::new(engine, storage).map(Place::serve)
     }
 
     /// Another server on the same database and bucket.
     pub(crate) fn replica(&self) -> Self {
-        Self::launched(self.settings.clone(), self.bucket.clone(), &[])
+        let Place { settings, bucket, .. } = &self.place;
+        Place { data: tempfile::tempdir().unwrap(), settings: settings.clone(), bucket: bucket.clone() }.serve()
     }
 
-    fn launched(settings: Vec<(&'static str, String)>, bucket: Option<Bucket>, flags: &[&str]) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let (process, host) = launch(&data, &settings, flags);
-        Self { host, data, settings, bucket, process }
+    /// Where it keeps everything.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Its bucket, to look into it behind its back.
     pub(crate) fn bucket(&self) -> &Bucket {
-        self.bucket.as_ref().unwrap()
+        self.place.bucket().unwrap()
     }
 
     /// Kills the server as a power cut would.
@@ -114,12 +174,12 @@ impl Server {
 
     /// Starts it again, after its end, with more flags.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
-        (self.process, self.host) = launch(&self.data, &self.settings, flags);
+        (self.process, self.host) = launch(&self.place.data, &self.place.settings, flags);
     }
 
     /// The data folder.
     pub(crate) fn data(&self) -> &Path {
-        self.data.path()
+        self.place.data()
     }
 
     /// Runs a statement on the server's database.
@@ -129,19 +189,12 @@ impl Server {
 
     /// Where the database is, as a URL.
     pub(crate) fn location(&self) -> String {
-        let database = self.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
-        database.map_or_else(
-            || format!("sqlite://{}", self.data.path().join("pedigree.db").display()),
-            |(_, url)| url.clone(),
-        )
+        self.place.location()
     }
 
     /// The program, set up for a command beside this server, on its data.
     pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(arguments).arg("--data").arg(self.data.path());
-        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
-        command
+        self.place.beside(arguments)
     }
 
     /// What a command of the program prints when it asks this server, and how it ends.

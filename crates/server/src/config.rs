@@ -416,6 +416,23 @@ pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
     load_from(flags, environment())
 }
 
+/// The configuration of one of several registries: a file, or a data folder with everything in it. Of the environment only
+/// `AWS_…` counts, for anything else would be meant for all of them.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_place(place: &Path, flag: &'static str) -> Result<Config, ConfigError> {
+    let environment = environment().into_iter().filter(|(name, _)| name.starts_with("AWS_")).collect();
+    let mut loaded = load_from(&Flags::default(), environment)?;
+    // What is not there yet is a folder, unless it is called as a file is.
+    if place.is_file() || !place.exists() && place.extension().is_some_and(|extension| extension == "toml") {
+        loaded.file(place, Origin::Flag(flag))?;
+    } else {
+        loaded.data(place.into(), Origin::Flag(flag))?;
+    }
+    Ok(loaded.config)
+}
+
 fn load_from(flags: &Flags, mut environment: Vec<(String, OsString)>) -> Result<Loaded, ConfigError> {
     let mut loaded = Loaded { config: Config::default(), origins: BTreeMap::new() };
     environment.sort();
