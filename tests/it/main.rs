@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod api;
+mod authority;
 mod clients;
 mod conformance;
 mod crash;
@@ -21,5 +22,6 @@ mod readable;
 mod real_clients;
 mod sample;
 mod server;
+mod tls;
 mod trace;
 mod wire;

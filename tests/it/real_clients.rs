@@ -8,7 +8,8 @@ use crate::{
 
 fn with(server: &Server, name: &str, client: fn(&Target, &Bin)) {
     if let Some(bin) = Bin::wanted(name) {
-        client(&Target { host: server.host.clone(), referrers: true }, &bin);
+        let authority = server.tls().map(|files| files.authority.clone());
+        client(&Target { host: server.host.clone(), authority, referrers: true }, &bin);
     }
 }
 
@@ -22,3 +23,22 @@ on_both_engines! {
     fn cosign(server: Server) { with(&server, "cosign", clients::cosign); }
     fn kit(server: Server) { kit_wire::replay(&server.host, &Replay::scaled()); }
 }
+
+/// The same over TLS, by HTTP/2 where the client speaks it. The engine makes no difference to that.
+macro_rules! over_tls {
+    ($($client:ident),+ $(,)?) => {
+        mod over_tls {
+            use super::*;
+            $(
+                #[test]
+                fn $client() {
+                    if let Some(server) = Server::start_secure(Engine::Sqlite) {
+                        with(&server, stringify!($client), clients::$client);
+                    }
+                }
+            )+
+        }
+    };
+}
+
+over_tls!(crane, oras, regctl, skopeo, podman, helm, cosign);

@@ -10,7 +10,13 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{database, left_out::workspace, postgres::Postgres, wire::Wire};
+use crate::{
+    authority::{Authority, Files},
+    database,
+    left_out::workspace,
+    postgres::Postgres,
+    wire::Wire,
+};
 
 /// A database engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +32,28 @@ pub(crate) struct Server {
     pub(crate) host: String,
     data: TempDir,
     database: Option<String>,
+    tls: Option<(Files, TempDir)>,
     process: Child,
 }
 
 impl Server {
     /// Starts it; `None` where the engine is not installed.
     pub(crate) fn start(engine: Engine) -> Option<Self> {
+        Self::start_with(engine, &[])
+    }
+
+    /// Starts it with more flags.
+    pub(crate) fn start_with(engine: Engine, flags: &[&str]) -> Option<Self> {
+        Self::launch(engine, None, flags)
+    }
+
+    /// Starts it with TLS and a new certificate.
+    pub(crate) fn start_secure(engine: Engine) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        Self::launch(engine, Some((Authority::get().issue(folder.path()), folder)), &[])
+    }
+
+    fn launch(engine: Engine, tls: Option<(Files, TempDir)>, flags: &[&str]) -> Option<Self> {
         let database = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => {
@@ -40,8 +62,8 @@ impl Server {
             }
         };
         let data = tempfile::tempdir().unwrap();
-        let (process, host) = launch(&data, database.as_deref(), &[]);
-        Some(Self { host, data, database, process })
+        let (process, host) = launch(&data, database.as_deref(), tls.as_ref().map(|(files, _)| files), flags);
+        Some(Self { host, data, database, tls, process })
     }
 
     /// Kills the server as a power cut would.
@@ -52,7 +74,11 @@ impl Server {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -64,7 +90,22 @@ impl Server {
 
     /// Starts it again, after its end, with more flags.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
-        (self.process, self.host) = launch(&self.data, self.database.as_deref(), flags);
+        (self.process, self.host) = launch(&self.data, self.database.as_deref(), self.tls(), flags);
+    }
+
+    /// The files of a server that speaks TLS.
+    pub(crate) fn tls(&self) -> Option<&Files> {
+        self.tls.as_ref().map(|(files, _)| files)
+    }
+
+    /// Where it is asked: its host, with `https://` before it over TLS.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}{}", if self.tls.is_some() { "https://" } else { "" }, self.host)
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
     }
 
     /// The data folder.
@@ -94,7 +135,10 @@ impl Server {
 
     /// What a command of the program prints when it asks this server, and how it ends.
     pub(crate) fn asked(&self, arguments: &[&str]) -> (String, i32) {
-        let output = Command::new(binary()).args(arguments).env("PEDIGREE_SERVER", &self.host).output().unwrap();
+        let mut command = Command::new(binary());
+        command.args(arguments).env("PEDIGREE_SERVER", self.origin());
+        command.envs(self.tls().map(|files| ("PEDIGREE_CA_CERT", &files.authority)));
+        let output = command.output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         (said + &String::from_utf8_lossy(&output.stderr), output.status.code().unwrap())
     }
@@ -102,7 +146,7 @@ impl Server {
     /// The answer to an API question, which must be answered with `status`.
     #[track_caller]
     pub(crate) fn api(&self, path: &str, status: u16) -> Value {
-        let reply = Wire::new(&self.host).get(&format!("/api/v1{path}"), "application/json").expect(status);
+        let reply = Wire::new(&self.origin()).get(&format!("/api/v1{path}"), "application/json").expect(status);
         serde_json::from_slice(&reply.body).unwrap()
     }
 }
@@ -124,18 +168,22 @@ impl Drop for Server {
 }
 
 /// Starts the program and waits until it listens.
-fn launch(data: &TempDir, database: Option<&str>, flags: &[&str]) -> (Child, String) {
+fn launch(data: &TempDir, database: Option<&str>, tls: Option<&Files>, flags: &[&str]) -> (Child, String) {
     let mut command = Command::new(binary());
     command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
     if let Some(database) = database {
         command.env("PEDIGREE_DATABASE", database);
+    }
+    if let Some(files) = tls {
+        command.arg("--tls-cert").arg(&files.cert).arg("--tls-key").arg(&files.key);
     }
     // A line for each request would bury what a failing test says.
     command.env("PEDIGREE_LOG", "warn");
     let mut process = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut said = lines.map_while(Result::ok);
-    let host = said.find_map(|line| Some(line.strip_prefix("Pedigree listens on http://")?.to_owned())).unwrap();
+    let begin = format!("Pedigree listens on {}://", if tls.is_some() { "https" } else { "http" });
+    let host = said.find_map(|line| Some(line.strip_prefix(&begin)?.to_owned())).unwrap();
     (process, host)
 }
 

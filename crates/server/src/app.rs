@@ -23,6 +23,8 @@ pub struct App {
     pub anonymous: Access,
     /// Whose eyes a caller without an account reads with.
     pub reader: Reader,
+    /// Whether it is spoken to over TLS.
+    pub tls: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -30,7 +32,7 @@ impl App {
     /// What every request is answered with.
     #[must_use]
     pub fn new(registry: Arc<Registry>, anonymous: Access, reader: Reader) -> Self {
-        Self { registry, anonymous, reader, metrics: Arc::default() }
+        Self { registry, anonymous, reader, tls: false, metrics: Arc::default() }
     }
 
     /// Everything that the server answers.
@@ -60,8 +62,11 @@ impl App {
     }
 }
 
-async fn page(headers: HeaderMap) -> String {
-    home::page(headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default())
+async fn page(State(app): State<App>, request: Request) -> String {
+    // HTTP/2 names the host in the address.
+    let host = request.headers().get("host").and_then(|host| host.to_str().ok());
+    let host = host.or(request.uri().authority().map(|authority| authority.as_str()));
+    home::page(host.unwrap_or_default(), app.tls)
 }
 
 async fn metrics(State(app): State<App>) -> impl IntoResponse {

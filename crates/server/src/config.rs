@@ -28,6 +28,10 @@ pub struct Config {
     pub log: String,
     /// The form of log lines.
     pub log_format: LogFormat,
+    /// The PEM file of the server's certificate and of those between it and the root; with `tls_key`, TLS is spoken.
+    pub tls_cert: Option<PathBuf>,
+    /// The PEM file of the key of `tls_cert`.
+    pub tls_key: Option<PathBuf>,
     /// How many layers are scanned at once.
     pub workers: usize,
     /// How many connections to hold to the database.
@@ -94,6 +98,8 @@ impl Default for Config {
             anonymous: None,
             log: "info".into(),
             log_format: LogFormat::Text,
+            tls_cert: None,
+            tls_key: None,
             workers: 2,
             database_connections: 8,
             scan_entries: 10_000_000,
@@ -207,6 +213,10 @@ pub struct Flags {
     pub anonymous: Option<String>,
     /// `--workers`
     pub workers: Option<String>,
+    /// `--tls-cert`
+    pub tls_cert: Option<String>,
+    /// `--tls-key`
+    pub tls_key: Option<String>,
 }
 
 /// A configuration, and where each value came from.
@@ -270,6 +280,8 @@ const KEYS: &[Key] = &[
     Key { name: "anonymous", form: Form::Text, allowed: "pull or push" },
     Key { name: "log", form: Form::Text, allowed: "error, warn, info, debug, trace or a list like info,server=debug" },
     Key { name: "log_format", form: Form::Text, allowed: "text or json" },
+    Key { name: "tls_cert", form: Form::Text, allowed: "the path of a PEM file, together with tls_key" },
+    Key { name: "tls_key", form: Form::Text, allowed: "the path of a PEM file, together with tls_cert" },
     Key { name: "workers", form: Form::Number, allowed: "a number from 1 to 256" },
     Key { name: "database_connections", form: Form::Number, allowed: "a number from 1 to 1000" },
     Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
@@ -280,7 +292,8 @@ const KEYS: &[Key] = &[
 ];
 
 /// Variables that are not settings of the server: the last two are the tests' and CI's.
-const OTHER_VARIABLES: [&str; 4] = ["PEDIGREE_SERVER", "PEDIGREE_CONFIG", "PEDIGREE_CLIENTS", "PEDIGREE_TOOLS"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["PEDIGREE_SERVER", "PEDIGREE_CA_CERT", "PEDIGREE_CONFIG", "PEDIGREE_CLIENTS", "PEDIGREE_TOOLS"];
 /// The tests' own, and those that Kubernetes gives every pod beside a service called `pedigree`.
 const OTHER_PREFIXES: [&str; 3] = ["PEDIGREE_TEST_", "PEDIGREE_SERVICE_", "PEDIGREE_PORT"];
 
@@ -298,8 +311,18 @@ fn environment() -> Vec<(String, OsString)> {
 /// The server that `PEDIGREE_SERVER` names.
 #[must_use]
 pub fn server_variable() -> Option<String> {
-    let found = environment().into_iter().find(|(name, _)| name == "PEDIGREE_SERVER")?;
-    found.1.into_string().ok().filter(|text| !text.is_empty())
+    other_variable("PEDIGREE_SERVER")?.into_string().ok()
+}
+
+/// The file that `PEDIGREE_CA_CERT` names: the certificates of the authorities that commands trust.
+#[must_use]
+pub fn ca_cert_variable() -> Option<PathBuf> {
+    other_variable("PEDIGREE_CA_CERT").map(PathBuf::from)
+}
+
+fn other_variable(name: &str) -> Option<OsString> {
+    let found = environment().into_iter().find(|(found, _)| found == name);
+    found.map(|(_, value)| value).filter(|value| !value.is_empty())
 }
 
 /// Reads every source and puts them together.
@@ -341,6 +364,7 @@ fn load_from(flags: &Flags, mut environment: Vec<(String, OsString)>) -> Result<
         loaded.set(key, values, origin)?;
     }
     loaded.flags(flags)?;
+    loaded.together()?;
     Ok(loaded)
 }
 
@@ -394,6 +418,8 @@ impl Loaded {
             ("names", "--name", flags.names.clone()),
             ("anonymous", "--anonymous", one(&flags.anonymous)),
             ("workers", "--workers", one(&flags.workers)),
+            ("tls_cert", "--tls-cert", one(&flags.tls_cert)),
+            ("tls_key", "--tls-key", one(&flags.tls_key)),
         ];
         for (name, flag, values) in given {
             if let Some(key) = KEYS.iter().find(|key| key.name == name)
@@ -406,6 +432,18 @@ impl Loaded {
             Some(path) => self.data(path.clone(), Origin::Flag("--data")),
             None => Ok(()),
         }
+    }
+
+    /// A certificate without its key, or a key alone, is a mistake that must not end in a server without TLS.
+    fn together(&self) -> Result<(), ConfigError> {
+        let (set, problem) = match (&self.config.tls_cert, &self.config.tls_key) {
+            (Some(_), None) => ("tls_cert", "it is set and tls_key is not"),
+            (None, Some(_)) => ("tls_key", "it is set and tls_cert is not"),
+            _ => return Ok(()),
+        };
+        let origin = self.origins.get(set).unwrap_or(&Origin::Default);
+        let key = KEYS.iter().find(|key| key.name == set);
+        key.map_or(Ok(()), |key| Err(key.error(origin, problem)))
     }
 
     fn data(&mut self, path: PathBuf, origin: Origin) -> Result<(), ConfigError> {
@@ -466,6 +504,8 @@ impl Loaded {
                     _ => return Err(wrong()),
                 };
             }
+            "tls_cert" => config.tls_cert = Some(value).filter(|path| !path.is_empty()).map(PathBuf::from),
+            "tls_key" => config.tls_key = Some(value).filter(|path| !path.is_empty()).map(PathBuf::from),
             "workers" => config.workers = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(wrong)?,
             "database_connections" => {
                 config.database_connections =
@@ -495,6 +535,8 @@ impl Config {
             "anonymous" => self.anonymous.map_or("", Anonymous::as_str).into(),
             "log" => self.log.clone(),
             "log_format" => self.log_format.as_str().into(),
+            "tls_cert" => self.tls_cert.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            "tls_key" => self.tls_key.as_ref().map_or_else(String::new, |path| path.display().to_string()),
             "workers" => self.workers.to_string(),
             "database_connections" => self.database_connections.to_string(),
             "scan_entries" => self.scan_entries.to_string(),
@@ -584,6 +626,11 @@ mod tests {
         assert!(message(&[("PEDIGREE_LISTN", "x")]).contains("PEDIGREE_LISTEN, PEDIGREE_DATA"));
         assert!(message(&[("PEDIGREE_LISTEN", "5000")]).contains("HOST:PORT"));
         assert!(message(&[("PEDIGREE_LISTEN", "::1:5000")]).contains("HOST:PORT"));
+        assert_eq!(
+            message(&[("PEDIGREE_TLS_KEY", "k.pem")]),
+            "variable PEDIGREE_TLS_KEY: tls_key: it is set and tls_cert is not; allowed is the path of a PEM file, together \
+             with tls_cert"
+        );
         assert!(message(&[("PEDIGREE_ANONYMOUS", "all")]).contains("pull or push"));
         assert!(
             message(&[("PEDIGREE_CONFIG", "/nowhere/at/all")]).starts_with("variable PEDIGREE_CONFIG: cannot read")

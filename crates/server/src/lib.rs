@@ -11,6 +11,7 @@ mod home;
 mod metrics;
 pub mod serve;
 mod table;
+mod tls;
 mod v2;
 
 pub use app::App;

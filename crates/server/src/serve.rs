@@ -18,6 +18,7 @@ use crate::{
     app::App,
     config::{Anonymous, Config, hide_password},
     connections,
+    tls::{Tls, TlsError},
 };
 
 /// How long an upload that nobody continues is kept.
@@ -54,6 +55,9 @@ pub enum StartError {
          --anonymous pull (everyone may read) or --anonymous push (everyone may write)"
     )]
     Open(SocketAddr),
+    /// The certificate or its key cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The data folder cannot be used.
     #[error("cannot use the data folder {0}: {1}")]
     Data(PathBuf, io::Error),
@@ -82,6 +86,10 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`], in words for the operator.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Some(Arc::new(Tls::open(cert, key)?)),
+        _ => None,
+    };
     let listener = listen(config).await?;
     let address = listener.local_addr().map_err(|e| StartError::Address(config.listen.clone(), e))?;
     let postgres = match &config.database {
@@ -125,8 +133,13 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         Some(Anonymous::Pull) => Access::Pull,
         Some(Anonymous::Push) | None => Access::Push,
     };
-    let app = App::new(Arc::clone(&registry), anonymous, Reader::ALL);
-    tasks.spawn(connections::serve(listener, app.router(), stopped(stopping.clone())));
+    let mut app = App::new(Arc::clone(&registry), anonymous, Reader::ALL);
+    app.tls = tls.is_some();
+    tasks.spawn(connections::serve(listener, tls.clone(), app.router(), stopped(stopping.clone())));
+    if let Some(tls) = tls {
+        let stopping = stopping.clone();
+        tasks.spawn(async move { tls.follow(stopped(stopping)).await });
+    }
     for _ in 0..config.workers {
         let (registry, stopping) = (Arc::clone(&registry), stopping.clone());
         tasks.spawn(async move { registry.work(stopped(stopping)).await });
