@@ -13,6 +13,7 @@ mod gc;
 mod kit_wire;
 mod left_out;
 mod lifetimes;
+mod limits;
 mod odd;
 mod operator;
 mod peer;

@@ -1,6 +1,7 @@
 //! The real binary on a folder and a database of its own. Every test ends with the global check.
 
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::{
     authority::{Authority, Files},
@@ -32,28 +33,44 @@ pub(crate) struct Server {
     pub(crate) host: String,
     data: TempDir,
     database: Option<String>,
-    tls: Option<(Files, TempDir)>,
+    setup: Setup,
     process: Child,
+}
+
+/// How a server is started, and started again.
+#[derive(Default)]
+struct Setup {
+    /// Settings, as environment variables.
+    variables: Vec<(String, String)>,
+    tls: Option<(Files, TempDir)>,
+    /// Where its log goes, if a test reads it.
+    log: Option<NamedTempFile>,
 }
 
 impl Server {
     /// Starts it; `None` where the engine is not installed.
     pub(crate) fn start(engine: Engine) -> Option<Self> {
-        Self::start_with(engine, &[])
+        Self::set_up(engine, Setup::default())
     }
 
-    /// Starts it with more flags.
-    pub(crate) fn start_with(engine: Engine, flags: &[&str]) -> Option<Self> {
-        Self::launch(engine, None, flags)
+    /// Starts it with settings: names of variables without their `PEDIGREE_`, and values.
+    pub(crate) fn start_with(engine: Engine, settings: &[(&str, &str)]) -> Option<Self> {
+        Self::set_up(engine, Setup { variables: variables(settings), ..Setup::default() })
+    }
+
+    /// The same, and keeps the log for [`Server::logged`].
+    pub(crate) fn start_logging(engine: Engine, settings: &[(&str, &str)]) -> Option<Self> {
+        let variables = variables(&[settings, &[("LOG", "info"), ("LOG_FORMAT", "json")]].concat());
+        Self::set_up(engine, Setup { variables, log: Some(NamedTempFile::new().unwrap()), ..Setup::default() })
     }
 
     /// Starts it with TLS and a new certificate.
     pub(crate) fn start_secure(engine: Engine) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        Self::launch(engine, Some((Authority::get().issue(folder.path()), folder)), &[])
+        Self::set_up(engine, Setup { tls: Some((Authority::get().issue(folder.path()), folder)), ..Setup::default() })
     }
 
-    fn launch(engine: Engine, tls: Option<(Files, TempDir)>, flags: &[&str]) -> Option<Self> {
+    fn set_up(engine: Engine, setup: Setup) -> Option<Self> {
         let database = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => {
@@ -62,8 +79,8 @@ impl Server {
             }
         };
         let data = tempfile::tempdir().unwrap();
-        let (process, host) = launch(&data, database.as_deref(), tls.as_ref().map(|(files, _)| files), flags);
-        Some(Self { host, data, database, tls, process })
+        let (process, host) = launch(&data, database.as_deref(), &setup, &[]);
+        Some(Self { host, data, database, setup, process })
     }
 
     /// Kills the server as a power cut would.
@@ -90,17 +107,24 @@ impl Server {
 
     /// Starts it again, after its end, with more flags.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
-        (self.process, self.host) = launch(&self.data, self.database.as_deref(), self.tls(), flags);
+        (self.process, self.host) = launch(&self.data, self.database.as_deref(), &self.setup, flags);
     }
 
     /// The files of a server that speaks TLS.
     pub(crate) fn tls(&self) -> Option<&Files> {
-        self.tls.as_ref().map(|(files, _)| files)
+        self.setup.tls.as_ref().map(|(files, _)| files)
     }
 
     /// Where it is asked: its host, with `https://` before it over TLS.
     pub(crate) fn origin(&self) -> String {
-        format!("{}{}", if self.tls.is_some() { "https://" } else { "" }, self.host)
+        format!("{}{}", if self.setup.tls.is_some() { "https://" } else { "" }, self.host)
+    }
+
+    /// The log lines of a target, such as `access`, until now: the fields of each.
+    pub(crate) fn logged(&self, target: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.setup.log.as_ref().unwrap()).unwrap();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["target"] == target).map(|line| line["fields"].clone()).collect()
     }
 
     /// Sends SIGHUP.
@@ -167,22 +191,29 @@ impl Drop for Server {
     }
 }
 
+fn variables(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(name, value)| (format!("PEDIGREE_{name}"), (*value).to_owned())).collect()
+}
+
 /// Starts the program and waits until it listens.
-fn launch(data: &TempDir, database: Option<&str>, tls: Option<&Files>, flags: &[&str]) -> (Child, String) {
+fn launch(data: &TempDir, database: Option<&str>, setup: &Setup, flags: &[&str]) -> (Child, String) {
     let mut command = Command::new(binary());
     command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
     if let Some(database) = database {
         command.env("PEDIGREE_DATABASE", database);
     }
-    if let Some(files) = tls {
+    if let Some((files, _)) = &setup.tls {
         command.arg("--tls-cert").arg(&files.cert).arg("--tls-key").arg(&files.key);
     }
+    if let Some(log) = &setup.log {
+        command.stderr(File::options().append(true).open(log.path()).unwrap());
+    }
     // A line for each request would bury what a failing test says.
-    command.env("PEDIGREE_LOG", "warn");
+    command.env("PEDIGREE_LOG", "warn").envs(setup.variables.iter().cloned());
     let mut process = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut said = lines.map_while(Result::ok);
-    let begin = format!("Pedigree listens on {}://", if tls.is_some() { "https" } else { "http" });
+    let begin = format!("Pedigree listens on {}://", if setup.tls.is_some() { "https" } else { "http" });
     let host = said.find_map(|line| Some(line.strip_prefix(&begin)?.to_owned())).unwrap();
     (process, host)
 }

@@ -1,7 +1,7 @@
 //! One line for each request, written when its answer has gone out whole or the client has gone away.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -17,7 +17,7 @@ use axum::{
 };
 use http_body::{Frame, SizeHint};
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, proxies::Proxies};
 
 /// The header that carries a request's id, in both directions.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,6 +37,7 @@ fn is_id(id: &HeaderValue) -> bool {
 pub(crate) async fn log(
     mut request: Request,
     next: Next,
+    proxies: &Proxies,
     metrics: Arc<Metrics>,
     new_id: impl FnOnce() -> String,
 ) -> Response {
@@ -48,7 +49,8 @@ pub(crate) async fn log(
     }
     let id = request.headers().get(REQUEST_ID).cloned();
     let agent = request.headers().get(header::USER_AGENT).cloned();
-    let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let client = peer.map(|peer| proxies.client(peer.0, request.headers()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let received = request.body().size_hint().exact().unwrap_or_default();
     let running = metrics.begin(method.as_str(), &path, received);
@@ -67,7 +69,7 @@ struct Line {
     began: Instant,
     id: Option<HeaderValue>,
     agent: Option<HeaderValue>,
-    client: Option<SocketAddr>,
+    client: Option<IpAddr>,
     method: Method,
     path: String,
     status: u16,

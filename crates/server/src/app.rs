@@ -12,7 +12,7 @@ use axum::{
 };
 use registry::{Access, Ctx, Reader, Registry};
 
-use crate::{access_log, api, home, metrics::Metrics, v2};
+use crate::{access_log, api, home, metrics::Metrics, proxies::Proxies, v2};
 
 /// What every request can touch.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct App {
     pub reader: Reader,
     /// Whether it is spoken to over TLS.
     pub tls: bool,
+    /// The proxies before it.
+    pub proxies: Proxies,
     metrics: Arc<Metrics>,
 }
 
@@ -32,7 +34,7 @@ impl App {
     /// What every request is answered with.
     #[must_use]
     pub fn new(registry: Arc<Registry>, anonymous: Access, reader: Reader) -> Self {
-        Self { registry, anonymous, reader, tls: false, metrics: Arc::default() }
+        Self { registry, anonymous, reader, tls: false, proxies: Proxies::default(), metrics: Arc::default() }
     }
 
     /// Everything that the server answers.
@@ -49,7 +51,7 @@ impl App {
             .layer(middleware::from_fn_with_state(
                 self.clone(),
                 async |State(app): State<Self>, request: Request, next: Next| {
-                    access_log::log(request, next, app.metrics, || app.registry.id()).await
+                    access_log::log(request, next, &app.proxies, app.metrics, || app.registry.id()).await
                 },
             ))
             .with_state(self)

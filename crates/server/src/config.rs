@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
+
+use crate::proxies::{Proxies, ProxyHeader};
 
 /// The effective configuration of a server.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Config {
     pub tls_cert: Option<PathBuf>,
     /// The PEM file of the key of `tls_cert`.
     pub tls_key: Option<PathBuf>,
+    /// The proxies that are believed when they say whom they speak for (`proxies` and `proxy_header`).
+    pub proxies: Proxies,
     /// How many layers are scanned at once.
     pub workers: usize,
     /// How many connections to hold to the database.
@@ -100,6 +105,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             tls_cert: None,
             tls_key: None,
+            proxies: Proxies::default(),
             workers: 2,
             database_connections: 8,
             scan_entries: 10_000_000,
@@ -282,6 +288,16 @@ const KEYS: &[Key] = &[
     Key { name: "log_format", form: Form::Text, allowed: "text or json" },
     Key { name: "tls_cert", form: Form::Text, allowed: "the path of a PEM file, together with tls_key" },
     Key { name: "tls_key", form: Form::Text, allowed: "the path of a PEM file, together with tls_cert" },
+    Key {
+        name: "proxies",
+        form: Form::List,
+        allowed: "a list of addresses or networks like 10.0.0.0/8 (a TOML array; commas between them in a variable)",
+    },
+    Key {
+        name: "proxy_header",
+        form: Form::Text,
+        allowed: "x-forwarded-for or forwarded, whichever the proxies write",
+    },
     Key { name: "workers", form: Form::Number, allowed: "a number from 1 to 256" },
     Key { name: "database_connections", form: Form::Number, allowed: "a number from 1 to 1000" },
     Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
@@ -506,6 +522,12 @@ impl Loaded {
             }
             "tls_cert" => config.tls_cert = Some(value).filter(|path| !path.is_empty()).map(PathBuf::from),
             "tls_key" => config.tls_key = Some(value).filter(|path| !path.is_empty()).map(PathBuf::from),
+            "proxies" => config.proxies.networks = networks(&values).map_err(|bad| key.error(&origin, bad))?,
+            "proxy_header" => {
+                let known = [ProxyHeader::XForwardedFor, ProxyHeader::Forwarded];
+                let found = known.into_iter().find(|header| header.as_str().eq_ignore_ascii_case(value));
+                config.proxies.header = found.ok_or_else(wrong)?;
+            }
             "workers" => config.workers = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(wrong)?,
             "database_connections" => {
                 config.database_connections =
@@ -537,6 +559,8 @@ impl Config {
             "log_format" => self.log_format.as_str().into(),
             "tls_cert" => self.tls_cert.as_ref().map_or_else(String::new, |path| path.display().to_string()),
             "tls_key" => self.tls_key.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            "proxies" => self.proxies.networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(","),
+            "proxy_header" => self.proxies.header.as_str().into(),
             "workers" => self.workers.to_string(),
             "database_connections" => self.database_connections.to_string(),
             "scan_entries" => self.scan_entries.to_string(),
@@ -547,6 +571,15 @@ impl Config {
             _ => String::new(),
         }
     }
+}
+
+/// Networks, and addresses, each of which is a network of one.
+fn networks(values: &[String]) -> Result<Vec<IpNet>, String> {
+    let network = |text: &String| {
+        let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+        network.map_err(|_| format!("{text:?} is no address and no network"))
+    };
+    values.iter().map(network).collect()
 }
 
 /// A century at most.
@@ -603,12 +636,14 @@ mod tests {
             ("PEDIGREE_TEST_X", "x"),
             ("PEDIGREE_SERVER", "x"),
             ("PEDIGREE_CLIENTS", "x"),
+            ("PEDIGREE_PROXIES", "10.0.0.0/8,::1"),
         ]);
         let loaded = load_from(&flags, environment).unwrap();
         assert_eq!(loaded.config.listen, "localhost:3");
         assert_eq!(loaded.config.workers, 4);
         assert_eq!(loaded.config.log, "warn");
         assert_eq!(loaded.config.names, ["a.example"]);
+        assert_eq!(loaded.config.show("proxies"), "10.0.0.0/8,::1/128");
         assert_eq!(loaded.config.scan_bytes, 1 << 40);
         assert_eq!(origin(&loaded, "listen"), "flag --listen");
         assert_eq!(origin(&loaded, "workers"), "variable PEDIGREE_WORKERS");
@@ -631,6 +666,10 @@ mod tests {
             "variable PEDIGREE_TLS_KEY: tls_key: it is set and tls_cert is not; allowed is the path of a PEM file, together \
              with tls_cert"
         );
+        assert!(
+            message(&[("PEDIGREE_PROXIES", "10.0.0.0/8, proxy.example")]).contains("\"proxy.example\" is no address")
+        );
+        assert!(message(&[("PEDIGREE_PROXY_HEADER", "x-real-ip")]).contains("x-forwarded-for or forwarded"));
         assert!(message(&[("PEDIGREE_ANONYMOUS", "all")]).contains("pull or push"));
         assert!(
             message(&[("PEDIGREE_CONFIG", "/nowhere/at/all")]).starts_with("variable PEDIGREE_CONFIG: cannot read")

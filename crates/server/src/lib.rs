@@ -9,9 +9,11 @@ pub mod config;
 mod connections;
 mod home;
 mod metrics;
+mod proxies;
 pub mod serve;
 mod table;
 mod tls;
 mod v2;
 
 pub use app::App;
+pub use proxies::{Proxies, ProxyHeader};
