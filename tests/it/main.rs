@@ -19,6 +19,7 @@ mod operator;
 mod peer;
 mod postgres;
 mod push;
+mod ranges;
 mod readable;
 mod real_clients;
 mod sample;

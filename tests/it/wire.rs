@@ -20,9 +20,9 @@ pub(crate) struct Wire {
 }
 
 /// TCP, or TLS on it.
-pub(crate) trait Stream: Read + Write {}
+pub(crate) trait Stream: Read + Write + Send {}
 
-impl<T: Read + Write> Stream for T {}
+impl<T: Read + Write + Send> Stream for T {}
 
 /// What the server answered.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use axum::{
 };
 use registry::{Access, Ctx, Reader, Registry};
 
-use crate::{access_log, api, home, metrics::Metrics, proxies::Proxies, v2};
+use crate::{access_log, api, home, metrics::Metrics, proxies::Proxies, v2, v2::Places};
 
 /// What every request can touch.
 #[derive(Debug, Clone)]
@@ -27,6 +27,7 @@ pub struct App {
     pub tls: bool,
     /// The proxies before it.
     pub proxies: Proxies,
+    pub(crate) places: Places,
     metrics: Arc<Metrics>,
 }
 
@@ -34,7 +35,13 @@ impl App {
     /// What every request is answered with.
     #[must_use]
     pub fn new(registry: Arc<Registry>, anonymous: Access, reader: Reader) -> Self {
-        Self { registry, anonymous, reader, tls: false, proxies: Proxies::default(), metrics: Arc::default() }
+        let (proxies, places, metrics) = (Proxies::default(), Places::default(), Arc::default());
+        Self { registry, anonymous, reader, tls: false, proxies, places, metrics }
+    }
+
+    /// Has at most so many bodies received at once; 0 sets no limit.
+    pub fn limit_uploads(&mut self, number: usize) {
+        self.places = Places::new(number, self.metrics.bodies.clone());
     }
 
     /// Everything that the server answers.

@@ -37,6 +37,8 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// The proxies that are believed when they say whom they speak for (`proxies` and `proxy_header`).
     pub proxies: Proxies,
+    /// How many bodies of pushes are received at once; 0 sets no limit.
+    pub uploads_at_once: usize,
     /// How many layers are scanned at once.
     pub workers: usize,
     /// How many connections to hold to the database.
@@ -106,6 +108,7 @@ impl Default for Config {
             tls_cert: None,
             tls_key: None,
             proxies: Proxies::default(),
+            uploads_at_once: 256,
             workers: 2,
             database_connections: 8,
             scan_entries: 10_000_000,
@@ -298,6 +301,7 @@ const KEYS: &[Key] = &[
         form: Form::Text,
         allowed: "x-forwarded-for or forwarded, whichever the proxies write",
     },
+    Key { name: "uploads_at_once", form: Form::Number, allowed: "a number up to 100000; 0 sets no limit" },
     Key { name: "workers", form: Form::Number, allowed: "a number from 1 to 256" },
     Key { name: "database_connections", form: Form::Number, allowed: "a number from 1 to 1000" },
     Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
@@ -528,6 +532,9 @@ impl Loaded {
                 let found = known.into_iter().find(|header| header.as_str().eq_ignore_ascii_case(value));
                 config.proxies.header = found.ok_or_else(wrong)?;
             }
+            "uploads_at_once" => {
+                config.uploads_at_once = value.parse().ok().filter(|n| *n <= 100_000).ok_or_else(wrong)?;
+            }
             "workers" => config.workers = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(wrong)?,
             "database_connections" => {
                 config.database_connections =
@@ -561,6 +568,7 @@ impl Config {
             "tls_key" => self.tls_key.as_ref().map_or_else(String::new, |path| path.display().to_string()),
             "proxies" => self.proxies.networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(","),
             "proxy_header" => self.proxies.header.as_str().into(),
+            "uploads_at_once" => self.uploads_at_once.to_string(),
             "workers" => self.workers.to_string(),
             "database_connections" => self.database_connections.to_string(),
             "scan_entries" => self.scan_entries.to_string(),

@@ -17,6 +17,8 @@ use prometheus_client::{
 };
 use registry::Stats;
 
+use crate::v2::Counts;
+
 /// Counted by this process since its start.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -25,6 +27,8 @@ pub(crate) struct Metrics {
     sent: Counter,
     received: Counter,
     running: Gauge,
+    /// Bodies that are received, wait, or were refused.
+    pub(crate) bodies: Counts,
     registry: Registry,
 }
 
@@ -58,6 +62,7 @@ impl Default for Metrics {
             sent: Counter::default(),
             received: Counter::default(),
             running: Gauge::default(),
+            bodies: Counts::default(),
             registry: Registry::with_prefix("pedigree"),
         };
         let registry = &mut metrics.registry;
@@ -67,6 +72,14 @@ impl Default for Metrics {
         registry.register("http_sent_bytes", "Bytes of answers, without their heads", metrics.sent.clone());
         registry.register("http_received_bytes", "Bytes of requests that said how many", metrics.received.clone());
         registry.register("http_requests_running", "Requests that are being answered", metrics.running.clone());
+        let bodies = &metrics.bodies;
+        registry.register("uploads_receiving", "Bodies of pushes that are being received", bodies.receiving.clone());
+        registry.register("uploads_waiting", "Bodies of pushes that wait for a place", bodies.waiting.clone());
+        registry.register(
+            "uploads_refused",
+            "Bodies of pushes that waited for a place in vain",
+            bodies.refused.clone(),
+        );
         metrics
     }
 }

@@ -136,6 +136,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let mut app = App::new(Arc::clone(&registry), anonymous, Reader::ALL);
     app.tls = tls.is_some();
     app.proxies = config.proxies.clone();
+    app.limit_uploads(config.uploads_at_once);
     tasks.spawn(connections::serve(listener, tls.clone(), app.router(), stopped(stopping.clone())));
     if let Some(tls) = tls {
         let stopping = stopping.clone();

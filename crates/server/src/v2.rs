@@ -2,19 +2,28 @@
 
 mod error;
 mod leftover;
+mod places;
+mod ranges;
 mod unstoppable;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, HttpBody as _, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use oci::{Algorithm, ByteRange, Code, ContentRange, Digest, Name, Page, Route, StartUpload, Tag, media_type};
+use oci::{Algorithm, Code, ContentRange, Digest, Name, Page, Route, StartUpload, Tag, media_type};
 use registry::{Ctx, MANIFEST_LIMIT, Position, PushManifest, Pushed, TagPage};
 use serde_json::json;
 
-use self::{error::Failure, leftover::Leftover, unstoppable::Unstoppable};
+pub(crate) use self::places::{Counts, Places};
+use self::{
+    error::Failure,
+    leftover::Leftover,
+    places::Place,
+    ranges::{Part, Wanted},
+    unstoppable::Unstoppable,
+};
 use crate::app::App;
 
 /// How long a manifest may take to come.
@@ -33,7 +42,20 @@ pub(crate) async fn entry(State(app): State<App>, request: Request) -> Response 
         Ok(route) if safe => answer(&app, &ctx, route, parts, body).await,
         // A client that goes away drops its request, but what it began is to be ended: bytes that came are kept, and the
         // upload is let go of.
-        Ok(route) => Unstoppable::new(async move { answer(&app, &ctx, route, parts, body).await }).await,
+        Ok(route) => match place(&app, receives(&route) && !body.is_end_stream()).await {
+            Ok(place) => {
+                let work = async move {
+                    let answered = answer(&app, &ctx, route, parts, body).await;
+                    drop(place);
+                    answered
+                };
+                Unstoppable::new(work).await
+            }
+            Err(failure) => {
+                drop(body);
+                Err(failure)
+            }
+        },
         Err(error) => {
             drop(body);
             let (status, code) = error.status();
@@ -48,6 +70,25 @@ pub(crate) async fn entry(State(app): State<App>, request: Request) -> Response 
     let version = HeaderValue::from_static("registry/2.0");
     response.headers_mut().insert("docker-distribution-api-version", version);
     response
+}
+
+/// Whether the body of such a request is taken in.
+const fn receives(route: &Route) -> bool {
+    matches!(route, Route::PutManifest(..) | Route::StartUpload(..) | Route::PatchUpload(..) | Route::FinishUpload(..))
+}
+
+/// A place for a body that is to be received, if there is one.
+async fn place(app: &App, receives: bool) -> Result<Option<Place>, Failure> {
+    if !receives {
+        return Ok(None);
+    }
+    let busy = || {
+        let message = "as much is being received as this registry takes at once; try again soon".to_owned();
+        let mut failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, message);
+        failure.header("retry-after", places::PATIENCE.as_secs().to_string());
+        failure
+    };
+    app.places.take().await.map(Some).ok_or_else(busy)
 }
 
 async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) -> Result<Response, Failure> {
@@ -67,7 +108,7 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
             // hyper leaves the body out of the answer to a HEAD, and keeps its length.
             let found = registry.manifest(ctx, &name, &reference).await?;
             let etag = format!("\"{}\"", found.digest);
-            if matches_etag(&parts.headers, &etag) {
+            if ranges::matches_etag(&parts.headers, &etag) {
                 return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
             }
             let media_type = HeaderValue::from_str(&found.media_type);
@@ -156,38 +197,37 @@ async fn get_blob(
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     let blob = app.registry.blob(ctx, name, digest).await?;
-    let etag = format!("\"{digest}\"");
     let mut response = Response::new(Body::empty());
     blob_headers(response.headers_mut(), digest, blob.size);
-    if matches_etag(headers, &etag) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        return Ok(response);
-    }
-    let same = headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
-    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok()).filter(|_| same);
-    let (first, length) = match range.and_then(ByteRange::single) {
-        None => (0, blob.size),
-        Some(range) => match range.within(blob.size) {
-            Some((first, length)) => {
-                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                let content_range = format!("bytes {first}-{}/{}", first + length - 1, blob.size);
-                set(response.headers_mut(), "content-range", &content_range);
-                (first, length)
-            }
-            None => {
-                let mut failure = Failure::new(
-                    StatusCode::RANGE_NOT_SATISFIABLE,
-                    Code::SizeInvalid,
-                    format!("the blob has {} bytes, the range lies outside", blob.size),
-                );
-                failure.header("content-range", format!("bytes */{}", blob.size));
-                return Err(failure);
-            }
-        },
+    let part = match ranges::wanted(headers, &format!("\"{digest}\""), blob.size) {
+        Wanted::NotModified => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            return Ok(response);
+        }
+        Wanted::Unsatisfiable => {
+            let message = format!("the blob has {} bytes, the range lies outside", blob.size);
+            let mut failure = Failure::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::SizeInvalid, message);
+            failure.header("content-range", format!("bytes */{}", blob.size));
+            return Err(failure);
+        }
+        Wanted::Parts(parts) => {
+            let multipart = ranges::multipart(app, blob, parts).await?;
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            set(response.headers_mut(), "content-type", &multipart.content_type);
+            set(response.headers_mut(), "content-length", &multipart.length.to_string());
+            *response.body_mut() = multipart.body;
+            return Ok(response);
+        }
+        Wanted::Part(part) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            set(response.headers_mut(), "content-range", &part.content_range(blob.size));
+            set(response.headers_mut(), "content-length", &part.length.to_string());
+            part
+        }
+        Wanted::Whole => Part { first: 0, length: blob.size },
     };
-    set(response.headers_mut(), "content-length", &length.to_string());
-    *response.body_mut() = Body::from_stream(app.registry.read_blob(&blob, first, length).await?);
+    *response.body_mut() = Body::from_stream(app.registry.read_blob(&blob, part.first, part.length).await?);
     Ok(response)
 }
 
@@ -271,11 +311,6 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
-}
-
-fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
-    let Some(tags) = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()) else { return false };
-    tags.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
 }
 
 fn content_range(headers: &HeaderMap) -> Result<Option<ContentRange>, Failure> {
