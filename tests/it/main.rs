@@ -22,6 +22,7 @@ mod push;
 mod ranges;
 mod readable;
 mod real_clients;
+mod referrers;
 mod sample;
 mod server;
 mod tls;

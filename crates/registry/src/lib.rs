@@ -48,7 +48,7 @@ pub use error::{Error, Part, Thing};
 pub use gc::{Collected, Policy};
 pub use impact::{Content, Question};
 pub use index::{Grade, Micros, Reader};
-pub use list::{Referrer, TagPage};
+pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
 pub use push::{PushManifest, Pushed};

@@ -12,7 +12,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use oci::{Algorithm, Code, ContentRange, Digest, Name, Page, Route, StartUpload, Tag, media_type};
+use oci::{Algorithm, Code, ContentRange, Digest, Name, Page, ReferrersPage, Route, StartUpload, Tag, media_type};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use registry::{Ctx, MANIFEST_LIMIT, Position, PushManifest, Pushed, TagPage};
 use serde_json::json;
 
@@ -160,9 +161,7 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
             registry.cancel_upload(ctx, &name, &id).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Route::Referrers(name, digest, artifact_type) => {
-            referrers(app, ctx, &name, &digest, artifact_type.as_deref()).await
-        }
+        Route::Referrers(name, digest, page) => referrers(app, ctx, &name, &digest, &page).await,
     }
 }
 
@@ -236,9 +235,9 @@ async fn referrers(
     ctx: &Ctx,
     name: &Name,
     digest: &Digest,
-    artifact_type: Option<&str>,
+    page: &ReferrersPage,
 ) -> Result<Response, Failure> {
-    let found = app.registry.referrers(ctx, name, digest, artifact_type).await?;
+    let found = app.registry.referrers(ctx, name, digest, page).await?;
     let descriptor = |referrer: registry::Referrer| {
         let mut descriptor = json!({
             "mediaType": referrer.media_type, "digest": referrer.digest, "size": referrer.size,
@@ -251,12 +250,18 @@ async fn referrers(
         }
         descriptor
     };
-    let manifests: Vec<_> = found.into_iter().map(descriptor).collect();
+    let manifests: Vec<_> = found.referrers.into_iter().map(descriptor).collect();
     let index = json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests});
     let mut response = (StatusCode::OK, index.to_string()).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::OCI_INDEX));
-    if artifact_type.is_some() {
+    let mut query = page.n.map_or_else(String::new, |n| format!("&n={n}"));
+    if let Some(artifact_type) = &page.artifact_type {
         response.headers_mut().insert("oci-filters-applied", HeaderValue::from_static("artifactType"));
+        query += &format!("&artifactType={}", utf8_percent_encode(artifact_type, NON_ALPHANUMERIC));
+    }
+    if let Some(last) = found.next {
+        let link = format!("</v2/{name}/referrers/{digest}?last={last}{query}>; rel=\"next\"");
+        set(response.headers_mut(), "link", &link);
     }
     Ok(response)
 }
