@@ -13,7 +13,7 @@ use crate::{
     push::Repository,
     sample::{Content, sha256},
     server::{Engine, Server},
-    wire::Wire,
+    watch::metric,
 };
 
 /// What `look` finds, within some seconds.
@@ -63,11 +63,7 @@ fn who_finds_no_place_is_asked_to_come_again() {
     let target = format!("/v2/team/slow/blobs/uploads/?digest={}", sha256(&content));
     write!(slow, "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", content.len()).unwrap();
     slow.write_all(&content[..1000]).unwrap();
-    let metric = |name: &str| {
-        let text = String::from_utf8(Wire::new(&server.host).get("/metrics", "*/*").expect(200).body).unwrap();
-        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).unwrap()
-    };
-    soon(|| (metric("pedigree_uploads_receiving ") == 1).then_some(()));
+    soon(|| (metric(&server, "pedigree_uploads_receiving") == Some(1)).then_some(()));
 
     let mut second = Repository::new(&server.host, "team/second");
     let push = |repository: &mut Repository, bytes: &[u8]| {
@@ -80,7 +76,7 @@ fn who_finds_no_place_is_asked_to_come_again() {
     assert_eq!(refused.header("connection"), None, "what was little has been read, and the connection goes on");
     let problem: Value = serde_json::from_slice(&refused.body).unwrap();
     assert_eq!(problem["errors"][0]["code"], "TOOMANYREQUESTS");
-    assert_eq!(metric("pedigree_uploads_refused_total "), 1);
+    assert_eq!(metric(&server, "pedigree_uploads_refused_total"), Some(1));
     // What needs no place has none to wait for.
     second.send("POST", "/blobs/uploads/", &[], b"").expect(202);
     second.send("HEAD", "/manifests/1", &[], b"").expect(404);
@@ -88,12 +84,12 @@ fn who_finds_no_place_is_asked_to_come_again() {
     // Whoever waits is served as soon as there is a place.
     thread::scope(|scope| {
         let waits = scope.spawn(|| push(&mut second, b"in time").status);
-        soon(|| (metric("pedigree_uploads_waiting ") == 1).then_some(()));
+        soon(|| (metric(&server, "pedigree_uploads_waiting") == Some(1)).then_some(()));
         slow.write_all(&content[1000..]).unwrap();
         let mut reply = [0; 12];
         slow.read_exact(&mut reply).unwrap();
         assert_eq!(&reply, b"HTTP/1.1 201");
         assert_eq!(waits.join().unwrap(), 201);
     });
-    soon(|| (metric("pedigree_uploads_receiving ") == 0).then_some(()));
+    soon(|| (metric(&server, "pedigree_uploads_receiving") == Some(0)).then_some(()));
 }

@@ -27,4 +27,6 @@ mod sample;
 mod server;
 mod tls;
 mod trace;
+mod traces;
+mod watch;
 mod wire;

@@ -1,6 +1,6 @@
 //! What every request can touch, and the whole HTTP surface on one screen.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,8 +11,12 @@ use axum::{
     routing::get,
 };
 use registry::{Access, Ctx, Reader, Registry};
+use tokio::time::timeout;
 
-use crate::{access_log, api, home, metrics::Metrics, proxies::Proxies, v2, v2::Places};
+use crate::{access_log, api, home, metrics::Metrics, proxies::Proxies, traces::Traces, v2, v2::Places};
+
+/// How long database and store may take to show that they are there.
+const READY: Duration = Duration::from_secs(5);
 
 /// What every request can touch.
 #[derive(Debug, Clone)]
@@ -28,7 +32,8 @@ pub struct App {
     /// The proxies before it.
     pub proxies: Proxies,
     pub(crate) places: Places,
-    metrics: Arc<Metrics>,
+    pub(crate) traces: Option<Arc<Traces>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -36,7 +41,7 @@ impl App {
     #[must_use]
     pub fn new(registry: Arc<Registry>, anonymous: Access, reader: Reader) -> Self {
         let (proxies, places, metrics) = (Proxies::default(), Places::default(), Arc::default());
-        Self { registry, anonymous, reader, tls: false, proxies, places, metrics }
+        Self { registry, anonymous, reader, tls: false, proxies, places, traces: None, metrics }
     }
 
     /// Has at most so many bodies received at once; 0 sets no limit.
@@ -58,7 +63,7 @@ impl App {
             .layer(middleware::from_fn_with_state(
                 self.clone(),
                 async |State(app): State<Self>, request: Request, next: Next| {
-                    access_log::log(request, next, &app.proxies, app.metrics, || app.registry.id()).await
+                    access_log::log(request, next, &app).await
                 },
             ))
             .with_state(self)
@@ -86,9 +91,13 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
     }
 }
 
-async fn ready(State(app): State<App>) -> impl IntoResponse {
-    match app.registry.ready().await {
-        Ok(()) => (StatusCode::OK, "ready\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+async fn ready(State(app): State<App>) -> (StatusCode, &'static str) {
+    match timeout(READY, app.registry.ready()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database or the store does not answer; the log says more\n")
+        }
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database or the store does not answer in time\n"),
     }
 }

@@ -39,6 +39,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// How many bodies of pushes are received at once; 0 sets no limit.
     pub uploads_at_once: usize,
+    /// The OpenTelemetry collector that gets a span for each request, if any. It may hold a password: never print it.
+    pub otlp_endpoint: Option<String>,
     /// How many layers are scanned at once.
     pub workers: usize,
     /// How many connections to hold to the database.
@@ -109,6 +111,7 @@ impl Default for Config {
             tls_key: None,
             proxies: Proxies::default(),
             uploads_at_once: 256,
+            otlp_endpoint: None,
             workers: 2,
             database_connections: 8,
             scan_entries: 10_000_000,
@@ -302,6 +305,11 @@ const KEYS: &[Key] = &[
         allowed: "x-forwarded-for or forwarded, whichever the proxies write",
     },
     Key { name: "uploads_at_once", form: Form::Number, allowed: "a number up to 100000; 0 sets no limit" },
+    Key {
+        name: "otlp_endpoint",
+        form: Form::Text,
+        allowed: "the http:// or https:// URL of an OpenTelemetry collector, for example http://127.0.0.1:4318, or no value",
+    },
     Key { name: "workers", form: Form::Number, allowed: "a number from 1 to 256" },
     Key { name: "database_connections", form: Form::Number, allowed: "a number from 1 to 1000" },
     Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
@@ -535,6 +543,9 @@ impl Loaded {
             "uploads_at_once" => {
                 config.uploads_at_once = value.parse().ok().filter(|n| *n <= 100_000).ok_or_else(wrong)?;
             }
+            "otlp_endpoint" if value.is_empty() => config.otlp_endpoint = None,
+            "otlp_endpoint" if is_http_url(value) => config.otlp_endpoint = Some(value.into()),
+            "otlp_endpoint" => return Err(key.error(&origin, "the value is no such URL")),
             "workers" => config.workers = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(wrong)?,
             "database_connections" => {
                 config.database_connections =
@@ -569,6 +580,7 @@ impl Config {
             "proxies" => self.proxies.networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(","),
             "proxy_header" => self.proxies.header.as_str().into(),
             "uploads_at_once" => self.uploads_at_once.to_string(),
+            "otlp_endpoint" => self.otlp_endpoint.as_deref().map_or_else(String::new, hide_password),
             "workers" => self.workers.to_string(),
             "database_connections" => self.database_connections.to_string(),
             "scan_entries" => self.scan_entries.to_string(),
@@ -579,6 +591,11 @@ impl Config {
             _ => String::new(),
         }
     }
+}
+
+fn is_http_url(text: &str) -> bool {
+    let url = text.parse::<axum::http::Uri>().ok().filter(|url| url.authority().is_some() && url.query().is_none());
+    url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")))
 }
 
 /// Networks, and addresses, each of which is a network of one.
@@ -683,6 +700,8 @@ mod tests {
             message(&[("PEDIGREE_CONFIG", "/nowhere/at/all")]).starts_with("variable PEDIGREE_CONFIG: cannot read")
         );
         assert!(!message(&[("PEDIGREE_DATABASE", "mysql://u:secret@h/d")]).contains("secret"));
+        let endpoint = message(&[("PEDIGREE_OTLP_ENDPOINT", "grpc://u:secret@h:4317")]);
+        assert!(endpoint.contains("http://127.0.0.1:4318") && !endpoint.contains("secret"), "{endpoint}");
     }
 
     #[test]

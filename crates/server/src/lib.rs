@@ -13,6 +13,7 @@ mod proxies;
 pub mod serve;
 mod table;
 mod tls;
+mod traces;
 mod v2;
 
 pub use app::App;
