@@ -7,6 +7,7 @@ mod authority;
 mod clients;
 mod conformance;
 mod crash;
+mod cve;
 mod database;
 mod fixtures;
 mod gc;
