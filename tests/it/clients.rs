@@ -303,6 +303,78 @@ pub(crate) fn podman(target: &Target, bin: &Bin) {
     assert_eq!(podman.run(&format!("{store} images --no-trunc --quiet {image}")), id);
 }
 
+/// buildah: an image from nothing, and a list of images that is pushed with all of them.
+pub(crate) fn buildah(target: &Target, bin: &Bin) {
+    let buildah = Client::new(bin, target);
+    let plain = target.without_tls("--tls-verify=false");
+    let host = &target.host;
+    // As for podman. Nothing is run in the container, so that nothing has to be isolated.
+    let store = format!("--root {} --runroot {} --storage-driver vfs", buildah.path("root"), buildah.path("run"));
+    let file = Content::new(3, 300_000).to_vec();
+    buildah.file("up/weights.bin", &file);
+    buildah.run(&format!("{store} from --name work scratch"));
+    buildah.run(&format!("{store} copy work {} /models/", buildah.path("up/weights.bin")));
+    buildah.run(&format!("{store} config --label team=fraud work"));
+    let image = format!("{host}/buildah/image:1.0");
+    buildah.run(&format!("{store} commit work {image}"));
+    let id = buildah.run(&format!("{store} images --no-trunc --quiet {image}"));
+    buildah.run(&format!("{store} push {plain} --digestfile {} {image}", buildah.path("digest")));
+    let digest = String::from_utf8(buildah.read("digest")).unwrap();
+    let reply = target.wire().get("/v2/buildah/image/manifests/1.0", OCI_MANIFEST).expect(200);
+    assert_eq!(sha256(&reply.body), digest);
+
+    // The list and its image, by digest.
+    let list = format!("{host}/buildah/list:1.0");
+    buildah.run(&format!("{store} manifest create list"));
+    buildah.run(&format!("{store} manifest add {plain} list docker://{image}"));
+    buildah.run(&format!("{store} manifest push --all {plain} --format oci list docker://{list}"));
+    let reply = target.wire().get("/v2/buildah/list/manifests/1.0", OCI_INDEX).expect(200);
+    let pushed: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(pushed["manifests"][0]["digest"], digest, "{pushed}");
+    target.wire().get(&format!("/v2/buildah/list/manifests/{digest}"), OCI_MANIFEST).expect(200);
+
+    buildah.run(&format!("{store} rm --all"));
+    buildah.run(&format!("{store} rmi --all --force"));
+    for reference in [&image, &list] {
+        buildah.run(&format!("{store} pull {plain} {reference}"));
+        // The id is the digest of the configuration, which names the digests of the layers' contents.
+        assert_eq!(buildah.run(&format!("{store} images --no-trunc --quiet {reference}")), id);
+    }
+    buildah.run(&format!("{store} from --name back --pull-never {list}"));
+    let mounted = buildah.run(&format!("{store} mount back"));
+    assert!(std::fs::read(format!("{mounted}/models/weights.bin")).unwrap() == file);
+}
+
+/// The ORAS library for Python: files, in one piece and in chunks, a folder, tags, deletion by tag.
+pub(crate) fn oras_python(target: &Target, bin: &Bin) {
+    let oras = Client::new(bin, target);
+    let program = oras.file("program.py", include_bytes!("../clients/oras-python.py"));
+    let run = |command: &str, arguments: &str| {
+        let scheme = if target.authority.is_some() { "https" } else { "http" };
+        let target = format!("{scheme}://{}/oras-python/files", target.host);
+        oras.run_in("up", &format!("{} {command} {target}{arguments}", program.display()))
+    };
+    // Larger than three chunks.
+    let weights = Content::new(4, (3 << 20) + 5).to_vec();
+    oras.file("up/notes.txt", b"Trained on the October extract.\n");
+    oras.file("up/weights.bin", &weights);
+    oras.file("up/data/train.csv", b"id,label\n1,0\n");
+    run("push", ":1.0 notes.txt:text/plain weights.bin data");
+    oras.file("up/weights.bin", &[&weights[..], b"more"].concat());
+    run("push-chunked", ":1.1 weights.bin");
+
+    run("pull", &format!(":1.0 {}", oras.path("down")));
+    assert_eq!(oras.read("down/notes.txt"), b"Trained on the October extract.\n");
+    assert!(oras.read("down/weights.bin") == weights);
+    assert_eq!(oras.read("down/data/train.csv"), b"id,label\n1,0\n");
+    run("pull", &format!(":1.1 {}", oras.path("down")));
+    assert!(oras.read("down/weights.bin") == [&weights[..], b"more"].concat());
+
+    assert_eq!(run("tags", ""), "1.0\n1.1");
+    run("delete", " 1.0");
+    assert_eq!(run("tags", ""), "1.1");
+}
+
 /// helm: a chart as an OCI artifact.
 pub(crate) fn helm(target: &Target, bin: &Bin) {
     let helm = Client::new(bin, target);
@@ -426,8 +498,9 @@ impl<'a> Client<'a> {
             .env("DOCKER_CONFIG", home.join(".docker"))
             .env("TMPDIR", home)
             .env("COSIGN_PASSWORD", "")
-            // Where programs in Go look for the authorities to trust.
+            // Where programs in Go look for the authorities to trust, and where those in Python do.
             .envs(self.authority.map(|file| ("SSL_CERT_FILE", file)))
+            .envs(self.authority.map(|file| ("REQUESTS_CA_BUNDLE", file)))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     push::{INDEX, KIT, MANIFEST, Repository},
     sample::sha256,
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_both_engines},
     wire::Wire,
 };
 
@@ -73,7 +73,10 @@ on_both_engines! {
         let payload = repository.send("GET", "/manifests/1", &[], b"").expect(200).body;
         let started = repository.send("POST", "/blobs/uploads/", &[], b"").expect(202);
         let location = started.header("location").unwrap();
-        let upload = location[location.find("/blobs").unwrap()..].to_owned();
+        // The address of an upload entitles to go on with that one. Without what it says so with, or with that changed, it
+        // is an upload like any other.
+        let (upload, state) = location[location.find("/blobs").unwrap()..].split_once('?').unwrap();
+        let (upload, state) = (upload.to_owned(), state.to_owned());
         server.terminate();
         server.wait();
         server.restart(&["--anonymous", "pull"]);
@@ -96,6 +99,20 @@ on_both_engines! {
                 assert_eq!(problem["errors"][0]["code"], "DENIED", "{method} {path}");
             }
         }
+        let (head, tag) = state.rsplit_once('.').unwrap();
+        let (key, until) = head.rsplit_once('.').unwrap();
+        let (other_tag, later) = (tag.chars().rev().collect::<String>(), until.parse::<u64>().unwrap() + 1);
+        let forged = [
+            String::new(), "_state=".into(), "_state=x".into(), format!("{head}.{other_tag}"), format!("{head}."),
+            format!("{key}.{later}.{tag}"), format!("_state=99999.{until}.{tag}"),
+        ];
+        for forged in &forged {
+            assert_ne!(forged, &state);
+            repository.send("PATCH", &format!("{upload}?{forged}"), &[], b"kept").expect(403);
+        }
+        let mut other = Repository::new(&server.host, "team/other");
+        other.send("PATCH", &format!("{upload}?{state}"), &[], b"kept").expect(403);
+        repository.send("DELETE", &format!("{upload}?{state}"), &[], b"").expect(204);
         repository.send("GET", "/manifests/1", &[("X-HTTP-Method-Override", "DELETE")], b"").expect(200);
         for path in [&by_digest, &blob, "/manifests/1", "/tags/list"] {
             repository.send("GET", path, &[], b"").expect(200);
@@ -205,7 +222,7 @@ on_both_engines! {
         ours.send("PATCH", &upload, &[], b"ours").expect(202);
         let mut theirs = Repository::new(&server.host, "team/theirs");
         theirs.blob("", b"theirs");
-        let finish = format!("{upload}?digest={}", sha256(b"ours"));
+        let finish = format!("{upload}&digest={}", sha256(b"ours"));
         for (method, path) in [("GET", &upload), ("PATCH", &upload), ("DELETE", &upload), ("PUT", &finish)] {
             let refused = theirs.send(method, path, &[], b"").expect(404);
             let problem: Value = serde_json::from_slice(&refused.body).unwrap();
@@ -218,6 +235,6 @@ on_both_engines! {
         let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
         let headers = [("Content-Type", MANIFEST)];
         ours.send("PUT", "/manifests/1", &headers, manifest.to_string().as_bytes()).expect(404);
-        ours.send("PUT", &format!("{upload}?digest={}", sha256(b"ours")), &[], b"").expect(201);
+        ours.send("PUT", &format!("{upload}&digest={}", sha256(b"ours")), &[], b"").expect(201);
     }
 }

@@ -42,22 +42,22 @@ fn client(server: &Server, header: (&str, &str)) -> String {
 #[test]
 fn forwarded_addresses_are_believed_from_proxies_only() {
     let header = ("X-Forwarded-For", "203.0.113.9, 198.51.100.7");
-    let with = |settings: &[(&str, &str)]| Server::start_logging(Engine::Sqlite, settings).unwrap();
+    let with = |settings: &[(&'static str, &str)]| Server::start_logging(Engine::Sqlite, settings).unwrap();
     assert_eq!(client(&with(&[]), header), "127.0.0.1", "nobody configured a proxy");
-    assert_eq!(client(&with(&[("PROXIES", "10.0.0.0/8")]), header), "127.0.0.1", "loopback is none of these");
-    let server = with(&[("PROXIES", "10.0.0.0/8,127.0.0.1")]);
+    assert_eq!(client(&with(&[("PEDIGREE_PROXIES", "10.0.0.0/8")]), header), "127.0.0.1", "loopback is none of these");
+    let server = with(&[("PEDIGREE_PROXIES", "10.0.0.0/8,127.0.0.1")]);
     assert_eq!(client(&server, header), "198.51.100.7");
     assert_eq!(client(&server, ("X-Forwarded-For", "198.51.100.7, 10.1.1.1")), "198.51.100.7");
     assert_eq!(client(&server, ("X-Forwarded-For", "nonsense")), "127.0.0.1");
     assert_eq!(client(&server, ("Forwarded", "for=198.51.100.7")), "127.0.0.1", "not the header of these proxies");
-    let server = with(&[("PROXIES", "127.0.0.1"), ("PROXY_HEADER", "forwarded")]);
+    let server = with(&[("PEDIGREE_PROXIES", "127.0.0.1"), ("PEDIGREE_PROXY_HEADER", "forwarded")]);
     assert_eq!(client(&server, ("Forwarded", "for=\"[2001:db8::7]:1234\";proto=https")), "2001:db8::7");
     assert_eq!(client(&server, header), "127.0.0.1");
 }
 
 #[test]
 fn who_finds_no_place_is_asked_to_come_again() {
-    let server = Server::start_with(Engine::Sqlite, &[("UPLOADS_AT_ONCE", "1")]).unwrap();
+    let server = Server::start_with(Engine::Sqlite, &[("PEDIGREE_UPLOADS_AT_ONCE", "1")]).unwrap();
     let content = Content::new(3, 1 << 20).to_vec();
     let mut slow = TcpStream::connect(&server.host).unwrap();
     let target = format!("/v2/team/slow/blobs/uploads/?digest={}", sha256(&content));

@@ -4,6 +4,7 @@
 
 mod api;
 mod authority;
+mod buckets;
 mod clients;
 mod conformance;
 mod crash;
@@ -24,6 +25,7 @@ mod ranges;
 mod readable;
 mod real_clients;
 mod referrers;
+mod s3;
 mod sample;
 mod server;
 mod tls;

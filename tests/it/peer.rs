@@ -69,14 +69,15 @@ macro_rules! against_the_peer {
         #[test]
         #[ignore = "proves the client tests: for those who change them"]
         fn $client() {
-            if let (Some(peer), Some(bin)) = (Peer::start(), Bin::wanted(stringify!($client))) {
+            let name = stringify!($client).replace('_', "-");
+            if let (Some(peer), Some(bin)) = (Peer::start(), Bin::wanted(&name)) {
                 clients::$client(&peer.target(), &bin);
             }
         }
     )+};
 }
 
-against_the_peer!(crane, oras, regctl, skopeo, podman, helm, cosign);
+against_the_peer!(crane, oras, regctl, skopeo, podman, buildah, oras_python, helm, cosign);
 
 #[test]
 #[ignore = "proves the replay: for those who change it"]

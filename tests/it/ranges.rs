@@ -5,7 +5,7 @@ use std::fs;
 use crate::{
     push::Repository,
     sample::{Content, sha256},
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_both_engines},
     wire::Reply,
 };
 

@@ -16,6 +16,7 @@ use crate::{
     database,
     left_out::workspace,
     postgres::Postgres,
+    s3::{Bucket, S3, S3Kind},
     wire::Wire,
 };
 
@@ -28,11 +29,20 @@ pub(crate) enum Engine {
     Postgres,
 }
 
+/// Where a server's blobs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In the data folder.
+    Disk,
+    /// In a bucket of the test process's own S3 server of this kind.
+    S3(S3Kind),
+}
+
 /// A running server, stopped, checked and removed with this value.
 pub(crate) struct Server {
     pub(crate) host: String,
     data: TempDir,
-    database: Option<String>,
+    bucket: Option<Bucket>,
     setup: Setup,
     process: Child,
 }
@@ -40,47 +50,64 @@ pub(crate) struct Server {
 /// How a server is started, and started again.
 #[derive(Default)]
 struct Setup {
-    /// Settings, as environment variables.
-    variables: Vec<(String, String)>,
+    /// Its settings, those of its database and of its bucket among them, as variables.
+    settings: Vec<(&'static str, String)>,
     tls: Option<(Files, TempDir)>,
     /// Where its log goes, if a test reads it.
     log: Option<NamedTempFile>,
 }
 
 impl Server {
-    /// Starts it; `None` where the engine is not installed.
+    /// Starts it with its blobs on disk; `None` where the engine is not installed.
     pub(crate) fn start(engine: Engine) -> Option<Self> {
-        Self::set_up(engine, Setup::default())
+        Self::start_on(engine, Storage::Disk)
     }
 
-    /// Starts it with settings: names of variables without their `PEDIGREE_`, and values.
-    pub(crate) fn start_with(engine: Engine, settings: &[(&str, &str)]) -> Option<Self> {
-        Self::set_up(engine, Setup { variables: variables(settings), ..Setup::default() })
+    /// Starts it with more settings, as variables.
+    pub(crate) fn start_with(engine: Engine, settings: &[(&'static str, &str)]) -> Option<Self> {
+        let (mut setup, bucket) = set_up(engine, Storage::Disk)?;
+        setup.settings.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Some(Self::launched(setup, bucket, &[]))
     }
 
     /// The same, and keeps the log for [`Server::logged`].
-    pub(crate) fn start_logging(engine: Engine, settings: &[(&str, &str)]) -> Option<Self> {
-        let variables = variables(&[settings, &[("LOG", "info"), ("LOG_FORMAT", "json")]].concat());
-        Self::set_up(engine, Setup { variables, log: Some(NamedTempFile::new().unwrap()), ..Setup::default() })
+    pub(crate) fn start_logging(engine: Engine, settings: &[(&'static str, &str)]) -> Option<Self> {
+        let (mut setup, bucket) = set_up(engine, Storage::Disk)?;
+        let log = [("PEDIGREE_LOG", "info"), ("PEDIGREE_LOG_FORMAT", "json")];
+        setup.settings.extend(settings.iter().chain(&log).map(|(name, value)| (*name, (*value).to_owned())));
+        setup.log = Some(NamedTempFile::new().unwrap());
+        Some(Self::launched(setup, bucket, &[]))
     }
 
     /// Starts it with TLS and a new certificate.
     pub(crate) fn start_secure(engine: Engine) -> Option<Self> {
+        let (mut setup, bucket) = set_up(engine, Storage::Disk)?;
         let folder = tempfile::tempdir().unwrap();
-        Self::set_up(engine, Setup { tls: Some((Authority::get().issue(folder.path()), folder)), ..Setup::default() })
+        setup.tls = Some((Authority::get().issue(folder.path()), folder));
+        Some(Self::launched(setup, bucket, &[]))
     }
 
-    fn set_up(engine: Engine, setup: Setup) -> Option<Self> {
-        let database = match engine {
-            Engine::Sqlite => None,
-            Engine::Postgres => {
-                let postgres = Postgres::get()?;
-                Some(postgres.url(&postgres.create()))
-            }
-        };
+    /// Starts it; `None` where the engine or the S3 server is not installed.
+    pub(crate) fn start_on(engine: Engine, storage: Storage) -> Option<Self> {
+        let (setup, bucket) = set_up(engine, storage)?;
+        Some(Self::launched(setup, bucket, &[]))
+    }
+
+    /// Another server on the same database and bucket.
+    pub(crate) fn replica(&self) -> Self {
+        let settings = self.setup.settings.clone();
+        Self::launched(Setup { settings, ..Setup::default() }, self.bucket.clone(), &[])
+    }
+
+    fn launched(setup: Setup, bucket: Option<Bucket>, flags: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (process, host) = launch(&data, database.as_deref(), &setup, &[]);
-        Some(Self { host, data, database, setup, process })
+        let (process, host) = launch(&data, &setup, flags);
+        Self { host, data, bucket, setup, process }
+    }
+
+    /// Its bucket, to look into it behind its back.
+    pub(crate) fn bucket(&self) -> &Bucket {
+        self.bucket.as_ref().unwrap()
     }
 
     /// Kills the server as a power cut would.
@@ -92,6 +119,11 @@ impl Server {
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
     }
 
     fn signal(&self, name: &str) {
@@ -107,7 +139,7 @@ impl Server {
 
     /// Starts it again, after its end, with more flags.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
-        (self.process, self.host) = launch(&self.data, self.database.as_deref(), &self.setup, flags);
+        (self.process, self.host) = launch(&self.data, &self.setup, flags);
     }
 
     /// The files of a server that speaks TLS.
@@ -127,11 +159,6 @@ impl Server {
         lines.filter(|line| line["target"] == target).map(|line| line["fields"].clone()).collect()
     }
 
-    /// Sends SIGHUP.
-    pub(crate) fn hang_up(&self) {
-        self.signal("HUP");
-    }
-
     /// The data folder.
     pub(crate) fn data(&self) -> &Path {
         self.data.path()
@@ -144,16 +171,18 @@ impl Server {
 
     /// Where the database is, as a URL.
     pub(crate) fn location(&self) -> String {
-        self.database.clone().unwrap_or_else(|| format!("sqlite://{}", self.data.path().join("pedigree.db").display()))
+        let database = self.setup.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
+        database.map_or_else(
+            || format!("sqlite://{}", self.data.path().join("pedigree.db").display()),
+            |(_, url)| url.clone(),
+        )
     }
 
     /// The program, set up for a command beside this server, on its data.
     pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).arg("--data").arg(self.data.path());
-        if let Some(database) = &self.database {
-            command.env("PEDIGREE_DATABASE", database);
-        }
+        command.envs(self.setup.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -191,17 +220,36 @@ impl Drop for Server {
     }
 }
 
-fn variables(settings: &[(&str, &str)]) -> Vec<(String, String)> {
-    settings.iter().map(|(name, value)| (format!("PEDIGREE_{name}"), (*value).to_owned())).collect()
+/// What a server on this engine and storage is started with; `None` where one is not installed.
+fn set_up(engine: Engine, storage: Storage) -> Option<(Setup, Option<Bucket>)> {
+    let mut settings = Vec::new();
+    if engine == Engine::Postgres {
+        let postgres = Postgres::get()?;
+        settings.push(("PEDIGREE_DATABASE", postgres.url(&postgres.create())));
+    }
+    let bucket = match storage {
+        Storage::Disk => None,
+        Storage::S3(kind) => Some(S3::get(kind)?.bucket()),
+    };
+    if let Some(bucket) = &bucket {
+        settings.extend([
+            ("PEDIGREE_STORAGE", format!("s3://{}/some/prefix", bucket.bucket)),
+            ("PEDIGREE_S3_ENDPOINT", bucket.endpoint.clone()),
+            ("PEDIGREE_S3_REGION", bucket.region.into()),
+            ("PEDIGREE_S3_ACCESS_KEY", bucket.access_key.into()),
+            ("PEDIGREE_S3_SECRET_KEY", bucket.secret_key.into()),
+            // The smallest there are, so that blobs of a test have several.
+            ("PEDIGREE_S3_PART_SIZE", "5".into()),
+            ("PEDIGREE_S3_MEMORY", "40".into()),
+        ]);
+    }
+    Some((Setup { settings, ..Setup::default() }, bucket))
 }
 
 /// Starts the program and waits until it listens.
-fn launch(data: &TempDir, database: Option<&str>, setup: &Setup, flags: &[&str]) -> (Child, String) {
+fn launch(data: &TempDir, setup: &Setup, flags: &[&str]) -> (Child, String) {
     let mut command = Command::new(binary());
     command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
-    if let Some(database) = database {
-        command.env("PEDIGREE_DATABASE", database);
-    }
     if let Some((files, _)) = &setup.tls {
         command.arg("--tls-cert").arg(&files.cert).arg("--tls-key").arg(&files.key);
     }
@@ -209,7 +257,7 @@ fn launch(data: &TempDir, database: Option<&str>, setup: &Setup, flags: &[&str])
         command.stderr(File::options().append(true).open(log.path()).unwrap());
     }
     // A line for each request would bury what a failing test says.
-    command.env("PEDIGREE_LOG", "warn").envs(setup.variables.iter().cloned());
+    command.env("PEDIGREE_LOG", "warn").envs(setup.settings.iter().map(|(name, value)| (name, value)));
     let mut process = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut said = lines.map_while(Result::ok);
@@ -236,26 +284,68 @@ pub(crate) fn binary() -> &'static PathBuf {
     })
 }
 
-/// Runs a test on both engines.
+/// Runs a test on both engines, with blobs on disk.
 macro_rules! on_both_engines {
-    ($($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {$(
+    ($($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {
+        $crate::server::on! {
+            [sqlite: Sqlite, Disk] [postgres: Postgres, Disk]
+            $($(#[$attribute])* fn $name($server: Server) $body)+
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+/// Runs a test on both engines, and on disk and every S3 server.
+macro_rules! on_every_store {
+    ($($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {
+        $crate::server::on! {
+            [sqlite: Sqlite, Disk] [postgres: Postgres, Disk] [sqlite_s3: Sqlite, S3($crate::s3::S3Kind::InProcess)]
+            [postgres_versity: Postgres, S3($crate::s3::S3Kind::Versity)]
+            [postgres_minio: Postgres, S3($crate::s3::S3Kind::Minio)]
+            $($(#[$attribute])* fn $name($server: Server) $body)+
+        }
+    };
+}
+pub(crate) use on_every_store;
+
+/// Runs a test on every S3 server.
+macro_rules! on_every_bucket {
+    ($($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {
+        $crate::server::on! {
+            [in_process: Sqlite, S3($crate::s3::S3Kind::InProcess)]
+            [versity: Postgres, S3($crate::s3::S3Kind::Versity)]
+            [minio: Postgres, S3($crate::s3::S3Kind::Minio)]
+            $($(#[$attribute])* fn $name($server: Server) $body)+
+        }
+    };
+}
+pub(crate) use on_every_bucket;
+
+/// Runs tests on each of the setups.
+macro_rules! on {
+    (@ [$($setups:tt)*] [$($next:tt)*] $($more:tt)*) => { $crate::server::on!(@ [$($setups)* [$($next)*]] $($more)*); };
+    (@ $setups:tt $($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {$(
         mod $name {
             use super::*;
 
             fn run($server: Server) $body
 
-            #[test]
-            $(#[$attribute])*
-            fn sqlite() {
-                if let Some(server) = Server::start(Engine::Sqlite) { run(server); }
-            }
-
-            #[test]
-            $(#[$attribute])*
-            fn postgres() {
-                if let Some(server) = Server::start(Engine::Postgres) { run(server); }
-            }
+            $crate::server::on!(# $setups [$(#[$attribute])*]);
         }
     )+};
+    (# [$([$setup:ident: $engine:ident, $($storage:tt)*])*] $attributes:tt) => {$(
+        $crate::server::on!(= $setup, $engine, ($($storage)*), $attributes);
+    )*};
+    (= $setup:ident, $engine:ident, ($($storage:tt)*), [$(#[$attribute:meta])*]) => {
+        #[test]
+        $(#[$attribute])*
+        fn $setup() {
+            use $crate::server::Storage;
+            if let Some(server) = Server::start_on($crate::server::Engine::$engine, Storage::$($storage)*) {
+                run(server);
+            }
+        }
+    };
+    ($setups:tt $($more:tt)*) => { $crate::server::on!(@ [$setups] $($more)*); };
 }
-pub(crate) use on_both_engines;
+pub(crate) use on;

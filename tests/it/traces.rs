@@ -47,7 +47,7 @@ fn has(body: &[u8], part: &[u8]) -> bool {
 fn every_request_is_a_span() {
     let (address, batches) = collector();
     let endpoint = format!("http://{address}");
-    let server = Server::start_logging(Engine::Sqlite, &[("OTLP_ENDPOINT", &endpoint)]).unwrap();
+    let server = Server::start_logging(Engine::Sqlite, &[("PEDIGREE_OTLP_ENDPOINT", &endpoint)]).unwrap();
     let mut repository = Repository::new(&server.host, "team/traced");
     let traced = [
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
@@ -88,7 +88,7 @@ fn a_collector_that_is_gone_holds_up_nothing() {
     // Taken and let go: nobody listens there now.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let endpoint = format!("http://{gone}");
-    let server = Server::start_with(Engine::Sqlite, &[("OTLP_ENDPOINT", &endpoint)]).unwrap();
+    let server = Server::start_with(Engine::Sqlite, &[("PEDIGREE_OTLP_ENDPOINT", &endpoint)]).unwrap();
     Repository::new(&server.host, "team/kit").artifact("1", &[b"layer"]);
     let start = Instant::now();
     drop(server);

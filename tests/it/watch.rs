@@ -51,7 +51,7 @@ fn bytes_are_counted_as_they_come_and_go() {
 
 #[test]
 fn the_collector_says_what_it_did() {
-    let settings = [("GC_INTERVAL", "1"), ("GC_GRACE", "0")];
+    let settings = [("PEDIGREE_GC_INTERVAL", "1"), ("PEDIGREE_GC_GRACE", "0")];
     let Some(server) = Server::start_with(Engine::Sqlite, &settings) else { return };
     Repository::new(&server.host, "team/garbage").blob("", b"nobody needs these bytes");
     soon(|| metric(&server, "pedigree_gc_blobs_total").filter(|blobs| *blobs == 1));

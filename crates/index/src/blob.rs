@@ -110,16 +110,19 @@ pub async fn needed(session: &mut Session, repository: RepositoryId, digest: &Di
     manifest.map(|hash| rows::digest(&hash)).transpose()
 }
 
-/// Shows the blob in the repository, and keeps the collector away from it for a while.
+/// Shows the blob in the repository, and keeps the collector away from it for a while. Whether the blob is still there; if it
+/// is, it stays until the transaction ends.
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn link(session: &mut Session, repository: RepositoryId, blob: BlobId, now: Micros) -> Result<()> {
-    touch(session, blob, now).await?;
+pub async fn link(session: &mut Session, repository: RepositoryId, blob: BlobId, now: Micros) -> Result<bool> {
+    if !touch(session, blob, now).await? {
+        return Ok(false);
+    }
     on!(session, |c| {
         sqlx::query(sql::BLOB_LINK).bind(repository.0).bind(blob.0).bind(now.0).execute(c).await.map(drop)
     })?;
-    Ok(())
+    Ok(true)
 }
 
 /// Keeps the collector away from the blob for a while. Whether the blob is still there.

@@ -58,12 +58,20 @@ macro_rules! on {
 pub(crate) use on;
 
 /// Every migration, in order, as (number, name, SQLite text, Postgres text).
-const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "registry",
-    include_str!("../../../migrations/sqlite/0001_registry.sql"),
-    include_str!("../../../migrations/postgres/0001_registry.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "registry",
+        include_str!("../../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../../migrations/postgres/0001_registry.sql"),
+    ),
+    (
+        2,
+        "stores",
+        include_str!("../../../migrations/sqlite/0002_stores.sql"),
+        include_str!("../../../migrations/postgres/0002_stores.sql"),
+    ),
+];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);

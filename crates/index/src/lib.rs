@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod reference;
 pub mod repository;
 mod rows;
+pub mod secret;
 mod sql;
 pub mod store;
 pub mod tag;

@@ -83,19 +83,28 @@ impl Hasher {
     /// Continues a saved state.
     ///
     /// # Errors
-    /// [`StateError`] when another version wrote it.
+    /// [`StateError`] when another version wrote it, or it is damaged so that no bytes can have led to it.
     pub fn restore(state: &[u8]) -> Result<Self, StateError> {
         let Some(([STATE_VERSION, algorithm], state)) = state.split_first_chunk() else { return Err(StateError) };
         if *algorithm == Algorithm::Sha256 as u8 {
+            check_count::<8>(state, Algorithm::Sha256)?;
             let state = SerializedState::<Sha256>::try_from(state).map_err(|_| StateError)?;
             Sha256::deserialize(&state).map(Self::Sha256).map_err(|_| StateError)
         } else if *algorithm == Algorithm::Sha512 as u8 {
+            check_count::<16>(state, Algorithm::Sha512)?;
             let state = SerializedState::<Sha512>::try_from(state).map_err(|_| StateError)?;
             Sha512::deserialize(&state).map(Self::Sha512).map_err(|_| StateError)
         } else {
             Err(StateError)
         }
     }
+}
+
+/// The number of blocks follows the hash so far, in `WIDTH` bytes, the lowest first. Its seventh byte and those above
+/// are zero for anything below 16 PiB; with more in them, the crate's length in bits could overflow.
+fn check_count<const WIDTH: usize>(state: &[u8], algorithm: Algorithm) -> Result<(), StateError> {
+    let count: &[u8; WIDTH] = state.get(algorithm.width()..).and_then(<[u8]>::first_chunk).ok_or(StateError)?;
+    if count[6..].iter().all(|&byte| byte == 0) { Ok(()) } else { Err(StateError) }
 }
 
 #[cfg(test)]
@@ -120,5 +129,16 @@ mod tests {
         assert_eq!(Hasher::restore(&state).unwrap_err(), StateError);
         assert_eq!(Hasher::restore(&[]).unwrap_err(), StateError);
         assert_eq!(Hasher::restore(&[STATE_VERSION, 0, 1]).unwrap_err(), StateError);
+    }
+
+    #[test]
+    fn a_state_that_counts_too_much_is_refused() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let state = Hasher::new(algorithm).save();
+            let count = 2 + algorithm.width();
+            let with = |at: usize| [&state[..at], &[1], &state[at + 1..]].concat();
+            assert!(Hasher::restore(&with(count + 5)).is_ok_and(|hasher| !hasher.finish().hash().is_empty()));
+            assert_eq!(Hasher::restore(&with(count + 6)).unwrap_err(), StateError);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Pulling: manifests byte for byte, blobs as they stream.
 
+use std::time::Duration;
+
 use index::{BlobId, Micros, blob, manifest};
 use oci::{Digest, Name, Reference};
 use store::{Chunks, Key};
@@ -26,6 +28,9 @@ pub struct Blob {
     id: BlobId,
     review_at: Option<Micros>,
 }
+
+/// How long the address of a blob in the store holds.
+const ADDRESS_LIFE: Duration = Duration::from_secs(20 * 60);
 
 /// How old a look at a blob must be, in microseconds, for another to be recorded.
 const TOUCH_AFTER: i64 = 60_000_000;
@@ -79,6 +84,14 @@ impl Registry {
     /// [`Error::Internal`] when the store fails.
     pub async fn read_blob(&self, blob: &Blob, offset: u64, length: u64) -> Result<Chunks, Error> {
         Ok(self.store.read(&blob.key, offset, length).await?)
+    }
+
+    /// An address at which whoever has it can read the blob for a while, if the store can be reached by clients.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it cannot be signed.
+    pub async fn blob_address(&self, blob: &Blob) -> Result<Option<String>, Error> {
+        Ok(self.store.address(&blob.key, ADDRESS_LIFE).await?)
     }
 
     /// The key that a row records.

@@ -33,7 +33,18 @@ pub struct App {
     pub proxies: Proxies,
     pub(crate) places: Places,
     pub(crate) traces: Option<Arc<Traces>>,
+    /// Which pulls go straight to the store.
+    pub(crate) redirect: Arc<Redirect>,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Which pulls go straight to the store, if it can be reached by clients.
+#[derive(Debug, Clone, Default)]
+pub struct Redirect {
+    /// Blobs of at least so many bytes; 0 for none.
+    pub from: u64,
+    /// Not those of clients whose User-Agent begins with one of these.
+    pub except: Vec<String>,
 }
 
 impl App {
@@ -41,12 +52,19 @@ impl App {
     #[must_use]
     pub fn new(registry: Arc<Registry>, anonymous: Access, reader: Reader) -> Self {
         let (proxies, places, metrics) = (Proxies::default(), Places::default(), Arc::default());
-        Self { registry, anonymous, reader, tls: false, proxies, places, traces: None, metrics }
+        let redirect = Arc::default();
+        Self { registry, anonymous, reader, tls: false, proxies, places, traces: None, redirect, metrics }
     }
 
     /// Has at most so many bodies received at once; 0 sets no limit.
     pub fn limit_uploads(&mut self, number: usize) {
         self.places = Places::new(number, self.metrics.bodies.clone());
+    }
+
+    /// The same, with some pulls going straight to the store.
+    #[must_use]
+    pub fn redirecting(self, redirect: Redirect) -> Self {
+        Self { redirect: Arc::new(redirect), ..self }
     }
 
     /// Everything that the server answers.

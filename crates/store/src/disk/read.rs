@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, IoSliceMut},
     os::unix::fs::FileExt as _,
     path::PathBuf,
     pin::Pin,
@@ -22,14 +22,19 @@ const PIECE: u64 = 256 * 1024;
 /// What is read at once when the object is opened, which for small objects is all of it.
 const FIRST: u64 = 64 * 1024;
 
-/// The bytes of an object, in order.
+/// How many pieces are read by another thread once one was not in memory.
+const COLD: u32 = 16;
+
+/// The bytes of a file, in order.
 #[derive(Debug)]
-pub struct Chunks {
+pub(crate) struct Chunks {
     file: Arc<File>,
     offset: u64,
     left: u64,
     first: Option<Bytes>,
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    /// How many more pieces are read ahead by another thread before it is tried whether they are in memory.
+    cold: u32,
     spare: Spare,
 }
 
@@ -61,17 +66,37 @@ impl Chunks {
             left: length - first.len() as u64,
             first: Some(first).filter(|first| !first.is_empty()),
             ahead: None,
+            cold: 0,
             spare: Spare::default(),
         };
+        // A client is about to wait for the first piece anyway; the second is read meanwhile.
         chunks.read_ahead();
         Ok(chunks)
     }
 
-    /// How many bytes are still to come.
-    #[must_use]
-    pub fn remaining(&self) -> u64 {
-        let ahead = if self.ahead.is_some() { self.left.min(PIECE) } else { 0 };
-        self.first.as_ref().map_or(0, |first| first.len() as u64) + self.left.max(ahead)
+    /// The next piece, if all of it is in memory: no other thread is needed for that, and none is waited for.
+    fn read_cached(&mut self) -> Option<Bytes> {
+        let length = usize::try_from(self.left.min(PIECE)).ok().filter(|length| *length > 0)?;
+        let mut buffer = buffer(&self.spare, length);
+        let mut filled = 0;
+        while filled < length {
+            let rest = &mut [IoSliceMut::new(&mut buffer[filled..length])];
+            let at = self.offset + filled as u64;
+            match rustix::io::preadv2(&self.file, rest, at, rustix::io::ReadWriteFlags::NOWAIT) {
+                Ok(read) if read > 0 => filled += read,
+                // Not in memory, or an error that the other thread will tell.
+                _ => {
+                    give_back(&self.spare, buffer);
+                    return None;
+                }
+            }
+        }
+        Some(Bytes::from_owner(Piece { buffer, length, spare: Arc::clone(&self.spare) }))
+    }
+
+    fn took(&mut self, piece: &Bytes) {
+        self.offset += piece.len() as u64;
+        self.left -= piece.len() as u64;
     }
 
     fn read_ahead(&mut self) {
@@ -90,27 +115,54 @@ impl Stream for Chunks {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
+        if self.ahead.is_none() {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            if let Some(piece) = self.read_cached() {
+                self.took(&piece);
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            self.cold = COLD;
+            self.read_ahead();
+        }
         let Some(ahead) = self.ahead.as_mut() else { return Poll::Ready(None) };
         let piece = ready!(ahead.poll_unpin(context));
         self.ahead = None;
         let piece = piece.map_err(io::Error::other).flatten();
         match piece {
             Ok(piece) => {
-                self.offset += piece.len() as u64;
-                self.left -= piece.len() as u64;
-                self.read_ahead();
+                self.took(&piece);
+                self.cold = self.cold.saturating_sub(1);
+                if self.cold > 0 {
+                    self.read_ahead();
+                }
                 Poll::Ready(Some(Ok(piece)))
             }
-            Err(error) => Poll::Ready(Some(Err(error.into()))),
+            Err(error) => {
+                self.left = 0;
+                Poll::Ready(Some(Err(error.into())))
+            }
         }
+    }
+}
+
+/// A buffer of at least this length.
+fn buffer(spare: &Spare, length: usize) -> Vec<u8> {
+    let buffer = spare.lock().ok().and_then(|mut spare| spare.pop());
+    buffer.filter(|buffer| buffer.len() >= length).unwrap_or_else(|| vec![0; length])
+}
+
+fn give_back(spare: &Spare, buffer: Vec<u8>) {
+    if let Ok(mut spare) = spare.lock() {
+        spare.push(buffer);
     }
 }
 
 /// Reads exactly `length` bytes: an object that is shorter than its row says is an error, never a short answer.
 fn read(file: &File, offset: u64, length: u64, spare: Spare) -> io::Result<Bytes> {
     let length = usize::try_from(length).map_err(io::Error::other)?;
-    let buffer = spare.lock().ok().and_then(|mut spare| spare.pop());
-    let mut buffer = buffer.filter(|buffer| buffer.len() >= length).unwrap_or_else(|| vec![0; length]);
+    let mut buffer = buffer(&spare, length);
     file.read_exact_at(&mut buffer[..length], offset)?;
     Ok(Bytes::from_owner(Piece { buffer, length, spare }))
 }
@@ -123,9 +175,7 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        if let Ok(mut spare) = self.spare.lock() {
-            spare.push(std::mem::take(&mut self.buffer));
-        }
+        give_back(&self.spare, std::mem::take(&mut self.buffer));
     }
 }
 
