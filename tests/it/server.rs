@@ -1,6 +1,7 @@
 //! The real binary on a folder and a database of its own. Every test ends with the global check.
 
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -8,9 +9,10 @@ use std::{
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::{
+    authority::{Authority, Files},
     database,
     left_out::workspace,
     postgres::Postgres,
@@ -40,10 +42,19 @@ pub(crate) enum Storage {
 pub(crate) struct Server {
     pub(crate) host: String,
     data: TempDir,
-    /// The settings of its database and of its bucket, as variables.
-    settings: Vec<(&'static str, String)>,
     bucket: Option<Bucket>,
+    setup: Setup,
     process: Child,
+}
+
+/// How a server is started, and started again.
+#[derive(Default)]
+struct Setup {
+    /// Its settings, those of its database and of its bucket among them, as variables.
+    settings: Vec<(&'static str, String)>,
+    tls: Option<(Files, TempDir)>,
+    /// Where its log goes, if a test reads it.
+    log: Option<NamedTempFile>,
 }
 
 impl Server {
@@ -52,41 +63,46 @@ impl Server {
         Self::start_on(engine, Storage::Disk)
     }
 
+    /// Starts it with more settings, as variables.
+    pub(crate) fn start_with(engine: Engine, settings: &[(&'static str, &str)]) -> Option<Self> {
+        let (mut setup, bucket) = set_up(engine, Storage::Disk)?;
+        setup.settings.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Some(Self::launched(setup, bucket, &[]))
+    }
+
+    /// The same, and keeps the log for [`Server::logged`].
+    pub(crate) fn start_logging(engine: Engine, settings: &[(&'static str, &str)]) -> Option<Self> {
+        let (mut setup, bucket) = set_up(engine, Storage::Disk)?;
+        let log = [("PEDIGREE_LOG", "info"), ("PEDIGREE_LOG_FORMAT", "json")];
+        setup.settings.extend(settings.iter().chain(&log).map(|(name, value)| (*name, (*value).to_owned())));
+        setup.log = Some(NamedTempFile::new().unwrap());
+        Some(Self::launched(setup, bucket, &[]))
+    }
+
+    /// Starts it with TLS and a new certificate.
+    pub(crate) fn start_secure(engine: Engine) -> Option<Self> {
+        let (mut setup, bucket) = set_up(engine, Storage::Disk)?;
+        let folder = tempfile::tempdir().unwrap();
+        setup.tls = Some((Authority::get().issue(folder.path()), folder));
+        Some(Self::launched(setup, bucket, &[]))
+    }
+
     /// Starts it; `None` where the engine or the S3 server is not installed.
     pub(crate) fn start_on(engine: Engine, storage: Storage) -> Option<Self> {
-        let mut settings = Vec::new();
-        if engine == Engine::Postgres {
-            let postgres = Postgres::get()?;
-            settings.push(("PEDIGREE_DATABASE", postgres.url(&postgres.create())));
-        }
-        let bucket = match storage {
-            Storage::Disk => None,
-            Storage::S3(kind) => Some(S3::get(kind)?.bucket()),
-        };
-        if let Some(bucket) = &bucket {
-            settings.extend([
-                ("PEDIGREE_STORAGE", format!("s3://{}/some/prefix", bucket.bucket)),
-                ("PEDIGREE_S3_ENDPOINT", bucket.endpoint.clone()),
-                ("PEDIGREE_S3_REGION", bucket.region.into()),
-                ("PEDIGREE_S3_ACCESS_KEY", bucket.access_key.into()),
-                ("PEDIGREE_S3_SECRET_KEY", bucket.secret_key.into()),
-                // The smallest there are, so that blobs of a test have several.
-                ("PEDIGREE_S3_PART_SIZE", "5".into()),
-                ("PEDIGREE_S3_MEMORY", "40".into()),
-            ]);
-        }
-        Some(Self::launched(settings, bucket, &[]))
+        let (setup, bucket) = set_up(engine, storage)?;
+        Some(Self::launched(setup, bucket, &[]))
     }
 
     /// Another server on the same database and bucket.
     pub(crate) fn replica(&self) -> Self {
-        Self::launched(self.settings.clone(), self.bucket.clone(), &[])
+        let settings = self.setup.settings.clone();
+        Self::launched(Setup { settings, ..Setup::default() }, self.bucket.clone(), &[])
     }
 
-    fn launched(settings: Vec<(&'static str, String)>, bucket: Option<Bucket>, flags: &[&str]) -> Self {
+    fn launched(setup: Setup, bucket: Option<Bucket>, flags: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (process, host) = launch(&data, &settings, flags);
-        Self { host, data, settings, bucket, process }
+        let (process, host) = launch(&data, &setup, flags);
+        Self { host, data, bucket, setup, process }
     }
 
     /// Its bucket, to look into it behind its back.
@@ -102,7 +118,16 @@ impl Server {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -114,7 +139,24 @@ impl Server {
 
     /// Starts it again, after its end, with more flags.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
-        (self.process, self.host) = launch(&self.data, &self.settings, flags);
+        (self.process, self.host) = launch(&self.data, &self.setup, flags);
+    }
+
+    /// The files of a server that speaks TLS.
+    pub(crate) fn tls(&self) -> Option<&Files> {
+        self.setup.tls.as_ref().map(|(files, _)| files)
+    }
+
+    /// Where it is asked: its host, with `https://` before it over TLS.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}{}", if self.setup.tls.is_some() { "https://" } else { "" }, self.host)
+    }
+
+    /// The log lines of a target, such as `access`, until now: the fields of each.
+    pub(crate) fn logged(&self, target: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.setup.log.as_ref().unwrap()).unwrap();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["target"] == target).map(|line| line["fields"].clone()).collect()
     }
 
     /// The data folder.
@@ -129,7 +171,7 @@ impl Server {
 
     /// Where the database is, as a URL.
     pub(crate) fn location(&self) -> String {
-        let database = self.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
+        let database = self.setup.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
         database.map_or_else(
             || format!("sqlite://{}", self.data.path().join("pedigree.db").display()),
             |(_, url)| url.clone(),
@@ -140,13 +182,16 @@ impl Server {
     pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).arg("--data").arg(self.data.path());
-        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command.envs(self.setup.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
     /// What a command of the program prints when it asks this server, and how it ends.
     pub(crate) fn asked(&self, arguments: &[&str]) -> (String, i32) {
-        let output = Command::new(binary()).args(arguments).env("PEDIGREE_SERVER", &self.host).output().unwrap();
+        let mut command = Command::new(binary());
+        command.args(arguments).env("PEDIGREE_SERVER", self.origin());
+        command.envs(self.tls().map(|files| ("PEDIGREE_CA_CERT", &files.authority)));
+        let output = command.output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         (said + &String::from_utf8_lossy(&output.stderr), output.status.code().unwrap())
     }
@@ -154,7 +199,7 @@ impl Server {
     /// The answer to an API question, which must be answered with `status`.
     #[track_caller]
     pub(crate) fn api(&self, path: &str, status: u16) -> Value {
-        let reply = Wire::new(&self.host).get(&format!("/api/v1{path}"), "application/json").expect(status);
+        let reply = Wire::new(&self.origin()).get(&format!("/api/v1{path}"), "application/json").expect(status);
         serde_json::from_slice(&reply.body).unwrap()
     }
 }
@@ -175,17 +220,49 @@ impl Drop for Server {
     }
 }
 
+/// What a server on this engine and storage is started with; `None` where one is not installed.
+fn set_up(engine: Engine, storage: Storage) -> Option<(Setup, Option<Bucket>)> {
+    let mut settings = Vec::new();
+    if engine == Engine::Postgres {
+        let postgres = Postgres::get()?;
+        settings.push(("PEDIGREE_DATABASE", postgres.url(&postgres.create())));
+    }
+    let bucket = match storage {
+        Storage::Disk => None,
+        Storage::S3(kind) => Some(S3::get(kind)?.bucket()),
+    };
+    if let Some(bucket) = &bucket {
+        settings.extend([
+            ("PEDIGREE_STORAGE", format!("s3://{}/some/prefix", bucket.bucket)),
+            ("PEDIGREE_S3_ENDPOINT", bucket.endpoint.clone()),
+            ("PEDIGREE_S3_REGION", bucket.region.into()),
+            ("PEDIGREE_S3_ACCESS_KEY", bucket.access_key.into()),
+            ("PEDIGREE_S3_SECRET_KEY", bucket.secret_key.into()),
+            // The smallest there are, so that blobs of a test have several.
+            ("PEDIGREE_S3_PART_SIZE", "5".into()),
+            ("PEDIGREE_S3_MEMORY", "40".into()),
+        ]);
+    }
+    Some((Setup { settings, ..Setup::default() }, bucket))
+}
+
 /// Starts the program and waits until it listens.
-fn launch(data: &TempDir, settings: &[(&'static str, String)], flags: &[&str]) -> (Child, String) {
+fn launch(data: &TempDir, setup: &Setup, flags: &[&str]) -> (Child, String) {
     let mut command = Command::new(binary());
     command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
-    command.envs(settings.iter().map(|(name, value)| (name, value)));
+    if let Some((files, _)) = &setup.tls {
+        command.arg("--tls-cert").arg(&files.cert).arg("--tls-key").arg(&files.key);
+    }
+    if let Some(log) = &setup.log {
+        command.stderr(File::options().append(true).open(log.path()).unwrap());
+    }
     // A line for each request would bury what a failing test says.
-    command.env("PEDIGREE_LOG", "warn");
+    command.env("PEDIGREE_LOG", "warn").envs(setup.settings.iter().map(|(name, value)| (name, value)));
     let mut process = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut said = lines.map_while(Result::ok);
-    let host = said.find_map(|line| Some(line.strip_prefix("Pedigree listens on http://")?.to_owned())).unwrap();
+    let begin = format!("Pedigree listens on {}://", if setup.tls.is_some() { "https" } else { "http" });
+    let host = said.find_map(|line| Some(line.strip_prefix(&begin)?.to_owned())).unwrap();
     (process, host)
 }
 
