@@ -3,26 +3,34 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod api;
+mod authority;
 mod buckets;
 mod clients;
 mod conformance;
 mod copy;
 mod crash;
+mod cve;
 mod database;
 mod fixtures;
 mod gc;
 mod kit_wire;
 mod left_out;
 mod lifetimes;
+mod limits;
 mod odd;
 mod operator;
 mod peer;
 mod postgres;
 mod push;
+mod ranges;
 mod readable;
 mod real_clients;
+mod referrers;
 mod s3;
 mod sample;
 mod server;
+mod tls;
 mod trace;
+mod traces;
+mod watch;
 mod wire;

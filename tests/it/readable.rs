@@ -145,10 +145,18 @@ fn nothing_else_is_seen(both: &Both) {
         stranger.send("GET", path, &[], b"").expect(404);
     }
     let mut elsewhere = Repository::new(&both.stranger, "open/base");
-    let mount = format!("/blobs/uploads/?mount={}&from=secret/copy", sha256(b"only in secret\n"));
-    let refused = elsewhere.send("POST", &mount, &[], b"").expect(202);
-    let location = refused.header("location").unwrap().to_owned();
-    elsewhere.send("DELETE", &location[location.find("/blobs").unwrap()..], &[], b"").expect(204);
+    // Nor is a mount told apart from one of a blob that nobody has, with a source or without.
+    for (blob, from) in [
+        (&b"only in secret\n"[..], "&from=secret/copy"),
+        (b"only in secret\n", ""),
+        (b"nobody has this", "&from=secret/copy"),
+        (b"nobody has this", ""),
+    ] {
+        let mount = format!("/blobs/uploads/?mount={}{from}", sha256(blob));
+        let refused = elsewhere.send("POST", &mount, &[], b"").expect(202);
+        let location = refused.header("location").unwrap().to_owned();
+        elsewhere.send("DELETE", &location[location.find("/blobs").unwrap()..], &[], b"").expect(204);
+    }
 
     let findings = both.runtime.block_on(both.registry.check(true, &mut |_, _| {})).unwrap();
     assert!(findings.is_empty(), "{findings:#?}");

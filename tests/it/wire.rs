@@ -1,9 +1,13 @@
-//! HTTP/1.1 by hand over one TCP connection: the test decides every byte that is sent and sees every header that comes
+//! HTTP/1.1 by hand over one connection: the test decides every byte that is sent and sees every header that comes
 //! back. It knows nothing of registries.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::authority::Authority;
 
 /// Long enough for a slow machine, short enough that a server which never answers fails the test and not the CI run.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -11,8 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A keep-alive connection, opened anew whenever the server has closed it.
 pub(crate) struct Wire {
     host: String,
-    stream: Option<BufReader<TcpStream>>,
+    tls: bool,
+    stream: Option<BufReader<Box<dyn Stream>>>,
 }
+
+/// TCP, or TLS on it.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 /// What the server answered.
 #[derive(Debug)]
@@ -23,9 +33,10 @@ pub(crate) struct Reply {
 }
 
 impl Wire {
-    /// A client of `host`, given as `address:port`. The connection is opened by the first request.
-    pub(crate) fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), stream: None }
+    /// A client of `address:port`, or over TLS of `https://address:port`. The connection is opened by the first request.
+    pub(crate) fn new(origin: &str) -> Self {
+        let host = origin.strip_prefix("https://");
+        Self { host: host.unwrap_or(origin).to_owned(), tls: host.is_some(), stream: None }
     }
 
     /// Sends one request as it stands: `head` is the request line and the headers, without the empty line at the end.
@@ -51,12 +62,17 @@ impl Wire {
         self.send(&head, [b""; 0])
     }
 
-    fn connect(&self) -> BufReader<TcpStream> {
+    fn connect(&self) -> BufReader<Box<dyn Stream>> {
         let stream = TcpStream::connect(&self.host).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        BufReader::new(stream)
+        if !self.tls {
+            return BufReader::new(Box::new(stream));
+        }
+        let name = self.host.rsplit_once(':').unwrap().0.to_owned();
+        let session = ClientConnection::new(Authority::get().trusted(), name.try_into().unwrap()).unwrap();
+        BufReader::new(Box::new(StreamOwned::new(session, stream)))
     }
 }
 
@@ -78,7 +94,7 @@ impl Reply {
     }
 }
 
-fn read_reply(stream: &mut BufReader<TcpStream>, head_only: bool) -> (Reply, bool) {
+fn read_reply(stream: &mut impl BufRead, head_only: bool) -> (Reply, bool) {
     let status_line = read_line(stream);
     let mut words = status_line.split(' ');
     assert_eq!(words.next(), Some("HTTP/1.1"), "{status_line}");
@@ -117,7 +133,7 @@ fn read_reply(stream: &mut BufReader<TcpStream>, head_only: bool) -> (Reply, boo
     (reply, reusable)
 }
 
-fn read_line(stream: &mut BufReader<TcpStream>) -> String {
+fn read_line(stream: &mut impl BufRead) -> String {
     let mut line = String::new();
     stream.read_line(&mut line).unwrap();
     assert!(line.ends_with("\r\n"), "the connection closed in the middle of {line:?}");

@@ -4,7 +4,7 @@ use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    BlobId, Micros, NodeId, Reader, RepositoryId, Result, Session,
+    BlobId, Db, Micros, NodeId, Reader, RepositoryId, Result, Session,
     db::{Engine, on},
     rows, sql,
 };
@@ -38,6 +38,17 @@ pub async fn linked(session: &mut Session, reader: Reader, repository: &Name, di
         query.fetch_optional(c).await
     })?;
     Ok(row.map(blob))
+}
+
+/// The same outside of any transaction: the hot read.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn look(db: &Db, reader: Reader, repository: &Name, digest: &Digest) -> Result<Option<Blob>> {
+    let Some(direct) = db.direct() else { return linked(&mut db.read().await?, reader, repository, digest).await };
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    let found: Option<Row> = direct.row(sql::BLOB_LINKED, &[&reader.0, &&**repository, &digest.hash()], row)?;
+    Ok(found.map(blob))
 }
 
 /// The blob, if some repository that `reader` may read shows it.

@@ -10,6 +10,7 @@ pub mod check;
 pub mod completeness;
 pub mod copy;
 mod db;
+mod direct;
 mod error;
 pub mod gc;
 pub mod graph;
@@ -28,6 +29,7 @@ mod types;
 pub mod upload;
 
 pub use db::{Db, Session};
+pub use direct::Direct;
 pub use error::Error;
 pub use types::{
     BlobId, ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, JobId, JobKind, LayerId, LayerState, Micros, NodeId,

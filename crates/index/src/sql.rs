@@ -281,12 +281,18 @@ statements! {
          on conflict do nothing";
     MANIFEST_CHILDREN_INSERT:
         "insert into manifest_child (parent_id, position, child_id, media_type) values {rows} on conflict do nothing";
+    /// One page of what refers to a subject, without the manifests' bytes.
     REFERRERS: concat!(
-        "select m.digest, o.media_type, m.size, m.artifact_type, m.payload from repository r
+        "select o.id, m.size from repository r
            join node n on n.kind = 0 and n.key = $3
            join manifest m on m.subject_id = n.id
            join occurrence o on o.manifest_id = m.id and o.repository_id = r.id and o.closed_at is null
-         where r.name = $2 and ", readable!("r.id"), " order by o.id");
+         where r.name = $2 and o.id > $4 and (m.artifact_type = $5 or $5 is null) and ", readable!("r.id"),
+        " order by o.id limit $6");
+    REFERRERS_READ: concat!(
+        "select o.id, m.digest, o.media_type, m.size, m.artifact_type, m.payload from occurrence o
+           join manifest m on m.id = o.manifest_id
+         where ", readable!("o.repository_id"), " and o.id in ({list}) order by o.id");
 
     /// Finds the open stay and holds it: one that is being closed is waited for, and then not found.
     OCCURRENCE_HOLD:

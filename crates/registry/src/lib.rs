@@ -51,7 +51,7 @@ pub use error::{Error, Part, Thing};
 pub use gc::{Collected, Policy};
 pub use impact::{Content, Question};
 pub use index::{Grade, Micros, Reader};
-pub use list::{Referrer, TagPage};
+pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
 pub use push::{PushManifest, Pushed};
@@ -187,14 +187,16 @@ impl Registry {
         Ok(self.store.list().next().await.transpose()?.is_none())
     }
 
-    /// Whether the database answers, for health checks.
+    /// Whether database and store answer, for health checks.
     ///
     /// # Errors
-    /// [`Error::Internal`] when it does not.
+    /// When one does not; [`Error::WrongStore`] when the store is empty, as a folder is whose disk is not mounted.
     pub async fn ready(&self) -> Result<(), Error> {
-        let mut session = self.db.read().await?;
-        index::repository::names(&mut session, Reader::ALL, "", 1).await?;
-        Ok(())
+        index::repository::names(&mut self.db.read().await?, Reader::ALL, "", 1).await?;
+        match self.store.mark().await? {
+            Some(_) => Ok(()),
+            None => Err(Error::WrongStore("the store has lost its mark; is it mounted?")),
+        }
     }
 
     /// Closes the database. Running operations must have ended.

@@ -20,7 +20,7 @@ pub struct Manifest {
 }
 
 /// A blob that may be read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Blob {
     /// Its size in bytes.
     pub size: u64,
@@ -42,8 +42,7 @@ impl Registry {
     /// [`Error::Unknown`] when there is none that the caller may read.
     pub async fn manifest(&self, ctx: &Ctx, repository: &Name, reference: &Reference) -> Result<Manifest, Error> {
         authz::check(ctx, Access::Pull)?;
-        let mut session = self.db.read().await?;
-        let found = manifest::get(&mut session, ctx.reader, repository, reference).await?;
+        let found = manifest::look(&self.db, ctx.reader, repository, reference).await?;
         let unknown = || Error::Unknown(Thing::Manifest(repository.to_string(), reference.to_string()));
         let found = found.ok_or_else(unknown)?;
         Ok(Manifest { digest: found.digest, media_type: found.media_type, bytes: found.payload })
@@ -55,8 +54,7 @@ impl Registry {
     /// [`Error::Unknown`] when there is none that the caller may read.
     pub async fn blob(&self, ctx: &Ctx, repository: &Name, digest: &Digest) -> Result<Blob, Error> {
         authz::check(ctx, Access::Pull)?;
-        let mut session = self.db.read().await?;
-        let found = blob::linked(&mut session, ctx.reader, repository, digest).await?;
+        let found = blob::look(&self.db, ctx.reader, repository, digest).await?;
         let found = found.ok_or(Error::Unknown(Thing::Blob(*digest)))?;
         Ok(Blob { size: found.size, key: self.key(&found.key)?, id: found.id, review_at: found.review_at })
     }

@@ -109,21 +109,32 @@ struct SettingFlags {
     /// How many layers to scan at once
     #[arg(long, value_name = "N")]
     workers: Option<String>,
+    /// Speak TLS with the certificate in this PEM file; it is read again when it changes
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// The PEM file of the certificate's key
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
 }
 
 impl From<SettingFlags> for Flags {
     fn from(flags: SettingFlags) -> Self {
-        let SettingFlags { listen, data, database, storage, config, names, anonymous, workers } = flags;
-        Self { config, listen, data, database, storage, names, anonymous, workers }
+        let SettingFlags { listen, data, database, storage, config, names, anonymous, workers, tls_cert, tls_key } =
+            flags;
+        Self { config, listen, data, database, storage, names, anonymous, workers, tls_cert, tls_key }
     }
 }
 
 /// Which server to ask.
 #[derive(Debug, Args)]
 struct ServerFlag {
-    /// The server, as http://HOST:PORT or HOST:PORT [default: PEDIGREE_SERVER, else http://127.0.0.1:5000]
+    /// The server, as https://HOST:PORT, http://HOST:PORT or HOST:PORT (without TLS) [default: PEDIGREE_SERVER, else
+    /// http://127.0.0.1:5000]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// Trust the authorities in this PEM file instead of the system's [default: PEDIGREE_CA_CERT]
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
 }
 
 impl ServerFlag {
@@ -131,7 +142,8 @@ impl ServerFlag {
     fn client(&self, named: Option<&str>) -> Result<Client, ClientError> {
         let flag = self.server.clone().or_else(|| named.map(str::to_owned));
         let server = flag.or_else(crate::config::server_variable);
-        Client::new(server.as_deref().unwrap_or("http://127.0.0.1:5000"))
+        let ca_cert = self.ca_cert.clone().or_else(crate::config::ca_cert_variable);
+        Client::new(server.as_deref().unwrap_or("http://127.0.0.1:5000"), ca_cert.as_deref())
     }
 }
 

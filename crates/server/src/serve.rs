@@ -19,7 +19,9 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     app::{App, Redirect},
     config::{Anonymous, Config, ConfigError, hide_password},
-    connections,
+    connections, metrics,
+    tls::{Tls, TlsError},
+    traces::Traces,
 };
 
 /// How often the server looks for such uploads.
@@ -31,6 +33,7 @@ pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
     registry: Arc<Registry>,
+    traces: Option<Arc<Traces>>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     // Held for as long as the server runs: a second one on the same folder would corrupt nothing, but serve half.
@@ -52,6 +55,12 @@ pub enum StartError {
          --anonymous pull (everyone may read) or --anonymous push (everyone may write)"
     )]
     Open(SocketAddr),
+    /// The certificate or its key cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// Spans cannot be sent where they should go.
+    #[error("otlp_endpoint: {0}")]
+    Traces(String),
     /// The data folder cannot be used.
     #[error("cannot use the data folder {0}: {1}")]
     Data(PathBuf, io::Error),
@@ -83,6 +92,12 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`], in words for the operator.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Some(Arc::new(Tls::open(cert, key)?)),
+        _ => None,
+    };
+    let traces = config.otlp_endpoint.as_deref().map(Traces::to).transpose();
+    let traces = traces.map_err(|error| StartError::Traces(error.to_string()))?.map(Arc::new);
     let listener = listen(config).await?;
     let address = listener.local_addr().map_err(|e| StartError::Address(config.listen.clone(), e))?;
     let postgres = match &config.database {
@@ -128,8 +143,17 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         Some(Anonymous::Push) | None => Access::Push,
     };
     let redirect = Redirect { from: config.redirect_from, except: config.redirect_except.clone() };
-    let app = App::new(Arc::clone(&registry), anonymous, Reader::ALL).redirecting(redirect);
-    tasks.spawn(connections::serve(listener, app.router(), stopped(stopping.clone())));
+    let mut app = App::new(Arc::clone(&registry), anonymous, Reader::ALL).redirecting(redirect);
+    app.tls = tls.is_some();
+    app.proxies = config.proxies.clone();
+    app.limit_uploads(config.uploads_at_once);
+    app.traces.clone_from(&traces);
+    let collector = app.metrics.collector.clone();
+    tasks.spawn(connections::serve(listener, tls.clone(), app.router(), stopped(stopping.clone())));
+    if let Some(tls) = tls {
+        let stopping = stopping.clone();
+        tasks.spawn(async move { tls.follow(stopped(stopping)).await });
+    }
     for _ in 0..config.workers {
         let (registry, stopping) = (Arc::clone(&registry), stopping.clone());
         tasks.spawn(async move { registry.work(stopped(stopping)).await });
@@ -137,9 +161,9 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     tasks.spawn(reap(Arc::clone(&registry), stopping.clone()));
     if config.gc_interval > 0 {
         let every = Duration::from_secs(config.gc_interval);
-        tasks.spawn(collect(Arc::clone(&registry), policy(config), every, stopping));
+        tasks.spawn(collect(Arc::clone(&registry), collector, policy(config), every, stopping));
     }
-    Ok(Running { address, registry, stop, tasks, _lock: lock })
+    Ok(Running { address, registry, traces, stop, tasks, _lock: lock })
 }
 
 impl Running {
@@ -149,6 +173,10 @@ impl Running {
         self.registry.stop_waiting();
         while self.tasks.join_next().await.is_some() {}
         self.registry.close().await;
+        if let Some(traces) = self.traces {
+            // That the thread cannot be waited for changes nothing any more.
+            let _ = tokio::task::spawn_blocking(move || traces.flush()).await;
+        }
     }
 }
 
@@ -219,7 +247,13 @@ fn maintenance(registry: &Registry) -> Ctx {
     Ctx { actor: "gc".into(), request_id: registry.id(), reader: Reader::ALL, access: Access::Push }
 }
 
-async fn collect(registry: Arc<Registry>, policy: Policy, every: Duration, stopping: watch::Receiver<bool>) {
+async fn collect(
+    registry: Arc<Registry>,
+    metrics: metrics::Collector,
+    policy: Policy,
+    every: Duration,
+    stopping: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             () = stopped(stopping.clone()) => return,
@@ -231,6 +265,7 @@ async fn collect(registry: Arc<Registry>, policy: Policy, every: Duration, stopp
             () = stopped(stopping.clone()) => return,
             collected = registry.collect(&ctx, &policy, |_| {}) => collected,
         };
+        metrics.done(collected.as_ref().ok());
         match collected {
             Ok(collected) if collected == Collected::default() => {}
             Ok(Collected { manifests, blobs, bytes }) => tracing::info!(manifests, blobs, bytes, "garbage collected"),

@@ -40,8 +40,8 @@ Called again, an interrupted copy is continued. Nothing serves the target before
 Exit codes: 0 everything is there, 1 it is copied but something is damaged, 2 error, or not everything was copied yet.";
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let from = crate::config::load_place(&arguments.from, "--from")?;
-    let to = crate::config::load_place(&arguments.to, "--to")?;
+    let from = crate::config::load_place(&arguments.from)?;
+    let to = crate::config::load_place(&arguments.to)?;
     start_log(&to);
     let runtime = runtime()?;
     let mut line = Line { terminal: io::stderr().is_terminal(), width: 0 };

@@ -50,16 +50,21 @@ struct Piece {
 
 impl Chunks {
     pub(crate) async fn open(path: PathBuf, offset: u64, length: u64) -> Result<Self, Error> {
-        let opened = tokio::task::spawn_blocking(move || -> io::Result<_> {
-            let file = File::open(path)?;
-            let first = read_first(&file, offset, length.min(FIRST))?;
-            if length > FIRST {
-                // Only advice: whoever cannot take it reads on as it is.
-                let _ = rustix::fs::fadvise(&file, offset, None, rustix::fs::Advice::Sequential);
-            }
-            Ok((file, first))
-        });
-        let (file, first) = opened.await.map_err(io::Error::other)??;
+        // A small object that is in memory is read here and now: another thread would cost more than the bytes.
+        let file = File::open(&path)?;
+        let length_of_first = usize::try_from(length.min(FIRST)).map_err(io::Error::other)?;
+        let mut first = vec![0; length_of_first];
+        let (file, first) = if read_now(&file, &mut first, offset) {
+            (file, first)
+        } else {
+            let read = move || file.read_exact_at(&mut first, offset).map(|()| (file, first));
+            tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??
+        };
+        if length > FIRST {
+            // Only advice: whoever cannot take it reads on as it is.
+            let _ = rustix::fs::fadvise(&file, offset, None, rustix::fs::Advice::Sequential);
+        }
+        let first = Bytes::from(first);
         let mut chunks = Self {
             file: Arc::new(file),
             offset: offset + first.len() as u64,
@@ -78,18 +83,9 @@ impl Chunks {
     fn read_cached(&mut self) -> Option<Bytes> {
         let length = usize::try_from(self.left.min(PIECE)).ok().filter(|length| *length > 0)?;
         let mut buffer = buffer(&self.spare, length);
-        let mut filled = 0;
-        while filled < length {
-            let rest = &mut [IoSliceMut::new(&mut buffer[filled..length])];
-            let at = self.offset + filled as u64;
-            match rustix::io::preadv2(&self.file, rest, at, rustix::io::ReadWriteFlags::NOWAIT) {
-                Ok(read) if read > 0 => filled += read,
-                // Not in memory, or an error that the other thread will tell.
-                _ => {
-                    give_back(&self.spare, buffer);
-                    return None;
-                }
-            }
+        if !read_now(&self.file, &mut buffer[..length], self.offset) {
+            give_back(&self.spare, buffer);
+            return None;
         }
         Some(Bytes::from_owner(Piece { buffer, length, spare: Arc::clone(&self.spare) }))
     }
@@ -179,9 +175,15 @@ impl Drop for Piece {
     }
 }
 
-/// The same for the little that is read at once.
-fn read_first(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
-    let mut piece = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    file.read_exact_at(&mut piece, offset)?;
-    Ok(piece.into())
+/// Fills the buffer if all of that is in memory; another thread is to read what is not, or to tell the error.
+fn read_now(file: &File, buffer: &mut [u8], offset: u64) -> bool {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let rest = &mut [IoSliceMut::new(&mut buffer[filled..])];
+        match rustix::io::preadv2(file, rest, offset + filled as u64, rustix::io::ReadWriteFlags::NOWAIT) {
+            Ok(read) if read > 0 => filled += read,
+            _ => return false,
+        }
+    }
+    true
 }
