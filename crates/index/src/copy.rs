@@ -81,6 +81,10 @@ pub async fn rows(
     to: &mut Session,
     mut progress: impl FnMut(&'static str, u64) + Send,
 ) -> Result<Vec<(&'static str, u64)>> {
+    if let Engine::Sqlite(_) = to.engine() {
+        // The rows of an index are sorted in files: memory would not do for all of them.
+        execute(to, "pragma temp_store = file".into()).await?;
+    }
     let mut copied = Vec::with_capacity(TABLES.len());
     for &(name, key, condition) in TABLES {
         let columns = columns(to, name).await?;
@@ -303,7 +307,7 @@ impl<'a> Sink<'a> {
 }
 
 async fn insert(connection: &mut SqliteConnection, table: &Table, rows: &[Row]) -> Result<()> {
-    let text = sql::rows(&sql::copy_insert(table.name, &table.names()), table.columns.len(), rows.len());
+    let text = sql::copy_insert(table.name, &table.names(), rows.len());
     let query = rows.iter().flatten().fold(sqlx::query(AssertSqlSafe(text)), |query, value| match value {
         Value::Null => query.bind(None::<i64>),
         Value::Number(number) => query.bind(*number),

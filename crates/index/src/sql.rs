@@ -672,9 +672,10 @@ pub(crate) fn copy_select(table: &str, columns: &[(&str, bool)], condition: &str
     format!("select {} from {table} t where {condition} order by {}", columns.join(", "), key.join(", "))
 }
 
-/// Writes rows of a table; `{rows}` is to be written out.
-pub(crate) fn copy_insert(table: &str, columns: &[&str]) -> String {
-    format!("insert into {table} ({}) values {{rows}}", columns.join(", "))
+/// Has SQLite take `n` rows of a table. The placeholders have no names, for SQLite looks each name up among all of them.
+pub(crate) fn copy_insert(table: &str, columns: &[&str], n: usize) -> String {
+    let row = format!("({})", vec!["?"; columns.len()].join(","));
+    format!("insert into {table} ({}) values {}", columns.join(", "), vec![&*row; n].join(","))
 }
 
 /// Has Postgres take rows of a table in its own binary form.

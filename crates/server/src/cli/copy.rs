@@ -9,7 +9,7 @@ use std::{
 use registry::{Copied, Step};
 
 use super::{Outcome, print, print_json, runtime, start_log};
-use crate::table::plain;
+use crate::{config::Config, table::plain};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -42,7 +42,8 @@ Exit codes: 0 everything is there, 1 it is copied but something is damaged, 2 er
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let from = crate::config::load_place(&arguments.from)?;
     let to = crate::config::load_place(&arguments.to)?;
-    start_log(&to);
+    // Statements that take long are no news here.
+    start_log(&Config { log: format!("{},sqlx::query=error", to.log), ..to.clone() });
     let runtime = runtime()?;
     let mut line = Line { terminal: io::stderr().is_terminal(), width: 0 };
     let copied = runtime.block_on(crate::serve::copy::copy(&from, &to, |step| line.show(&told(step))));
