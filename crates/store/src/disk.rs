@@ -1,5 +1,6 @@
 //! Objects as files of a folder.
 
+mod output;
 mod read;
 mod write;
 
