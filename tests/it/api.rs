@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     push::{INDEX, KIT, MANIFEST, Repository, holders, models},
     sample::sha256,
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_both_engines},
 };
 
 /// Every page of a list, put together.

@@ -5,7 +5,8 @@ use std::process::Command;
 use crate::{
     clients::Bin,
     left_out::left_out,
-    server::{Engine, Server, on_both_engines},
+    s3::S3Kind,
+    server::{Server, on},
 };
 
 /// Runs the suite with its own defaults, in which everything is asked for but manifests whose layers were never pushed
@@ -35,7 +36,8 @@ fn conforms(server: &Server, version: &str) {
     assert!(count("Pass") > 800 && count("Pass") == count("Total") - count("Disabled"), "{result}");
 }
 
-on_both_engines! {
+on! {
+    [sqlite: Sqlite, Disk] [postgres_versity: Postgres, S3(S3Kind::Versity)] [postgres_minio: Postgres, S3(S3Kind::Minio)]
     fn released(server: Server) { conforms(&server, "1.1"); }
     fn to_come(server: Server) { conforms(&server, "dev"); }
 }

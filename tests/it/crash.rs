@@ -11,7 +11,7 @@ use std::{
 use crate::{
     push::{MANIFEST, Repository},
     sample::{Content, sha256},
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_both_engines},
 };
 
 const MIB: usize = 1 << 20;
@@ -62,7 +62,7 @@ on_both_engines! {
         let range = format!("{}-{}", 40 * MIB, 200 * MIB - 1);
         repository.send("PATCH", &path, &[("Content-Range", &range)], &rest).expect(202);
         let digest = content.digest();
-        repository.send("PUT", &format!("{path}?digest={digest}"), &[], b"").expect(201);
+        repository.send("PUT", &format!("{path}&digest={digest}"), &[], b"").expect(201);
         let back = repository.send("GET", &format!("/blobs/{digest}"), &[], b"").expect(200);
         assert!(content.matches(0..content.size(), &back.body));
         // The check at the end of the test finds nothing that dangles and nothing untracked.
@@ -95,7 +95,7 @@ on_both_engines! {
         let range = format!("{received}-{}", bytes.len() - 1);
         let rest = repository.send("PATCH", path, &[("Content-Range", &range)], &bytes[received..]);
         rest.expect(202);
-        repository.send("PUT", &format!("{path}?digest={}", sha256(&bytes)), &[], b"").expect(201);
+        repository.send("PUT", &format!("{path}&digest={}", sha256(&bytes)), &[], b"").expect(201);
         assert_eq!(repository.send("GET", &format!("/blobs/{}", sha256(&bytes)), &[], b"").expect(200).body, bytes);
     }
 
@@ -190,7 +190,7 @@ fn chunked(repository: &mut Repository, bytes: &[u8]) {
     let half = bytes.len() / 2;
     repository.send("PATCH", path, &[("Content-Range", &format!("0-{}", half - 1))], &bytes[..half]).expect(202);
     repository.send("PATCH", path, &[], &bytes[half..]).expect(202);
-    repository.send("PUT", &format!("{path}?digest={}", sha256(bytes)), &[], b"").expect(201);
+    repository.send("PUT", &format!("{path}&digest={}", sha256(bytes)), &[], b"").expect(201);
 }
 
 /// The files below a folder.

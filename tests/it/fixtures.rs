@@ -6,7 +6,7 @@ use crate::{
     left_out::workspace,
     push::{holders, models, push_layout},
     sample::sha256,
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_both_engines},
 };
 
 const REPOSITORIES: [&str; 13] = [

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     push::{MANIFEST, Repository, models},
     sample::sha256,
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_every_store},
 };
 
 /// Collects what nobody needs at this very moment.
@@ -21,7 +21,7 @@ fn collect(server: &Server, flags: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-on_both_engines! {
+on_every_store! {
     fn evidence_outlives_data(server: Server) {
         let mut repository = Repository::new(&server.host, "team/kit");
         let old = repository.kit("1", b"old weights", b"leaked data");
@@ -81,8 +81,10 @@ on_both_engines! {
                     }
                 })
             }).collect();
-            pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+            let pushed: Vec<_> = pushers.into_iter().map(|pusher| pusher.join()).collect();
+            // The collector ends also when a push has failed.
             done.store(true, Ordering::SeqCst);
+            pushed.into_iter().for_each(|pushed| pushed.unwrap());
             assert!(collector.join().unwrap() > 3);
         });
         let pulled: usize = (0..2).map(|pusher| pull_everything(&server, &format!("soak/r{pusher}"))).sum();

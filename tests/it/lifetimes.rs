@@ -3,7 +3,7 @@
 use crate::{
     push::{Repository, holders, models},
     sample::sha256,
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_both_engines},
 };
 
 fn model(repository: &str, tags: &str, distance: u64, grade: &str) -> (String, String, u64, String) {

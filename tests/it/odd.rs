@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     push::{KIT, MANIFEST, Repository, holders, models},
     sample::sha256,
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_both_engines},
 };
 
 /// A tar of one file whose path is these bytes.

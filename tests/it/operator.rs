@@ -13,7 +13,7 @@ use crate::{
     postgres::Postgres,
     push::Repository,
     sample::Content,
-    server::{Engine, Server, binary, on_both_engines},
+    server::{Server, binary, on_both_engines},
 };
 
 fn serve(arguments: &[&str]) -> Output {

@@ -3,7 +3,8 @@
 use crate::{
     clients::{self, Bin, Target},
     kit_wire::{self, Replay},
-    server::{Engine, Server, on_both_engines},
+    s3::S3Kind,
+    server::{Server, on},
 };
 
 fn with(server: &Server, name: &str, client: fn(&Target, &Bin)) {
@@ -12,7 +13,8 @@ fn with(server: &Server, name: &str, client: fn(&Target, &Bin)) {
     }
 }
 
-on_both_engines! {
+on! {
+    [sqlite: Sqlite, Disk] [postgres: Postgres, Disk] [postgres_versity: Postgres, S3(S3Kind::Versity)]
     fn crane(server: Server) { with(&server, "crane", clients::crane); }
     fn oras(server: Server) { with(&server, "oras", clients::oras); }
     fn regctl(server: Server) { with(&server, "regctl", clients::regctl); }

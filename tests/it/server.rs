@@ -10,7 +10,13 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{database, left_out::workspace, postgres::Postgres, wire::Wire};
+use crate::{
+    database,
+    left_out::workspace,
+    postgres::Postgres,
+    s3::{Bucket, S3, S3Kind},
+    wire::Wire,
+};
 
 /// A database engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,27 +27,71 @@ pub(crate) enum Engine {
     Postgres,
 }
 
+/// Where a server's blobs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In the data folder.
+    Disk,
+    /// In a bucket of the test process's own S3 server of this kind.
+    S3(S3Kind),
+}
+
 /// A running server, stopped, checked and removed with this value.
 pub(crate) struct Server {
     pub(crate) host: String,
     data: TempDir,
-    database: Option<String>,
+    /// The settings of its database and of its bucket, as variables.
+    settings: Vec<(&'static str, String)>,
+    bucket: Option<Bucket>,
     process: Child,
 }
 
 impl Server {
-    /// Starts it; `None` where the engine is not installed.
+    /// Starts it with its blobs on disk; `None` where the engine is not installed.
     pub(crate) fn start(engine: Engine) -> Option<Self> {
-        let database = match engine {
-            Engine::Sqlite => None,
-            Engine::Postgres => {
-                let postgres = Postgres::get()?;
-                Some(postgres.url(&postgres.create()))
-            }
+        Self::start_on(engine, Storage::Disk)
+    }
+
+    /// Starts it; `None` where the engine or the S3 server is not installed.
+    pub(crate) fn start_on(engine: Engine, storage: Storage) -> Option<Self> {
+        let mut settings = Vec::new();
+        if engine == Engine::Postgres {
+            let postgres = Postgres::get()?;
+            settings.push(("PEDIGREE_DATABASE", postgres.url(&postgres.create())));
+        }
+        let bucket = match storage {
+            Storage::Disk => None,
+            Storage::S3(kind) => Some(S3::get(kind)?.bucket()),
         };
+        if let Some(bucket) = &bucket {
+            settings.extend([
+                ("PEDIGREE_STORAGE", format!("s3://{}/some/prefix", bucket.bucket)),
+                ("PEDIGREE_S3_ENDPOINT", bucket.endpoint.clone()),
+                ("PEDIGREE_S3_REGION", bucket.region.into()),
+                ("PEDIGREE_S3_ACCESS_KEY", bucket.access_key.into()),
+                ("PEDIGREE_S3_SECRET_KEY", bucket.secret_key.into()),
+                // The smallest there are, so that blobs of a test have several.
+                ("PEDIGREE_S3_PART_SIZE", "5".into()),
+                ("PEDIGREE_S3_MEMORY", "40".into()),
+            ]);
+        }
+        Some(Self::launched(settings, bucket, &[]))
+    }
+
+    /// Another server on the same database and bucket.
+    pub(crate) fn replica(&self) -> Self {
+        Self::launched(self.settings.clone(), self.bucket.clone(), &[])
+    }
+
+    fn launched(settings: Vec<(&'static str, String)>, bucket: Option<Bucket>, flags: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (process, host) = launch(&data, database.as_deref(), &[]);
-        Some(Self { host, data, database, process })
+        let (process, host) = launch(&data, &settings, flags);
+        Self { host, data, settings, bucket, process }
+    }
+
+    /// Its bucket, to look into it behind its back.
+    pub(crate) fn bucket(&self) -> &Bucket {
+        self.bucket.as_ref().unwrap()
     }
 
     /// Kills the server as a power cut would.
@@ -64,7 +114,7 @@ impl Server {
 
     /// Starts it again, after its end, with more flags.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
-        (self.process, self.host) = launch(&self.data, self.database.as_deref(), flags);
+        (self.process, self.host) = launch(&self.data, &self.settings, flags);
     }
 
     /// The data folder.
@@ -79,16 +129,18 @@ impl Server {
 
     /// Where the database is, as a URL.
     pub(crate) fn location(&self) -> String {
-        self.database.clone().unwrap_or_else(|| format!("sqlite://{}", self.data.path().join("pedigree.db").display()))
+        let database = self.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
+        database.map_or_else(
+            || format!("sqlite://{}", self.data.path().join("pedigree.db").display()),
+            |(_, url)| url.clone(),
+        )
     }
 
     /// The program, set up for a command beside this server, on its data.
     pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).arg("--data").arg(self.data.path());
-        if let Some(database) = &self.database {
-            command.env("PEDIGREE_DATABASE", database);
-        }
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -124,12 +176,10 @@ impl Drop for Server {
 }
 
 /// Starts the program and waits until it listens.
-fn launch(data: &TempDir, database: Option<&str>, flags: &[&str]) -> (Child, String) {
+fn launch(data: &TempDir, settings: &[(&'static str, String)], flags: &[&str]) -> (Child, String) {
     let mut command = Command::new(binary());
     command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
-    if let Some(database) = database {
-        command.env("PEDIGREE_DATABASE", database);
-    }
+    command.envs(settings.iter().map(|(name, value)| (name, value)));
     // A line for each request would bury what a failing test says.
     command.env("PEDIGREE_LOG", "warn");
     let mut process = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
@@ -157,26 +207,68 @@ pub(crate) fn binary() -> &'static PathBuf {
     })
 }
 
-/// Runs a test on both engines.
+/// Runs a test on both engines, with blobs on disk.
 macro_rules! on_both_engines {
-    ($($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {$(
+    ($($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {
+        $crate::server::on! {
+            [sqlite: Sqlite, Disk] [postgres: Postgres, Disk]
+            $($(#[$attribute])* fn $name($server: Server) $body)+
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+/// Runs a test on both engines, and on disk and every S3 server.
+macro_rules! on_every_store {
+    ($($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {
+        $crate::server::on! {
+            [sqlite: Sqlite, Disk] [postgres: Postgres, Disk] [sqlite_s3: Sqlite, S3($crate::s3::S3Kind::InProcess)]
+            [postgres_versity: Postgres, S3($crate::s3::S3Kind::Versity)]
+            [postgres_minio: Postgres, S3($crate::s3::S3Kind::Minio)]
+            $($(#[$attribute])* fn $name($server: Server) $body)+
+        }
+    };
+}
+pub(crate) use on_every_store;
+
+/// Runs a test on every S3 server.
+macro_rules! on_every_bucket {
+    ($($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {
+        $crate::server::on! {
+            [in_process: Sqlite, S3($crate::s3::S3Kind::InProcess)]
+            [versity: Postgres, S3($crate::s3::S3Kind::Versity)]
+            [minio: Postgres, S3($crate::s3::S3Kind::Minio)]
+            $($(#[$attribute])* fn $name($server: Server) $body)+
+        }
+    };
+}
+pub(crate) use on_every_bucket;
+
+/// Runs tests on each of the setups.
+macro_rules! on {
+    (@ [$($setups:tt)*] [$($next:tt)*] $($more:tt)*) => { $crate::server::on!(@ [$($setups)* [$($next)*]] $($more)*); };
+    (@ $setups:tt $($(#[$attribute:meta])* fn $name:ident($server:ident: Server) $body:block)+) => {$(
         mod $name {
             use super::*;
 
             fn run($server: Server) $body
 
-            #[test]
-            $(#[$attribute])*
-            fn sqlite() {
-                if let Some(server) = Server::start(Engine::Sqlite) { run(server); }
-            }
-
-            #[test]
-            $(#[$attribute])*
-            fn postgres() {
-                if let Some(server) = Server::start(Engine::Postgres) { run(server); }
-            }
+            $crate::server::on!(# $setups [$(#[$attribute])*]);
         }
     )+};
+    (# [$([$setup:ident: $engine:ident, $($storage:tt)*])*] $attributes:tt) => {$(
+        $crate::server::on!(= $setup, $engine, ($($storage)*), $attributes);
+    )*};
+    (= $setup:ident, $engine:ident, ($($storage:tt)*), [$(#[$attribute:meta])*]) => {
+        #[test]
+        $(#[$attribute])*
+        fn $setup() {
+            use $crate::server::Storage;
+            if let Some(server) = Server::start_on($crate::server::Engine::$engine, Storage::$($storage)*) {
+                run(server);
+            }
+        }
+    };
+    ($setups:tt $($more:tt)*) => { $crate::server::on!(@ [$setups] $($more)*); };
 }
-pub(crate) use on_both_engines;
+pub(crate) use on;

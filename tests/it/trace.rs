@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     push::Repository,
-    server::{Engine, Server, on_both_engines},
+    server::{Server, on_both_engines},
 };
 
 on_both_engines! {

@@ -4,7 +4,7 @@ use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    BlobId, Micros, NodeId, Reader, RepositoryId, Result, Session,
+    BlobId, Db, Micros, NodeId, Reader, RepositoryId, Result, Session,
     db::{Engine, on},
     rows, sql,
 };
@@ -38,6 +38,17 @@ pub async fn linked(session: &mut Session, reader: Reader, repository: &Name, di
         query.fetch_optional(c).await
     })?;
     Ok(row.map(blob))
+}
+
+/// The same outside of any transaction: the hot read.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn look(db: &Db, reader: Reader, repository: &Name, digest: &Digest) -> Result<Option<Blob>> {
+    let Some(direct) = db.direct() else { return linked(&mut db.read().await?, reader, repository, digest).await };
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    let found: Option<Row> = direct.row(sql::BLOB_LINKED, &[&reader.0, &&**repository, &digest.hash()], row)?;
+    Ok(found.map(blob))
 }
 
 /// The blob, if some repository that `reader` may read shows it.
@@ -110,16 +121,19 @@ pub async fn needed(session: &mut Session, repository: RepositoryId, digest: &Di
     manifest.map(|hash| rows::digest(&hash)).transpose()
 }
 
-/// Shows the blob in the repository, and keeps the collector away from it for a while.
+/// Shows the blob in the repository, and keeps the collector away from it for a while. Whether the blob is still there; if it
+/// is, it stays until the transaction ends.
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn link(session: &mut Session, repository: RepositoryId, blob: BlobId, now: Micros) -> Result<()> {
-    touch(session, blob, now).await?;
+pub async fn link(session: &mut Session, repository: RepositoryId, blob: BlobId, now: Micros) -> Result<bool> {
+    if !touch(session, blob, now).await? {
+        return Ok(false);
+    }
     on!(session, |c| {
         sqlx::query(sql::BLOB_LINK).bind(repository.0).bind(blob.0).bind(now.0).execute(c).await.map(drop)
     })?;
-    Ok(())
+    Ok(true)
 }
 
 /// Keeps the collector away from the blob for a while. Whether the blob is still there.

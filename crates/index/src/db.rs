@@ -2,7 +2,7 @@
 //!
 //! This is the only file that knows how a connection to either engine is made.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection as _, Pool, Postgres, Sqlite, Transaction,
@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
 };
 
-use crate::Error;
+use crate::{Error, direct::Direct};
 
 /// The database of a registry.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub enum Db {
         write: Pool<Sqlite>,
         /// The connections that read.
         read: Pool<Sqlite>,
+        /// Those that read without another thread.
+        direct: Arc<Direct>,
     },
 }
 
@@ -58,12 +60,20 @@ macro_rules! on {
 pub(crate) use on;
 
 /// Every migration, in order, as (number, name, SQLite text, Postgres text).
-const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "registry",
-    include_str!("../../../migrations/sqlite/0001_registry.sql"),
-    include_str!("../../../migrations/postgres/0001_registry.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "registry",
+        include_str!("../../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../../migrations/postgres/0001_registry.sql"),
+    ),
+    (
+        2,
+        "stores",
+        include_str!("../../../migrations/sqlite/0002_stores.sql"),
+        include_str!("../../../migrations/postgres/0002_stores.sql"),
+    ),
+];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -89,7 +99,7 @@ impl Db {
         let write = pool().max_connections(1).connect_with(options.clone()).await.map_err(Error::Connect)?;
         let read = options.create_if_missing(false).pragma("query_only", "on");
         let read = pool().max_connections(4).min_connections(1).connect_with(read).await.map_err(Error::Connect)?;
-        Ok(Self::Sqlite { write, read })
+        Ok(Self::Sqlite { write, read, direct: Arc::new(Direct::new(path)) })
     }
 
     /// Connects to the PostgreSQL server at `url`.
@@ -192,11 +202,20 @@ impl Db {
         }))
     }
 
+    /// SQLite without another thread; on PostgreSQL there is no such thing.
+    pub(crate) fn direct(&self) -> Option<&Direct> {
+        match self {
+            Self::Postgres(_) => None,
+            Self::Sqlite { direct, .. } => Some(direct),
+        }
+    }
+
     /// Closes every connection; SQLite folds its log into the file.
     pub async fn close(&self) {
         match self {
             Self::Postgres(pool) => pool.close().await,
-            Self::Sqlite { write, read } => {
+            Self::Sqlite { write, read, direct } => {
+                direct.close();
                 read.close().await;
                 write.close().await;
             }

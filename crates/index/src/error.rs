@@ -26,6 +26,9 @@ pub enum Error {
     /// A statement failed.
     #[error("a database statement failed: {0}")]
     Sql(#[from] sqlx::Error),
+    /// A statement failed that was run without another thread.
+    #[error("a database statement failed: {0}")]
+    Direct(#[from] rusqlite::Error),
     /// A stored value is not what this version wrote.
     #[error("the database holds an unreadable value: {0}")]
     Unreadable(&'static str),

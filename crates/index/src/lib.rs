@@ -9,6 +9,7 @@ pub mod blob;
 pub mod check;
 pub mod completeness;
 mod db;
+mod direct;
 mod error;
 pub mod gc;
 pub mod graph;
@@ -19,6 +20,7 @@ pub mod manifest;
 pub mod reference;
 pub mod repository;
 mod rows;
+pub mod secret;
 mod sql;
 pub mod store;
 pub mod tag;
@@ -26,6 +28,7 @@ mod types;
 pub mod upload;
 
 pub use db::{Db, Session};
+pub use direct::Direct;
 pub use error::Error;
 pub use types::{
     BlobId, ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, JobId, JobKind, LayerId, LayerState, Micros, NodeId,

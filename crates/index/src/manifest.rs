@@ -3,7 +3,9 @@
 use oci::{Digest, Manifest, Name, Reference, Shape, Tag};
 use sqlx::AssertSqlSafe;
 
-use crate::{Error, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, rows, sql};
+use crate::{
+    Db, Error, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, rows, sql,
+};
 
 /// A manifest as it is served.
 #[derive(Debug, Clone)]
@@ -84,6 +86,22 @@ pub async fn get(
         })?,
     };
     row.map(stored).transpose()
+}
+
+/// The same outside of any transaction: the hot read.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn look(db: &Db, reader: Reader, repository: &Name, reference: &Reference) -> Result<Option<Stored>> {
+    let Some(direct) = db.direct() else { return get(&mut db.read().await?, reader, repository, reference).await };
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    let found: Option<Row> = match reference {
+        Reference::Tag(tag) => direct.row(sql::MANIFEST_BY_TAG, &[&reader.0, &&**repository, &&**tag], row)?,
+        Reference::Digest(digest) => {
+            direct.row(sql::MANIFEST_BY_DIGEST, &[&reader.0, &&**repository, &digest.hash()], row)?
+        }
+    };
+    found.map(stored).transpose()
 }
 
 /// The manifest of that digest in a repository, also when it was deleted there: evidence outlives data.

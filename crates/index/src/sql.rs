@@ -139,11 +139,13 @@ statements! {
            where blob.state = 1
          returning id";
     BLOB_REPLACE: "update blob set object_key = $3 where id = $1 and object_key = $2 and state = 0";
-    /// A blob that comes back while its object is being deleted gets another object; the old one stays recorded.
+    /// A blob that comes back while its object is being deleted gets another object; the old one stays recorded, once, also
+    /// when two bring it back.
     BLOB_REVIVED:
         "insert into upload (id, repository_id, object_key, state, received, hash_state, writer, writer_until, created_at,
            created_by, used_at)
-         select $1, $2, b.object_key, 1, 0, b.digest, null, 0, $3, '', $3 from blob b where b.digest = $4 and b.state = 1";
+         select $1, $2, b.object_key, 1, 0, b.digest, null, 0, $3, '', $3 from blob b where b.digest = $4 and b.state = 1
+         on conflict do nothing";
     BLOB_TOUCH: "update blob set review_at = $2 where id = $1 and state = 0";
     BLOBS_OF_MANIFEST_REVIEW:
         "update blob set review_at = $2
@@ -203,26 +205,31 @@ statements! {
            created_by, used_at)
          values ($1, $2, $3, 0, 0, $4, null, 0, $5, $6, $5)";
     UPLOAD_GET: concat!(
-        "select u.id, u.repository_id, u.object_key, u.received, u.hash_state, u.created_by from upload u
+        "select u.id, u.repository_id, u.object_key, u.received, u.created_by from upload u
            join repository r on r.id = u.repository_id
          where u.id = $2 and u.state = 0 and r.name = $3 and ", readable!("r.id"));
     /// Whoever writes an upload holds it; a writer that died holds it until its time is up.
     UPLOAD_CLAIM:
         "update upload set writer = $2, writer_until = $3, used_at = $4
          where id = $1 and state = 0 and (writer is null or writer_until < $4)
-         returning received, hash_state";
+         returning received, hash_state, parts";
     UPLOAD_RENEW: "update upload set writer_until = $3, used_at = $4 where id = $1 and writer = $2";
     UPLOAD_PROGRESS:
-        "update upload set received = $3, hash_state = $4, writer = null, writer_until = 0, used_at = $5
+        "update upload set received = $3, hash_state = $4, parts = $5, used_at = $6
          where id = $1 and writer = $2 and state = 0";
+    UPLOAD_RELEASE: "update upload set writer = null, writer_until = 0, used_at = $3 where id = $1 and writer = $2 and state = 0";
     UPLOAD_DISCARD:
         "update upload set state = 1, writer = null, used_at = $2
          where id = $1 and state = 0 and (writer is null or writer = $3 or writer_until < $2) returning object_key";
-    UPLOAD_DISCARDED: "select object_key from upload where id = $1 and state = 1";
+    UPLOAD_DISCARDED: "select object_key, parts from upload where id = $1 and state = 1";
     UPLOAD_DELETE: "delete from upload where id = $1";
     UPLOAD_DELETE_HELD: "delete from upload where id = $1 and writer = $2 and state = 0";
     UPLOAD_RELEASE_ALL: "update upload set writer = null, writer_until = 0 where writer is not null";
-    UPLOAD_EXPIRED: "select id, object_key, state from upload where used_at < $1 or state = 1 order by used_at, id limit $2";
+    UPLOAD_EXPIRED: "select id from upload where used_at < $1 or state = 1 order by used_at, id limit $2";
+
+    SECRETS: "select id, key, created_at from secret order by id";
+    SECRET_INSERT: "insert into secret (key, created_at) values ($1, $2)";
+    SECRET_FORGET: "delete from secret where created_at < $1";
 
     NODE_FIND: "select id from node where kind = $1 and key = $2";
     NODE_INSERT: "insert into node (kind, key) values ($1, $2) on conflict (kind, key) do nothing returning id";

@@ -15,10 +15,19 @@ pub struct Upload {
     pub key: String,
     /// How many bytes are durable.
     pub received: u64,
-    /// The hash over these bytes, to be continued.
-    pub hash_state: Vec<u8>,
     /// Who began it.
     pub created_by: String,
+}
+
+/// How far an upload has come, in the words of whoever hashes and stores it.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// How many bytes are durable.
+    pub received: u64,
+    /// The hash over these bytes, to be continued.
+    pub hash_state: Vec<u8>,
+    /// How a bucket holds them.
+    pub parts: Option<Vec<u8>>,
 }
 
 /// What a new upload starts with.
@@ -54,22 +63,21 @@ pub async fn insert(session: &mut Session, new: &NewUpload<'_>, now: Micros) -> 
 /// # Errors
 /// When the statement fails.
 pub async fn get(session: &mut Session, reader: Reader, repository: &Name, id: &str) -> Result<Option<Upload>> {
-    type Row = (String, i64, String, i64, Vec<u8>, String);
+    type Row = (String, i64, String, i64, String);
     let row: Option<Row> = on!(session, |c| {
         sqlx::query_as(sql::UPLOAD_GET).bind(reader.0).bind(id).bind(&**repository).fetch_optional(c).await
     })?;
-    Ok(row.map(|(id, repository, key, received, hash_state, created_by)| Upload {
+    Ok(row.map(|(id, repository, key, received, created_by)| Upload {
         id,
         repository: RepositoryId(repository),
         key,
         received: rows::unsigned(received),
-        hash_state,
         created_by,
     }))
 }
 
-/// Makes `writer` the only one who writes the upload until `until`: how far it is, and the hash so far. `None` when another
-/// holds it, or when it is gone.
+/// Makes `writer` the only one who writes the upload until `until`, and says how far it is. `None` when another holds it, or
+/// when it is gone.
 ///
 /// # Errors
 /// When the statement fails.
@@ -79,11 +87,11 @@ pub async fn claim(
     writer: &str,
     until: Micros,
     now: Micros,
-) -> Result<Option<(u64, Vec<u8>)>> {
-    let row: Option<(i64, Vec<u8>)> = on!(session, |c| {
+) -> Result<Option<Progress>> {
+    let row: Option<(i64, Vec<u8>, Option<Vec<u8>>)> = on!(session, |c| {
         sqlx::query_as(sql::UPLOAD_CLAIM).bind(id).bind(writer).bind(until.0).bind(now.0).fetch_optional(c).await
     })?;
-    Ok(row.map(|(received, state)| (rows::unsigned(received), state)))
+    Ok(row.map(|(received, hash_state, parts)| Progress { received: rows::unsigned(received), hash_state, parts }))
 }
 
 /// Keeps the upload for `writer` until `until`. Whether it still had it.
@@ -98,22 +106,27 @@ pub async fn renew(session: &mut Session, id: &str, writer: &str, until: Micros,
     Ok(kept > 0)
 }
 
-/// Says how far the upload is, and lets go of it. The bytes must be durable by now. Whether `writer` still had it.
+/// Says how far the upload is. The bytes must be durable by now. Whether `writer` still had it.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn progress(
-    session: &mut Session,
-    id: &str,
-    writer: &str,
-    received: u64,
-    hash_state: &[u8],
-    now: Micros,
-) -> Result<bool> {
+pub async fn progress(session: &mut Session, id: &str, writer: &str, progress: &Progress, now: Micros) -> Result<bool> {
     let kept = on!(session, |c| {
-        let query =
-            sqlx::query(sql::UPLOAD_PROGRESS).bind(id).bind(writer).bind(rows::signed(received)).bind(hash_state);
-        query.bind(now.0).execute(c).await.map(|done| done.rows_affected())
+        let query = sqlx::query(sql::UPLOAD_PROGRESS).bind(id).bind(writer).bind(rows::signed(progress.received));
+        let query = query.bind(&progress.hash_state).bind(progress.parts.as_deref()).bind(now.0);
+        query.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    Ok(kept > 0)
+}
+
+/// Lets go of the upload. Whether `writer` still had it.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn release(session: &mut Session, id: &str, writer: &str, now: Micros) -> Result<bool> {
+    let kept = on!(session, |c| {
+        let query = sqlx::query(sql::UPLOAD_RELEASE).bind(id).bind(writer).bind(now.0);
+        query.execute(c).await.map(|done| done.rows_affected())
     })?;
     Ok(kept > 0)
 }
@@ -129,12 +142,12 @@ pub async fn discard(session: &mut Session, id: &str, writer: &str, now: Micros)
     })?)
 }
 
-/// The key of an upload that is given up already.
+/// The key of an upload that is given up already, and how a bucket holds it.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn discarded_key(session: &mut Session, id: &str) -> Result<Option<String>> {
-    Ok(on!(session, |c| sqlx::query_scalar(sql::UPLOAD_DISCARDED).bind(id).fetch_optional(c).await)?)
+pub async fn discarded(session: &mut Session, id: &str) -> Result<Option<(String, Option<Vec<u8>>)>> {
+    Ok(on!(session, |c| sqlx::query_as(sql::UPLOAD_DISCARDED).bind(id).fetch_optional(c).await)?)
 }
 
 /// Forgets the upload: its object became a blob or is deleted.
@@ -167,13 +180,12 @@ pub async fn release_all(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Uploads that were not used since `since`, and discarded ones: (id, key, whether it is discarded already).
+/// Uploads that were not used since `since`, and discarded ones.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn expired(session: &mut Session, since: Micros, limit: u32) -> Result<Vec<(String, String, bool)>> {
-    let found: Vec<(String, String, i32)> = on!(session, |c| {
-        sqlx::query_as(sql::UPLOAD_EXPIRED).bind(since.0).bind(i64::from(limit)).fetch_all(c).await
-    })?;
-    Ok(found.into_iter().map(|(id, key, state)| (id, key, state == 1)).collect())
+pub async fn expired(session: &mut Session, since: Micros, limit: u32) -> Result<Vec<String>> {
+    Ok(on!(session, |c| {
+        sqlx::query_scalar(sql::UPLOAD_EXPIRED).bind(since.0).bind(i64::from(limit)).fetch_all(c).await
+    })?)
 }

@@ -32,15 +32,26 @@ pub enum Route {
     /// `POST /v2/<name>/blobs/uploads/` (end-4a, end-4b, end-11).
     StartUpload(Name, StartUpload),
     /// `GET` of an upload: how far it is (end-13).
-    UploadStatus(Name, String),
+    UploadStatus(Upload),
     /// `PATCH` of an upload: more bytes (end-5).
-    PatchUpload(Name, String),
+    PatchUpload(Upload),
     /// `PUT` of an upload: the last bytes and the digest (end-6).
-    FinishUpload(Name, String, Digest),
+    FinishUpload(Upload, Digest),
     /// `DELETE` of an upload (end-14).
-    CancelUpload(Name, String),
+    CancelUpload(Upload),
     /// `GET /v2/<name>/referrers/<digest>` (end-12a, end-12b).
     Referrers(Name, Digest, Option<String>),
+}
+
+/// An upload, as its address names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// The repository that the blob is for.
+    pub name: Name,
+    /// The upload's id.
+    pub id: String,
+    /// `_state=`: what the registry wrote into the address.
+    pub state: Option<String>,
 }
 
 /// The query of `POST …/blobs/uploads/`.
@@ -131,20 +142,24 @@ impl Route {
         let (name, kind) = head.rsplit_once('/').ok_or(RouteError::NotFound)?;
         if let ("uploads", Some(name)) = (kind, name.strip_suffix("/blobs")) {
             let name = repository(name)?;
-            let id = last.to_owned();
             if last.len() > 64 || !last.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(RouteError::Upload);
             }
-            return match (method, last) {
-                ("POST", "") => Ok(Self::StartUpload(name, query.start_upload()?)),
-                (_, "") => wrong_method(),
-                ("GET", _) => Ok(Self::UploadStatus(name, id)),
-                ("PATCH", _) => Ok(Self::PatchUpload(name, id)),
-                ("PUT", _) => {
+            if last.is_empty() {
+                return match method {
+                    "POST" => Ok(Self::StartUpload(name, query.start_upload()?)),
+                    _ => wrong_method(),
+                };
+            }
+            let upload = Upload { name, id: last.to_owned(), state: query.text("_state") };
+            return match method {
+                "GET" => Ok(Self::UploadStatus(upload)),
+                "PATCH" => Ok(Self::PatchUpload(upload)),
+                "PUT" => {
                     let missing = RouteError::Query("digest", "the digest of the whole blob is needed");
-                    Ok(Self::FinishUpload(name, id, query.digest("digest")?.ok_or(missing)?))
+                    Ok(Self::FinishUpload(upload, query.digest("digest")?.ok_or(missing)?))
                 }
-                ("DELETE", _) => Ok(Self::CancelUpload(name, id)),
+                "DELETE" => Ok(Self::CancelUpload(upload)),
                 _ => wrong_method(),
             };
         }
@@ -202,11 +217,11 @@ impl Route {
             | Self::HeadBlob(name, _)
             | Self::DeleteBlob(name, _)
             | Self::StartUpload(name, _)
-            | Self::UploadStatus(name, _)
-            | Self::PatchUpload(name, _)
-            | Self::FinishUpload(name, ..)
-            | Self::CancelUpload(name, _)
             | Self::Referrers(name, ..) => Some(name),
+            Self::UploadStatus(upload)
+            | Self::PatchUpload(upload)
+            | Self::FinishUpload(upload, _)
+            | Self::CancelUpload(upload) => Some(&upload.name),
         }
     }
 }
@@ -303,7 +318,7 @@ mod tests {
         let encoded = EMPTY_JSON.replace(':', "%3A");
         assert_eq!(
             parse("PUT", "/v2/a/b/blobs/uploads/0a", Some(&format!("_state=1&digest={encoded}"))),
-            Route::FinishUpload(name(), "0a".into(), digest)
+            Route::FinishUpload(Upload { name: name(), id: "0a".into(), state: Some("1".into()) }, digest)
         );
         assert_eq!(parse("POST", "/v2/a/b/blobs/uploads/", None), Route::StartUpload(name(), StartUpload::default()));
         assert_eq!(

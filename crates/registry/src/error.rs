@@ -47,13 +47,19 @@ pub enum Error {
     },
     /// The database and the store do not belong together.
     #[error(
-        "the database and the folder of the blobs do not belong together: {0}; start with the --data and --database that \
-         were used together before"
+        "the database and the store of the blobs do not belong together: {0}; start with the --data, --database and --storage \
+         that were used together before"
     )]
     WrongStore(&'static str),
     /// The database does not answer.
     #[error("the registry's database does not answer; try again later")]
     Unavailable(#[source] index::Error),
+    /// The store does not answer.
+    #[error("the registry's storage does not answer; try again later")]
+    StoreUnavailable(#[source] store::Error),
+    /// The last bytes that an upload had are gone; it can be continued from what is left.
+    #[error("the last bytes of the upload are lost")]
+    Lost(Box<store::Received>),
     /// The caller may not do that.
     #[error("this registry accepts no pushes or deletions from you")]
     Denied,
@@ -90,6 +96,8 @@ pub enum Part {
     Manifest,
     /// A digest.
     Digest,
+    /// A blob.
+    Blob,
     /// The range of an upload's chunk.
     Range,
     /// A parameter of a question.
@@ -113,6 +121,7 @@ impl fmt::Display for Part {
         match self {
             Self::Manifest => f.write_str("the manifest"),
             Self::Digest => f.write_str("the digest"),
+            Self::Blob => f.write_str("the blob"),
             Self::Range => f.write_str("the Content-Range"),
             Self::Parameter(name) => write!(f, "parameter {name}"),
         }
@@ -146,6 +155,9 @@ impl From<store::Error> for Error {
         match error {
             store::Error::Full => Self::Full,
             store::Error::Busy => Self::Busy,
+            store::Error::Lost(left) => Self::Lost(left),
+            store::Error::TooLarge(limit) => Self::TooLarge { what: Part::Blob, limit },
+            error @ store::Error::Unavailable(_) => Self::StoreUnavailable(error),
             other => Self::internal(other),
         }
     }

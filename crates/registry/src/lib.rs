@@ -4,6 +4,7 @@
 //! where objects are; it decides, at each miss, what the miss means.
 
 mod authz;
+mod capability;
 mod chance;
 mod check;
 mod clock;
@@ -53,7 +54,7 @@ pub use names::Names;
 pub use pull::{Blob, Manifest};
 pub use push::{PushManifest, Pushed};
 pub use stats::Stats;
-pub use upload::{Finished, Position};
+pub use upload::{Finished, Incoming, Position};
 pub use view::{
     Claim, Completeness, Component, ComponentName, Evidence, Holder, Impact, Kit, KitLayer, LayerCounts, Model,
     Outside, Repositories, Repository, Scope, Target, Version, Versions,
@@ -77,6 +78,7 @@ pub struct Registry {
     /// Rung when a scan ended, and when nobody is to wait for one any more.
     settled: Arc<Notify>,
     stopping: AtomicBool,
+    keys: capability::Keys,
 }
 
 /// What a registry is made of.
@@ -113,6 +115,7 @@ impl Registry {
             work: Arc::new(Notify::new()),
             settled: Arc::new(Notify::new()),
             stopping: AtomicBool::new(false),
+            keys: capability::Keys::default(),
         }
     }
 
@@ -162,9 +165,9 @@ impl Registry {
         match (known, self.store.mark().await?) {
             (Some(known), Some(mark)) if known == mark => Ok(true),
             (Some(_), Some(_)) => Err(Error::WrongStore("the blobs are those of another database")),
-            (Some(_), None) => Err(Error::WrongStore("the database knows of blobs, and the folder is not theirs")),
+            (Some(_), None) => Err(Error::WrongStore("the database knows of blobs, and the store is not theirs")),
             (None, Some(_)) if !self.is_empty().await? => {
-                Err(Error::WrongStore("the folder has blobs that the database does not know"))
+                Err(Error::WrongStore("the store has blobs that the database does not know"))
             }
             (None, _) => Ok(false),
         }

@@ -1,5 +1,7 @@
 //! Pulling: manifests byte for byte, blobs as they stream.
 
+use std::time::Duration;
+
 use index::{BlobId, Micros, blob, manifest};
 use oci::{Digest, Name, Reference};
 use store::{Chunks, Key};
@@ -27,6 +29,9 @@ pub struct Blob {
     review_at: Option<Micros>,
 }
 
+/// How long the address of a blob in the store holds.
+const ADDRESS_LIFE: Duration = Duration::from_secs(20 * 60);
+
 /// How old a look at a blob must be, in microseconds, for another to be recorded.
 const TOUCH_AFTER: i64 = 60_000_000;
 
@@ -37,8 +42,7 @@ impl Registry {
     /// [`Error::Unknown`] when there is none that the caller may read.
     pub async fn manifest(&self, ctx: &Ctx, repository: &Name, reference: &Reference) -> Result<Manifest, Error> {
         authz::check(ctx, Access::Pull)?;
-        let mut session = self.db.read().await?;
-        let found = manifest::get(&mut session, ctx.reader, repository, reference).await?;
+        let found = manifest::look(&self.db, ctx.reader, repository, reference).await?;
         let unknown = || Error::Unknown(Thing::Manifest(repository.to_string(), reference.to_string()));
         let found = found.ok_or_else(unknown)?;
         Ok(Manifest { digest: found.digest, media_type: found.media_type, bytes: found.payload })
@@ -50,8 +54,7 @@ impl Registry {
     /// [`Error::Unknown`] when there is none that the caller may read.
     pub async fn blob(&self, ctx: &Ctx, repository: &Name, digest: &Digest) -> Result<Blob, Error> {
         authz::check(ctx, Access::Pull)?;
-        let mut session = self.db.read().await?;
-        let found = blob::linked(&mut session, ctx.reader, repository, digest).await?;
+        let found = blob::look(&self.db, ctx.reader, repository, digest).await?;
         let found = found.ok_or(Error::Unknown(Thing::Blob(*digest)))?;
         Ok(Blob { size: found.size, key: self.key(&found.key)?, id: found.id, review_at: found.review_at })
     }
@@ -79,6 +82,14 @@ impl Registry {
     /// [`Error::Internal`] when the store fails.
     pub async fn read_blob(&self, blob: &Blob, offset: u64, length: u64) -> Result<Chunks, Error> {
         Ok(self.store.read(&blob.key, offset, length).await?)
+    }
+
+    /// An address at which whoever has it can read the blob for a while, if the store can be reached by clients.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it cannot be signed.
+    pub async fn blob_address(&self, blob: &Blob) -> Result<Option<String>, Error> {
+        Ok(self.store.address(&blob.key, ADDRESS_LIFE).await?)
     }
 
     /// The key that a row records.

@@ -115,7 +115,7 @@ impl Registry {
             (layer, blob)
         };
         let Some(blob) = blob else { return self.purged(job, owner, &layer).await };
-        let reader = self.store.open(&self.key(&blob.key)?)?;
+        let reader = self.store.reader(&self.key(&blob.key)?).await?;
         let scanner =
             layer::Scanner { version: SCANNER_VERSION, entries: self.limits.entries, bytes: self.limits.bytes };
         let mut tx = self.db.begin().await?;

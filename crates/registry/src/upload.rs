@@ -9,11 +9,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use index::{Micros, audit, blob, upload};
-use oci::{Algorithm, ContentRange, Digest, Hasher, Name};
-use store::{Key, Received};
+use oci::{Algorithm, ContentRange, Digest, Hasher, Name, Upload};
+use store::{End, Key, Parts, Received};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
-use crate::{Access, Ctx, Error, Part, Registry, Thing, authz};
+use crate::{Access, Ctx, Error, Part, Registry, Thing, authz, capability::UPLOAD_LIFE};
 
 /// How long a request may hold an upload without a sign of life.
 const HOLD: i64 = 10_000_000;
@@ -23,12 +23,14 @@ const RENEW: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a body may bring nothing before it counts as broken off. There is no limit on how long a body takes.
 const IDLE: Duration = Duration::from_secs(60);
+/// How often a request says how far it has come, so that no more than this is lost with its server.
+const CHECKPOINT: Duration = Duration::from_secs(10);
 
 /// Where an upload stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
-    /// The upload's id.
-    pub id: String,
+    /// The upload, with the state that its next address carries.
+    pub upload: Upload,
     /// How many bytes are durable.
     pub received: u64,
 }
@@ -40,6 +42,17 @@ pub struct Finished {
     pub digest: Digest,
 }
 
+/// The bytes that a request brings to an upload.
+#[derive(Debug)]
+pub struct Incoming<B> {
+    /// Which bytes of the blob they are, if the request says so.
+    pub range: Option<ContentRange>,
+    /// How many bytes are announced.
+    pub length: Option<u64>,
+    /// The bytes.
+    pub body: B,
+}
+
 /// An upload that this request alone may write.
 struct Held {
     upload: upload::Upload,
@@ -47,7 +60,7 @@ struct Held {
     writer: String,
     /// Until when, in microseconds since 1970.
     until: AtomicI64,
-    hasher: Hasher,
+    received: Received,
 }
 
 impl Registry {
@@ -60,19 +73,20 @@ impl Registry {
         let id = self.chance.id();
         let key = Key::new(self.chance.bits());
         let now = self.now();
+        let state = self.capability(repository, &id).await?;
         let mut tx = self.db.begin().await?;
-        let repository = index::repository::ensure(&mut tx, repository, now).await?;
+        let row = index::repository::ensure(&mut tx, repository, now).await?;
         let hash_state = Hasher::new(algorithm).save();
         let new = upload::NewUpload {
             id: &id,
-            repository,
+            repository: row,
             key: key.as_str(),
             hash_state: &hash_state,
             created_by: &ctx.actor,
         };
         upload::insert(&mut tx, &new, now).await?;
         tx.commit().await?;
-        Ok(Position { id, received: 0 })
+        Ok(Position { upload: Upload { name: repository.clone(), id, state: Some(state) }, received: 0 })
     }
 
     /// Shows a blob of one repository in another, without its bytes moving. `None` when the caller cannot see it there
@@ -96,9 +110,8 @@ impl Registry {
         };
         let Some(found) = found else { return Ok(None) };
         let repository = index::repository::ensure(&mut tx, repository, now).await?;
-        blob::link(&mut tx, repository, found.id, now).await?;
-        // A collector may have held the row while the link waited for it; what it deletes must not be linked.
-        if blob::find(&mut tx, digest).await?.is_none() {
+        // A collector may have had the row; what it deletes must not be linked.
+        if !blob::link(&mut tx, repository, found.id, now).await? {
             return Ok(None);
         }
         let record = record(ctx, "blob.mount", repository, digest);
@@ -111,52 +124,33 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::Unknown`] when there is no such upload in the repository.
-    pub async fn upload_position(&self, ctx: &Ctx, repository: &Name, id: &str) -> Result<Position, Error> {
-        authz::check(ctx, Access::Push)?;
-        let mut session = self.db.read().await?;
-        let upload = upload::get(&mut session, ctx.reader, repository, id).await?;
+    pub async fn upload_position(&self, ctx: &Ctx, to: &Upload) -> Result<Position, Error> {
+        let ctx = &self.continuing(ctx, to).await?;
+        let upload = {
+            let mut session = self.db.read().await?;
+            upload::get(&mut session, ctx.reader, &to.name, &to.id).await?
+        };
         let upload = upload.ok_or(Error::Unknown(Thing::Upload))?;
-        Ok(Position { id: upload.id, received: upload.received })
+        self.position(to, upload.received).await
     }
 
     /// Takes more bytes. When the body breaks off, what came until then is kept, and the upload can be continued there.
     ///
     /// # Errors
-    /// [`Error::OutOfOrder`] when `range` does not begin where the upload stands, [`Error::Body`] when the body ends early.
+    /// [`Error::OutOfOrder`] when the range does not begin where the upload stands, [`Error::Body`] when the body ends
+    /// early.
     pub async fn write_upload<E: std::fmt::Display>(
         &self,
         ctx: &Ctx,
-        repository: &Name,
-        id: &str,
-        range: Option<ContentRange>,
-        body: impl Stream<Item = Result<Bytes, E>> + Send,
+        to: &Upload,
+        incoming: Incoming<impl Stream<Item = Result<Bytes, E>> + Send>,
     ) -> Result<Position, Error> {
-        authz::check(ctx, Access::Push)?;
-        let held = self.hold(ctx, repository, id).await?;
-        let (received, broken) = match self.receive(&held, range, body).await {
-            Ok(received) => received,
-            Err(error) => {
-                self.release(&held).await?;
-                return Err(error);
-            }
-        };
-        let expected = range.map_or(received.bytes, |range| held.upload.received + range.bytes());
-        if broken.is_none() && received.bytes != expected {
-            self.release(&held).await?;
-            let why =
-                format!("it announces {} bytes, but the body has another length", expected - held.upload.received);
-            return Err(Error::Invalid { what: Part::Range, why });
-        }
-        let mut tx = self.db.begin().await?;
-        let (bytes, state) = (received.bytes, received.hasher.save());
-        if !upload::progress(&mut tx, id, &held.writer, bytes, &state, self.now()).await? {
-            return Err(Error::Unknown(Thing::Upload));
-        }
-        tx.commit().await?;
-        match broken {
-            Some(why) => Err(Error::Body(why)),
-            None => Ok(Position { id: id.to_owned(), received: bytes }),
-        }
+        let ctx = &self.continuing(ctx, to).await?;
+        let held = self.hold(ctx, to).await?;
+        let received = self.receive_or_release(&held, incoming, End::Open).await?;
+        self.checkpoint(&held, &received).await?;
+        self.release(&held).await?;
+        self.position(to, received.bytes).await
     }
 
     /// Takes the last bytes and makes the upload a blob of the repository.
@@ -166,57 +160,63 @@ impl Registry {
     pub async fn finish_upload<E: std::fmt::Display>(
         &self,
         ctx: &Ctx,
-        repository: &Name,
-        id: &str,
+        to: &Upload,
         digest: &Digest,
-        range: Option<ContentRange>,
-        body: impl Stream<Item = Result<Bytes, E>> + Send,
+        incoming: Incoming<impl Stream<Item = Result<Bytes, E>> + Send>,
     ) -> Result<Finished, Error> {
-        authz::check(ctx, Access::Push)?;
-        let held = self.hold(ctx, repository, id).await?;
-        let (received, broken) = match self.receive(&held, range, body).await {
-            Ok(received) => received,
-            Err(error) => {
+        let ctx = &self.continuing(ctx, to).await?;
+        let held = self.hold(ctx, to).await?;
+        let received = self.receive_or_release(&held, incoming, End::Last).await?;
+        match self.seal(ctx, &held, &received, digest).await {
+            // What was received is still there, and can be finished once more.
+            Err(error @ (Error::Unavailable(_) | Error::StoreUnavailable(_) | Error::Full)) => {
+                self.checkpoint(&held, &received).await?;
                 self.release(&held).await?;
-                return Err(error);
+                Err(error)
             }
-        };
-        if let Some(why) = broken {
-            let mut tx = self.db.begin().await?;
-            let state = received.hasher.save();
-            upload::progress(&mut tx, id, &held.writer, received.bytes, &state, self.now()).await?;
-            tx.commit().await?;
-            return Err(Error::Body(why));
+            sealed => sealed,
         }
-        let bytes = received.bytes;
-        let actual = if received.hasher.algorithm() == digest.algorithm() {
-            received.hasher.finish()
+    }
+
+    /// Makes a blob of what was received, if it has the digest.
+    async fn seal(&self, ctx: &Ctx, held: &Held, received: &Received, digest: &Digest) -> Result<Finished, Error> {
+        let mut keeper = Keeper::new(self, held);
+        let mut actual = received.hasher.clone().finish();
+        if actual.algorithm() == digest.algorithm() {
+            if actual == *digest
+                && let Some(finished) = self.commit_known(ctx, &mut keeper, received, digest).await?
+            {
+                return Ok(finished);
+            }
         } else {
             // Nobody announced the algorithm, so the bytes are read once more. Hashing twice always would cost everybody.
-            Keeper::new(self, &held).during(self.hash(&held.key, bytes, digest.algorithm())).await??
-        };
+            keeper.during(self.store.complete(&held.key, received)).await??;
+            actual = keeper.during(self.hash(&held.key, received.bytes, digest.algorithm())).await??;
+        }
         if actual != *digest {
-            self.discard(id, &held.writer).await?;
-            let why = format!("the upload was to be {digest}, but its {bytes} bytes have {actual}");
+            self.discard(&held.upload.id, &held.writer).await?;
+            let why = format!("the upload was to be {digest}, but its {} bytes have {actual}", received.bytes);
             return Err(Error::Invalid { what: Part::Digest, why });
         }
-        self.commit_blob(ctx, &held, digest, bytes).await
+        keeper.during(self.store.complete(&held.key, received)).await??;
+        self.commit_blob(ctx, &mut keeper, received, digest).await
     }
 
     /// Ends an upload that nobody wants any more.
     ///
     /// # Errors
     /// [`Error::Unknown`] when there is no such upload in the repository, [`Error::Busy`] while a request writes it.
-    pub async fn cancel_upload(&self, ctx: &Ctx, repository: &Name, id: &str) -> Result<(), Error> {
-        self.upload_position(ctx, repository, id).await?;
-        if self.discard(id, "").await? { Ok(()) } else { Err(Error::Busy) }
+    pub async fn cancel_upload(&self, ctx: &Ctx, to: &Upload) -> Result<(), Error> {
+        self.upload_position(ctx, to).await?;
+        if self.discard(&to.id, "").await? { Ok(()) } else { Err(Error::Busy) }
     }
 
-    /// Deletes what uploads left behind that were not used since `since`. How many it was.
+    /// Deletes what uploads left behind that nobody continued for seven days. How many it was.
     ///
     /// # Errors
     /// [`Error::Internal`] when database or store fail.
-    pub async fn reap_uploads(&self, since: Micros) -> Result<u64, Error> {
+    pub async fn reap_uploads(&self) -> Result<u64, Error> {
+        let since = Micros(self.now().0 - UPLOAD_LIFE);
         let mut reaped = 0;
         loop {
             let expired = {
@@ -226,7 +226,7 @@ impl Registry {
             if expired.is_empty() {
                 return Ok(reaped);
             }
-            for (id, _, _) in expired {
+            for id in expired {
                 if !self.discard(&id, "").await? {
                     // Somebody came back to it just now.
                     return Ok(reaped);
@@ -236,78 +236,139 @@ impl Registry {
         }
     }
 
+    async fn position(&self, to: &Upload, received: u64) -> Result<Position, Error> {
+        let state = Some(self.capability(&to.name, &to.id).await?);
+        Ok(Position { upload: Upload { state, ..to.clone() }, received })
+    }
+
     /// Makes this request the only one that writes the upload.
-    async fn hold(&self, ctx: &Ctx, repository: &Name, id: &str) -> Result<Held, Error> {
+    async fn hold(&self, ctx: &Ctx, to: &Upload) -> Result<Held, Error> {
         let writer = self.chance.id();
         let since = self.now();
-        let (mut upload, received, state, until) = loop {
+        let (upload, progress, until) = loop {
             let now = self.now();
             let until = Micros(now.0 + HOLD);
             let mut tx = self.db.begin().await?;
-            let upload = upload::get(&mut tx, ctx.reader, repository, id).await?;
+            let upload = upload::get(&mut tx, ctx.reader, &to.name, &to.id).await?;
             let upload = upload.ok_or(Error::Unknown(Thing::Upload))?;
-            let claimed = upload::claim(&mut tx, id, &writer, until, now).await?;
+            let claimed = upload::claim(&mut tx, &to.id, &writer, until, now).await?;
             tx.commit().await?;
             match claimed {
-                Some((received, state)) => break (upload, received, state, until),
+                Some(progress) => break (upload, progress, until),
                 // Whoever held it may be a server that died: its hold ends by itself, and the client need not know.
                 None if now.0 < since.0 + HOLD + 1_000_000 => sleep(LOOK).await,
                 None => return Err(Error::Busy),
             }
         };
-        upload.received = received;
-        let key =
-            Key::parse(&upload.key).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))?;
+        let key = self.key(&upload.key)?;
         let until = AtomicI64::new(until.0);
-        let mut held = Held { upload, key, writer, until, hasher: Hasher::new(Algorithm::Sha256) };
-        match Hasher::restore(&state) {
-            Ok(hasher) => held.hasher = hasher,
-            Err(_) => {
-                // Another version of the registry began it: what is there is hashed again.
+        let nothing = Received::nothing(Hasher::new(Algorithm::Sha256));
+        let mut held = Held { upload, key, writer, until, received: nothing };
+        held.received = self.restore(&held, progress).await?;
+        Ok(held)
+    }
+
+    /// What was recorded of an upload, as it can be continued.
+    async fn restore(&self, held: &Held, progress: upload::Progress) -> Result<Received, Error> {
+        let upload::Progress { received: bytes, hash_state, parts } = progress;
+        let in_bucket = parts.is_some();
+        let parts = parts.and_then(|parts| Parts::restore(&parts));
+        match Hasher::restore(&hash_state) {
+            Ok(hasher) if in_bucket == parts.is_some() => Ok(Received { bytes, hasher, parts }),
+            // Another version of the registry began it. What a bucket holds in parts cannot be read; it begins anew.
+            _ if in_bucket => Ok(Received::nothing(Hasher::new(Algorithm::Sha256))),
+            _ => {
                 let mut hasher = Hasher::new(Algorithm::Sha256);
-                Keeper::new(self, &held).during(self.hash_into(&held.key, received, &mut hasher)).await??;
-                held.hasher = hasher;
+                Keeper::new(self, held).during(self.hash_into(&held.key, bytes, &mut hasher)).await??;
+                Ok(Received { bytes, hasher, parts: None })
             }
         }
-        Ok(held)
+    }
+
+    /// Writes a body behind what the upload has. When it breaks off, what came is recorded; in any case of failure the
+    /// upload is let go of.
+    async fn receive_or_release<E: std::fmt::Display>(
+        &self,
+        held: &Held,
+        incoming: Incoming<impl Stream<Item = Result<Bytes, E>> + Send>,
+        end: End,
+    ) -> Result<Received, Error> {
+        let announced = incoming.range.map(|range| range.bytes());
+        let received = match self.receive(held, incoming, end).await {
+            Ok((received, None)) => match announced {
+                Some(announced) if received.bytes != held.received.bytes + announced => {
+                    let why = format!("it announces {announced} bytes, but the body has another length");
+                    Err(Error::Invalid { what: Part::Range, why })
+                }
+                _ => Ok(received),
+            },
+            Ok((received, Some(why))) => {
+                self.checkpoint(held, &received).await?;
+                Err(Error::Body(why))
+            }
+            Err(Error::Lost(left)) => {
+                self.checkpoint(held, &left).await?;
+                Err(Error::OutOfOrder { received: left.bytes })
+            }
+            Err(error) => Err(error),
+        };
+        if received.is_err() {
+            self.release(held).await?;
+        }
+        received
     }
 
     /// Writes a body behind what the upload has, and why the body broke off, if it did.
     async fn receive<E: std::fmt::Display>(
         &self,
         held: &Held,
-        range: Option<ContentRange>,
-        body: impl Stream<Item = Result<Bytes, E>> + Send,
+        incoming: Incoming<impl Stream<Item = Result<Bytes, E>> + Send>,
+        end: End,
     ) -> Result<(Received, Option<String>), Error> {
-        let received = held.upload.received;
+        let Incoming { range, length, body } = incoming;
+        let received = held.received.bytes;
         if range.is_some_and(|range| range.first != received) {
             return Err(Error::OutOfOrder { received });
         }
-        let unchanged = || Received { bytes: received, hasher: held.hasher.clone() };
+        if let (Some(range), Some(length)) = (range, length)
+            && range.bytes() != length
+        {
+            let why = format!("it announces {} bytes, but the body has {length}", range.bytes());
+            return Err(Error::Invalid { what: Part::Range, why });
+        }
         let mut keeper = Keeper::new(self, held);
         let mut body = pin!(body);
-        // The file is opened for bytes that are there: the last request of most uploads has none, and one that waited
+        // The object is opened for bytes that are there: the last request of most uploads has none, and one that waited
         // in vain must not touch what another request may have continued.
-        let mut frame = match keeper.next(body.as_mut()).await? {
-            Next::Broken(why) => return Ok((unchanged(), Some(why))),
-            Next::End if received > 0 => return Ok((unchanged(), None)),
+        let mut frame = match keeper.next(body.as_mut(), || false).await? {
+            Next::Broken(why) => return Ok((held.received.clone(), Some(why))),
+            Next::End if received > 0 => return Ok((held.received.clone(), None)),
             Next::End => Bytes::new(),
             Next::Frame(frame) => frame,
         };
         self.renew_if_near(held).await?;
-        let mut writer = self.store.write(&held.key, received, held.hasher.clone()).await?;
+        let length = length.filter(|_| !frame.is_empty());
+        let opening = self.store.write(&held.key, held.received.clone(), length);
+        let mut writer = keeper.during(opening).await??;
+        let mut recorded = Instant::now();
         let broken = loop {
-            // When the thread has failed, finishing says why.
-            if !frame.is_empty() && keeper.during(writer.write(frame)).await?.is_err() {
-                break None;
+            if let Some(begun) = keeper.during(writer.write(frame)).await?? {
+                self.checkpoint(held, &Received { parts: Some(begun), ..held.received.clone() }).await?;
             }
-            match keeper.next(body.as_mut()).await? {
+            if recorded.elapsed() > CHECKPOINT {
+                recorded = Instant::now();
+                if let Some(received) = keeper.during(writer.checkpoint()).await?? {
+                    self.checkpoint(held, &received).await?;
+                }
+            }
+            match keeper.next(body.as_mut(), || writer.lags()).await? {
                 Next::Frame(next) => frame = next,
                 Next::End => break None,
                 Next::Broken(why) => break Some(why),
             }
         };
-        Ok((keeper.during(writer.finish()).await??, broken))
+        let end = if broken.is_some() { End::Open } else { end };
+        Ok((keeper.during(writer.finish(end)).await??, broken))
     }
 
     /// Keeps the upload if its time is near, so that what follows at once has it.
@@ -324,25 +385,46 @@ impl Registry {
         if kept { Ok(()) } else { Err(Error::Busy) }
     }
 
-    /// Lets go of the upload as it was before this request.
-    async fn release(&self, held: &Held) -> Result<(), Error> {
+    /// Says how far the upload is.
+    async fn checkpoint(&self, held: &Held, received: &Received) -> Result<(), Error> {
+        let progress = upload::Progress {
+            received: received.bytes,
+            hash_state: received.hasher.save(),
+            parts: received.parts.as_ref().map(Parts::save),
+        };
         let mut tx = self.db.begin().await?;
-        let (id, writer) = (&held.upload.id, &held.writer);
-        upload::progress(&mut tx, id, writer, held.upload.received, &held.hasher.save(), self.now()).await?;
+        if !upload::progress(&mut tx, &held.upload.id, &held.writer, &progress, self.now()).await? {
+            return Err(Error::Unknown(Thing::Upload));
+        }
         tx.commit().await?;
         Ok(())
     }
 
-    /// The bytes are durable; now the rows say so. When the digest has an object already, ours is garbage.
-    async fn commit_blob(&self, ctx: &Ctx, held: &Held, digest: &Digest, bytes: u64) -> Result<Finished, Error> {
-        let now = self.now();
+    /// Lets go of the upload, which stays as it was recorded last.
+    async fn release(&self, held: &Held) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        upload::release(&mut tx, &held.upload.id, &held.writer, self.now()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The object is whole; now the rows say so. When the digest has an object already, ours is garbage.
+    async fn commit_blob(
+        &self,
+        ctx: &Ctx,
+        keeper: &mut Keeper<'_>,
+        received: &Received,
+        digest: &Digest,
+    ) -> Result<Finished, Error> {
+        let (now, held) = (self.now(), keeper.held);
         let (id, repository) = (&held.upload.id, held.upload.repository);
         loop {
             let mut tx = self.db.begin().await?;
             let (key, spare) = (held.key.as_str(), self.id());
-            let Some(blob) = blob::insert(&mut tx, repository, digest, bytes, key, &spare, now).await? else {
+            let inserted = blob::insert(&mut tx, repository, digest, received.bytes, key, &spare, now).await?;
+            let Some(blob) = inserted else {
                 drop(tx);
-                match self.commit_known(ctx, held, digest, bytes).await? {
+                match self.commit_known(ctx, keeper, received, digest).await? {
                     Some(finished) => return Ok(finished),
                     // It went while we looked: ours is needed after all.
                     None => continue,
@@ -359,15 +441,15 @@ impl Registry {
     }
 
     /// Links the blob that is there already, and gives up our copy of it; unless its object is lost or short, which ours
-    /// then replaces. `None` when there is no such blob any more.
+    /// then replaces. `None` when there is no such blob (any more).
     async fn commit_known(
         &self,
         ctx: &Ctx,
-        held: &Held,
+        keeper: &mut Keeper<'_>,
+        received: &Received,
         digest: &Digest,
-        bytes: u64,
     ) -> Result<Option<Finished>, Error> {
-        let now = self.now();
+        let (now, held) = (self.now(), keeper.held);
         let (id, repository) = (&held.upload.id, held.upload.repository);
         let known = {
             let mut session = self.db.read().await?;
@@ -375,14 +457,15 @@ impl Registry {
         };
         let Some(known) = known else { return Ok(None) };
         let key = self.key(&known.key)?;
-        let whole = match self.store.size(&key).await {
-            Ok(size) => size == bytes,
+        let whole = match keeper.during(self.store.size(&key)).await? {
+            Ok(size) => size == received.bytes,
             Err(store::Error::NotFound) => false,
             Err(error) => return Err(error.into()),
         };
         if !whole {
             tracing::error!(%digest, %key, "an object was lost or short; a push replaces it");
-            self.store.delete(&key).await?;
+            keeper.during(self.store.complete(&held.key, received)).await??;
+            keeper.during(self.store.delete(&key)).await??;
         }
         let mut tx = self.db.begin().await?;
         let (ours, action) = if whole {
@@ -396,15 +479,15 @@ impl Registry {
         if !ours {
             return Err(Error::Unknown(Thing::Upload));
         }
-        blob::link(&mut tx, repository, known.id, now).await?;
-        // The link waited for whoever had the row; what was collected meanwhile is not to be linked.
-        if blob::find(&mut tx, digest).await?.is_none_or(|found| found.id != known.id) {
+        // The link waits for whoever has the row; what was collected meanwhile is not to be linked.
+        if !blob::link(&mut tx, repository, known.id, now).await? {
             return Ok(None);
         }
         audit::record(&mut tx, &record(ctx, action, repository, digest), now).await?;
         tx.commit().await?;
-        if whole {
-            self.discard(id, "").await?;
+        if whole && let Err(error) = self.discard(id, "").await {
+            // The blob is there; what is left of our copy is deleted by the reaper.
+            tracing::warn!(%error, upload = id, "a needless copy could not be deleted; it is tried again");
         }
         Ok(Some(Finished { digest: *digest }))
     }
@@ -414,10 +497,11 @@ impl Registry {
     async fn discard(&self, id: &str, writer: &str) -> Result<bool, Error> {
         let mut tx = self.db.begin().await?;
         upload::discard(&mut tx, id, writer, self.now()).await?;
-        let key = upload::discarded_key(&mut tx, id).await?;
+        let discarded = upload::discarded(&mut tx, id).await?;
         tx.commit().await?;
-        let Some(key) = key else { return Ok(false) };
-        self.store.delete(&self.key(&key)?).await?;
+        let Some((key, parts)) = discarded else { return Ok(false) };
+        let parts = parts.and_then(|parts| Parts::restore(&parts));
+        self.store.discard(&self.key(&key)?, parts.as_ref()).await?;
         let mut tx = self.db.begin().await?;
         upload::delete(&mut tx, id).await?;
         tx.commit().await?;
@@ -460,6 +544,7 @@ impl<'a> Keeper<'a> {
         Self { registry, held, sign }
     }
 
+    /// Must not be work on the database: it may have the connection that a sign of life needs.
     async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
         let mut work = pin!(work);
         loop {
@@ -471,10 +556,12 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// The next frame; a body that is silent for too long has broken off.
+    /// The next frame. A body that is silent for too long has broken off, and so has one that `lags` says to keep others
+    /// waiting.
     async fn next<E: std::fmt::Display>(
         &mut self,
         mut body: Pin<&mut (impl Stream<Item = Result<Bytes, E>> + Send)>,
+        lags: impl Fn() -> bool,
     ) -> Result<Next, Error> {
         let mut signs = 0;
         loop {
@@ -488,6 +575,9 @@ impl<'a> Keeper<'a> {
                 _ = self.sign.tick() => self.registry.renew_if_near(self.held).await?,
             }
             signs += 1;
+            if lags() {
+                return Ok(Next::Broken("it comes too slowly while others wait; continue it later".into()));
+            }
             if RENEW * signs > IDLE {
                 return Ok(Next::Broken(format!("no byte came for {} seconds", IDLE.as_secs())));
             }

@@ -317,7 +317,7 @@ fn status(error: &Error) -> u16 {
         Error::Invalid { what: Part::Manifest | Part::Digest | Part::Range | Part::Parameter(_), .. } => 400,
         Error::Denied => 403,
         Error::Full => 507,
-        Error::Busy | Error::Unavailable(_) => 503,
+        Error::Busy | Error::Unavailable(_) | Error::StoreUnavailable(_) => 503,
         Error::Internal(_) => 500,
         _ => 400,
     }

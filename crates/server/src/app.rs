@@ -23,14 +23,31 @@ pub struct App {
     pub anonymous: Access,
     /// Whose eyes a caller without an account reads with.
     pub reader: Reader,
+    /// Which pulls go straight to the store.
+    pub(crate) redirect: Arc<Redirect>,
     metrics: Arc<Metrics>,
+}
+
+/// Which pulls go straight to the store, if it can be reached by clients.
+#[derive(Debug, Clone, Default)]
+pub struct Redirect {
+    /// Blobs of at least so many bytes; 0 for none.
+    pub from: u64,
+    /// Not those of clients whose User-Agent begins with one of these.
+    pub except: Vec<String>,
 }
 
 impl App {
     /// What every request is answered with.
     #[must_use]
     pub fn new(registry: Arc<Registry>, anonymous: Access, reader: Reader) -> Self {
-        Self { registry, anonymous, reader, metrics: Arc::default() }
+        Self { registry, anonymous, reader, redirect: Arc::default(), metrics: Arc::default() }
+    }
+
+    /// The same, with some pulls going straight to the store.
+    #[must_use]
+    pub fn redirecting(self, redirect: Redirect) -> Self {
+        Self { redirect: Arc::new(redirect), ..self }
     }
 
     /// Everything that the server answers.

@@ -90,6 +90,9 @@ struct SettingFlags {
     /// Use this PostgreSQL database instead of a SQLite file in the data folder
     #[arg(long, value_name = "URL")]
     database: Option<String>,
+    /// Keep blobs in this folder or bucket: FOLDER or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "URL")]
+    storage: Option<String>,
     /// Read settings from this TOML file (or PEDIGREE_CONFIG)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -106,8 +109,8 @@ struct SettingFlags {
 
 impl From<SettingFlags> for Flags {
     fn from(flags: SettingFlags) -> Self {
-        let SettingFlags { listen, data, database, config, names, anonymous, workers } = flags;
-        Self { config, listen, data, database, names, anonymous, workers }
+        let SettingFlags { listen, data, database, storage, config, names, anonymous, workers } = flags;
+        Self { config, listen, data, database, storage, names, anonymous, workers }
     }
 }
 

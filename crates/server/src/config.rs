@@ -7,8 +7,10 @@ use std::{
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use store::{Location, S3Options};
 use tracing_subscriber::EnvFilter;
 
 /// The effective configuration of a server.
@@ -20,6 +22,14 @@ pub struct Config {
     pub data: PathBuf,
     /// A `postgres://` URL, or nothing for a SQLite file in the data folder. It may hold a password: never print it.
     pub database: Option<String>,
+    /// Where blobs are: a folder, or `s3://BUCKET/PREFIX`; nothing for a folder in the data folder.
+    pub storage: Option<String>,
+    /// How the bucket is reached.
+    pub s3: S3,
+    /// From how many bytes on a blob is pulled straight from the bucket; 0 for never.
+    pub redirect_from: u64,
+    /// Clients, by what their User-Agent begins with, that cannot follow there.
+    pub redirect_except: Vec<String>,
     /// The names (`HOST` or `HOST:PORT`) that references to this registry carry.
     pub names: Vec<String>,
     /// What someone without an account may do when the server listens beyond loopback.
@@ -42,6 +52,51 @@ pub struct Config {
     pub gc_grace: u64,
     /// After how many days a manifest that nothing names is deleted; 0 keeps them all.
     pub gc_untagged_days: u64,
+}
+
+/// How a bucket is reached.
+#[derive(Clone, PartialEq, Eq)]
+pub struct S3 {
+    /// The server, as `http(s)://HOST[:PORT]`; nothing for AWS.
+    pub endpoint: Option<String>,
+    /// The server as clients reach it, where that is another name.
+    pub public_endpoint: Option<String>,
+    /// The region; nothing for the one that the environment names.
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path of an address; unless set, it does with an endpoint.
+    pub path_style: Option<bool>,
+    /// The access key; nothing for what the environment has.
+    pub access_key: Option<String>,
+    /// Its secret: never print it.
+    pub secret_key: Option<String>,
+    /// A PEM file with authorities that the server's certificate may be signed by.
+    pub ca_cert: Option<PathBuf>,
+    /// The size of a part of a large blob, in MiB.
+    pub part_size: u64,
+    /// How many MiB of parts may be in memory at once.
+    pub memory: u64,
+    /// How many seconds the server may be silent.
+    pub timeout: u64,
+    /// The environment's `AWS_…` variables, among them secrets.
+    environment: Vec<(String, String)>,
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            public_endpoint: None,
+            region: None,
+            path_style: None,
+            access_key: None,
+            secret_key: None,
+            ca_cert: None,
+            part_size: 25,
+            memory: 256,
+            timeout: 60,
+            environment: Vec::new(),
+        }
+    }
 }
 
 /// What someone without an account may do.
@@ -90,6 +145,10 @@ impl Default for Config {
             listen: "127.0.0.1:5000".into(),
             data: "pedigree-data".into(),
             database: None,
+            storage: None,
+            s3: S3::default(),
+            redirect_from: 0,
+            redirect_except: Vec::new(),
             names: Vec::new(),
             anonymous: None,
             log: "info".into(),
@@ -168,6 +227,25 @@ pub enum ConfigError {
         /// What was written.
         key: String,
     },
+    /// The authorities of the bucket's server cannot be read.
+    #[error("s3_ca_cert: cannot read {}: {error}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// An access key without its secret, or the other way round.
+    #[error("s3_access_key and s3_secret_key belong together: set both, or neither to use what the environment has")]
+    HalfAKey,
+    /// There must be room for two parts at least.
+    #[error("s3_memory: {memory} MiB do not hold two parts of {part_size} MiB (s3_part_size)")]
+    Memory {
+        /// `s3_memory`
+        memory: u64,
+        /// `s3_part_size`
+        part_size: u64,
+    },
     /// The value cannot be used.
     #[error("{origin}: {key}: {problem}; allowed is {allowed}")]
     Value {
@@ -201,6 +279,8 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     /// `--database`
     pub database: Option<String>,
+    /// `--storage`
+    pub storage: Option<String>,
     /// `--name`, any number of times
     pub names: Vec<String>,
     /// `--anonymous`
@@ -251,6 +331,7 @@ struct Key {
 enum Form {
     Text,
     Number,
+    Switch,
     List,
 }
 
@@ -261,6 +342,31 @@ const KEYS: &[Key] = &[
         name: "database",
         form: Form::Text,
         allowed: "postgres://USER:PASSWORD@HOST/DATABASE, or no value for a SQLite file in the data folder",
+    },
+    Key {
+        name: "storage",
+        form: Form::Text,
+        allowed: "the path of a folder or s3://BUCKET/PREFIX, or no value for a folder in the data folder",
+    },
+    Key { name: "s3_endpoint", form: Form::Text, allowed: "http(s)://HOST[:PORT], or no value for AWS" },
+    Key {
+        name: "s3_public_endpoint",
+        form: Form::Text,
+        allowed: "http(s)://HOST[:PORT] as clients reach it, or no value for s3_endpoint",
+    },
+    Key { name: "s3_region", form: Form::Text, allowed: "a region, or no value for the environment's AWS_REGION" },
+    Key { name: "s3_path_style", form: Form::Switch, allowed: "true or false; unset, true with an endpoint" },
+    Key { name: "s3_access_key", form: Form::Text, allowed: "an access key, or no value for what the environment has" },
+    Key { name: "s3_secret_key", form: Form::Text, allowed: "the secret of s3_access_key" },
+    Key { name: "s3_ca_cert", form: Form::Text, allowed: "the path of a PEM file" },
+    Key { name: "s3_part_size", form: Form::Number, allowed: "a number of MiB from 5 to 4096" },
+    Key { name: "s3_memory", form: Form::Number, allowed: "a number of MiB, at least twice s3_part_size" },
+    Key { name: "s3_timeout", form: Form::Number, allowed: "a number of seconds, at least 1" },
+    Key { name: "redirect_from", form: Form::Number, allowed: "a number of bytes; 0 for no redirects" },
+    Key {
+        name: "redirect_except",
+        form: Form::List,
+        allowed: "a list of what the User-Agent of clients begins with that cannot follow redirects",
     },
     Key {
         name: "names",
@@ -291,7 +397,7 @@ fn variable(key: &str) -> String {
 fn environment() -> Vec<(String, OsString)> {
     std::env::vars_os()
         .filter_map(|(name, value)| name.into_string().ok().map(|name| (name, value)))
-        .filter(|(name, _)| name.starts_with("PEDIGREE_"))
+        .filter(|(name, _)| name.starts_with("PEDIGREE_") || name.starts_with("AWS_"))
         .collect()
 }
 
@@ -321,6 +427,10 @@ fn load_from(flags: &Flags, mut environment: Vec<(String, OsString)>) -> Result<
         (None, None) => {}
     }
     for (name, value) in environment {
+        if name.starts_with("AWS_") {
+            loaded.config.s3.environment.extend(value.into_string().ok().map(|value| (name, value)));
+            continue;
+        }
         let others = OTHER_VARIABLES.contains(&name.as_str());
         if others || OTHER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
@@ -336,7 +446,7 @@ fn load_from(flags: &Flags, mut environment: Vec<(String, OsString)>) -> Result<
         let value = value.into_string().map_err(|_| key.error(&origin, "the value is not UTF-8"))?;
         let values = match key.form {
             Form::List => value.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(),
-            Form::Text | Form::Number => vec![value],
+            Form::Text | Form::Number | Form::Switch => vec![value],
         };
         loaded.set(key, values, origin)?;
     }
@@ -370,6 +480,7 @@ impl Loaded {
             let values = match (key.form, value) {
                 (Form::Text, toml::Value::String(text)) => Some(vec![text]),
                 (Form::Number, toml::Value::Integer(number)) => Some(vec![number.to_string()]),
+                (Form::Switch, toml::Value::Boolean(on)) => Some(vec![on.to_string()]),
                 (Form::List, toml::Value::Array(items)) => items
                     .into_iter()
                     .map(|item| match item {
@@ -391,6 +502,7 @@ impl Loaded {
         let given = [
             ("listen", "--listen", one(&flags.listen)),
             ("database", "--database", one(&flags.database)),
+            ("storage", "--storage", one(&flags.storage)),
             ("names", "--name", flags.names.clone()),
             ("anonymous", "--anonymous", one(&flags.anonymous)),
             ("workers", "--workers", one(&flags.workers)),
@@ -440,6 +552,23 @@ impl Loaded {
             }
             // The value may hold a password, so the message does not repeat it.
             "database" => return Err(key.error(&origin, "the value is not a PostgreSQL URL")),
+            "storage" => config.storage = location(value).ok_or_else(wrong)?,
+            "s3_endpoint" => config.s3.endpoint = endpoint(value).ok_or_else(wrong)?,
+            "s3_public_endpoint" => config.s3.public_endpoint = endpoint(value).ok_or_else(wrong)?,
+            "s3_region" => config.s3.region = some(value),
+            "s3_path_style" => config.s3.path_style = Some(value.parse().map_err(|_| wrong())?),
+            "s3_access_key" => config.s3.access_key = some(value),
+            "s3_secret_key" => config.s3.secret_key = some(value),
+            "s3_ca_cert" => config.s3.ca_cert = some(value).map(PathBuf::from),
+            "s3_part_size" => {
+                config.s3.part_size = value.parse().ok().filter(|n| (5..=4096).contains(n)).ok_or_else(wrong)?;
+            }
+            "s3_memory" => config.s3.memory = value.parse().ok().filter(|n| *n < 1 << 20).ok_or_else(wrong)?,
+            "s3_timeout" => {
+                config.s3.timeout = seconds(value).filter(|seconds| *seconds > 0).ok_or_else(wrong)?;
+            }
+            "redirect_from" => config.redirect_from = value.parse().map_err(|_| wrong())?,
+            "redirect_except" => config.redirect_except = values,
             "names" => {
                 if let Some(bad) =
                     values.iter().find(|name| name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '/'))
@@ -486,11 +615,61 @@ impl Loaded {
 }
 
 impl Config {
+    /// Where blobs are.
+    ///
+    /// # Errors
+    /// When the file of `s3_ca_cert` cannot be read, or one of the two keys is missing.
+    pub fn location(&self) -> Result<Location, ConfigError> {
+        let Some(storage) = &self.storage else { return Ok(Location::Disk(self.data.join("objects"))) };
+        let Some(bucket) = storage.strip_prefix("s3://") else { return Ok(Location::Disk(storage.into())) };
+        let s3 = &self.s3;
+        let authority = s3.ca_cert.as_ref().map(|path| {
+            let unreadable = |error| ConfigError::Certificate { path: path.clone(), error };
+            std::fs::read(path).map_err(unreadable)
+        });
+        let credentials = match (&s3.access_key, &s3.secret_key) {
+            (Some(key), Some(secret)) => Some((key.clone(), secret.clone())),
+            (None, None) => None,
+            _ => return Err(ConfigError::HalfAKey),
+        };
+        if s3.memory < 2 * s3.part_size {
+            return Err(ConfigError::Memory { memory: s3.memory, part_size: s3.part_size });
+        }
+        let (bucket, prefix) = bucket.split_once('/').unwrap_or((bucket, ""));
+        Ok(Location::S3(Box::new(S3Options {
+            bucket: bucket.into(),
+            prefix: prefix.trim_matches('/').into(),
+            endpoint: s3.endpoint.clone(),
+            region: s3.region.clone(),
+            path_style: s3.path_style.unwrap_or(s3.endpoint.is_some()),
+            credentials,
+            environment: s3.environment.clone(),
+            authority: authority.transpose()?,
+            public_endpoint: s3.public_endpoint.clone(),
+            part_size: s3.part_size << 20,
+            budget: s3.memory << 20,
+            timeout: Duration::from_secs(s3.timeout),
+        })))
+    }
+
     fn show(&self, key: &str) -> String {
         match key {
             "listen" => self.listen.clone(),
             "data" => self.data.display().to_string(),
             "database" => self.database.as_deref().map_or_else(String::new, hide_password),
+            "storage" => self.storage.clone().unwrap_or_default(),
+            "s3_endpoint" => self.s3.endpoint.clone().unwrap_or_default(),
+            "s3_public_endpoint" => self.s3.public_endpoint.clone().unwrap_or_default(),
+            "s3_region" => self.s3.region.clone().unwrap_or_default(),
+            "s3_path_style" => self.s3.path_style.map_or_else(String::new, |on| on.to_string()),
+            "s3_access_key" => self.s3.access_key.clone().unwrap_or_default(),
+            "s3_secret_key" => self.s3.secret_key.as_ref().map_or("", |_| "***").into(),
+            "s3_ca_cert" => self.s3.ca_cert.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            "s3_part_size" => self.s3.part_size.to_string(),
+            "s3_memory" => self.s3.memory.to_string(),
+            "s3_timeout" => self.s3.timeout.to_string(),
+            "redirect_from" => self.redirect_from.to_string(),
+            "redirect_except" => self.redirect_except.join(","),
             "names" => self.names.join(","),
             "anonymous" => self.anonymous.map_or("", Anonymous::as_str).into(),
             "log" => self.log.clone(),
@@ -504,6 +683,31 @@ impl Config {
             "gc_untagged_days" => self.gc_untagged_days.to_string(),
             _ => String::new(),
         }
+    }
+}
+
+fn some(value: &str) -> Option<String> {
+    Some(value.to_owned()).filter(|value| !value.is_empty())
+}
+
+/// A folder, or a bucket with or without a prefix.
+fn location(value: &str) -> Option<Option<String>> {
+    match value.split_once("://") {
+        Some(("s3", bucket)) if bucket.is_empty() || bucket.starts_with('/') => None,
+        Some((scheme, _)) if scheme != "s3" => None,
+        _ => Some(some(value)),
+    }
+}
+
+/// A server, without a path or a name and password.
+fn endpoint(value: &str) -> Option<Option<String>> {
+    let host = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+    match host {
+        _ if value.is_empty() => Some(None),
+        Some(host) if !host.is_empty() && !host.trim_end_matches('/').contains(['/', '@', '?', '#']) => {
+            Some(Some(value.trim_end_matches('/').to_owned()))
+        }
+        _ => None,
     }
 }
 

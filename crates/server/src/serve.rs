@@ -10,20 +10,16 @@ use std::{
 };
 
 use index::Db;
-use registry::{Access, Chance, Clock, Collected, Ctx, Micros, Names, Options, Policy, Reader, Registry};
-use store::Store;
+use registry::{Access, Chance, Clock, Collected, Ctx, Names, Options, Policy, Reader, Registry};
+use store::{Location, Store};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    app::App,
-    config::{Anonymous, Config, hide_password},
+    app::{App, Redirect},
+    config::{Anonymous, Config, ConfigError, hide_password},
     connections,
 };
 
-/// How long an upload that nobody continues is kept.
-const UPLOAD_LIFE: i64 = 7 * 24 * 3_600_000_000;
-/// The folder of the blobs in the data folder.
-const OBJECTS: &str = "objects";
 /// How often the server looks for such uploads.
 const REAP: Duration = Duration::from_secs(600);
 
@@ -36,7 +32,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     // Held for as long as the server runs: a second one on the same folder would corrupt nothing, but serve half.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// Why a server does not start. Nothing was changed.
@@ -69,6 +65,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("{0}")]
     Database(#[from] index::Error),
+    /// The configuration of the store cannot be used.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
     /// The store cannot be used.
     #[error("{0}")]
     Store(#[from] store::Error),
@@ -96,27 +95,30 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     };
     // That a database and a folder do not belong together is found out before either is changed; what cannot be seen from
     // here is found by the registry.
-    let marked = Store::is_marked(&config.data.join(OBJECTS));
+    let location = config.location()?;
+    let marked = location.is_marked().await?;
     match &postgres {
         Some(db) if !marked && index::store::mark(&mut db.read().await?).await.is_ok_and(|mark| mark.is_some()) => {
-            let why = "the database knows of blobs, and the folder is not theirs";
+            let why = "the database knows of blobs, and the store is not theirs";
             return Err(registry::Error::WrongStore(why).into());
         }
         None if marked && !database_file(&config.data).exists() => {
-            let why = "the folder has blobs, and the file pedigree.db that knows of them is missing";
+            let why = "the store has blobs, and the file pedigree.db that knows of them is missing";
             return Err(registry::Error::WrongStore(why).into());
         }
         _ => {}
     }
     // From here on something is touched: a database that does not answer has been found, and one of a newer version is
     // left as it is.
-    let lock = lock(&config.data)?;
+    let alone = config.database.is_none() || matches!(location, Location::Disk(_));
+    // What is shared by several servers anyway needs no lock on this machine.
+    let lock = if alone { Some(lock(&config.data)?) } else { None };
     let db = match postgres {
         Some(db) => db,
         None => Db::sqlite(&database_file(&config.data)).await?,
     };
     db.migrate().await?;
-    let registry = Arc::new(open(config, db, address)?);
+    let registry = Arc::new(open(config, &location, db, address)?);
     registry.start(config.database.is_none()).await?;
 
     let (stop, stopping) = watch::channel(false);
@@ -125,7 +127,8 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         Some(Anonymous::Pull) => Access::Pull,
         Some(Anonymous::Push) | None => Access::Push,
     };
-    let app = App::new(Arc::clone(&registry), anonymous, Reader::ALL);
+    let redirect = Redirect { from: config.redirect_from, except: config.redirect_except.clone() };
+    let app = App::new(Arc::clone(&registry), anonymous, Reader::ALL).redirecting(redirect);
     tasks.spawn(connections::serve(listener, app.router(), stopped(stopping.clone())));
     for _ in 0..config.workers {
         let (registry, stopping) = (Arc::clone(&registry), stopping.clone());
@@ -168,9 +171,11 @@ pub async fn check(
 async fn existing(config: &Config) -> Result<Registry, StartError> {
     let file = database_file(&config.data);
     let lacks = |path: &Path| StartError::NoRegistry(config.data.clone(), path.display().to_string());
-    let objects = config.data.join(OBJECTS);
-    if !objects.exists() {
-        return Err(lacks(&objects));
+    let location = config.location()?;
+    if let Location::Disk(objects) = &location
+        && !objects.exists()
+    {
+        return Err(lacks(objects));
     }
     let db = match &config.database {
         Some(url) => postgres(url, config.database_connections).await?,
@@ -178,7 +183,7 @@ async fn existing(config: &Config) -> Result<Registry, StartError> {
         None => return Err(lacks(&file)),
     };
     db.require_current().await?;
-    let registry = open(config, db, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let registry = open(config, &location, db, SocketAddr::from(([127, 0, 0, 1], 0)))?;
     registry.knows_store().await?;
     Ok(registry)
 }
@@ -265,11 +270,11 @@ async fn postgres(url: &str, connections: u32) -> Result<Db, StartError> {
 }
 
 /// The registry on an open database.
-fn open(config: &Config, db: Db, address: SocketAddr) -> Result<Registry, StartError> {
+fn open(config: &Config, location: &Location, db: Db, address: SocketAddr) -> Result<Registry, StartError> {
     let host = config.listen.rsplit_once(':').map_or("localhost", |(host, _)| host);
     Ok(Registry::new(Options {
         db,
-        store: Store::disk(&config.data.join(OBJECTS))?,
+        store: Store::open(location)?,
         clock: Clock::System,
         chance: Chance::System,
         names: Names::new(host, address.port(), &config.names),
@@ -288,8 +293,7 @@ fn database_file(data: &Path) -> PathBuf {
 
 async fn reap(registry: Arc<Registry>, stopping: watch::Receiver<bool>) {
     loop {
-        let since = Micros(registry.now().0 - UPLOAD_LIFE);
-        if let Err(error) = registry.reap_uploads(since).await {
+        if let Err(error) = registry.reap_uploads().await {
             tracing::warn!(%error, "expired uploads cannot be deleted; it is tried again");
         }
         tokio::select! {

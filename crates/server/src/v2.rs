@@ -5,17 +5,17 @@ mod leftover;
 mod unstoppable;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, BodyDataStream, HttpBody as _, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use oci::{Algorithm, ByteRange, Code, ContentRange, Digest, Name, Page, Route, StartUpload, Tag, media_type};
-use registry::{Ctx, MANIFEST_LIMIT, Position, PushManifest, Pushed, TagPage};
+use oci::{Algorithm, ByteRange, Code, ContentRange, Digest, Name, Page, Route, StartUpload, Tag, Upload, media_type};
+use registry::{Ctx, Incoming, MANIFEST_LIMIT, Position, PushManifest, Pushed, TagPage};
 use serde_json::json;
 
 use self::{error::Failure, leftover::Leftover, unstoppable::Unstoppable};
-use crate::app::App;
+use crate::app::{self, App};
 
 /// How long a manifest may take to come.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -97,26 +97,18 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
             Ok(StatusCode::ACCEPTED.into_response())
         }
         Route::StartUpload(name, start) => start_upload(app, ctx, &name, start, &parts, body).await,
-        Route::UploadStatus(name, id) => {
-            let position = registry.upload_position(ctx, &name, &id).await?;
-            Ok(at(StatusCode::NO_CONTENT, &name, &position))
+        Route::UploadStatus(upload) => Ok(at(StatusCode::NO_CONTENT, &registry.upload_position(ctx, &upload).await?)),
+        Route::PatchUpload(upload) => {
+            let written = registry.write_upload(ctx, &upload, incoming(&parts.headers, body)?).await;
+            Ok(at(StatusCode::ACCEPTED, &written.map_err(|error| Failure::upload(error, &upload))?))
         }
-        Route::PatchUpload(name, id) => {
-            let range = content_range(&parts.headers)?;
-            let written = registry.write_upload(ctx, &name, &id, range, body.into_data_stream()).await;
-            match written {
-                Ok(position) => Ok(at(StatusCode::ACCEPTED, &name, &position)),
-                Err(error) => Err(Failure::upload(error, &name, &id)),
-            }
+        Route::FinishUpload(upload, digest) => {
+            let finished = registry.finish_upload(ctx, &upload, &digest, incoming(&parts.headers, body)?).await;
+            finished.map_err(|error| Failure::upload(error, &upload))?;
+            Ok(created(&format!("/v2/{}/blobs/{digest}", upload.name), &digest))
         }
-        Route::FinishUpload(name, id, digest) => {
-            let range = content_range(&parts.headers)?;
-            let finished = registry.finish_upload(ctx, &name, &id, &digest, range, body.into_data_stream()).await;
-            finished.map_err(|error| Failure::upload(error, &name, &id))?;
-            Ok(created(&format!("/v2/{name}/blobs/{digest}"), &digest))
-        }
-        Route::CancelUpload(name, id) => {
-            registry.cancel_upload(ctx, &name, &id).await?;
+        Route::CancelUpload(upload) => {
+            registry.cancel_upload(ctx, &upload).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Route::Referrers(name, digest, artifact_type) => {
@@ -140,11 +132,10 @@ async fn start_upload(
     }
     let announced = start.digest.as_ref().map(Digest::algorithm).or(start.algorithm);
     let position = app.registry.start_upload(ctx, name, announced.unwrap_or(Algorithm::Sha256)).await?;
-    let Some(digest) = start.digest else { return Ok(at(StatusCode::ACCEPTED, name, &position)) };
-    let range = content_range(&parts.headers)?;
-    let body = body.into_data_stream();
-    let finished = app.registry.finish_upload(ctx, name, &position.id, &digest, range, body).await;
-    finished.map_err(|error| Failure::upload(error, name, &position.id))?;
+    let Some(digest) = start.digest else { return Ok(at(StatusCode::ACCEPTED, &position)) };
+    let upload = position.upload;
+    let finished = app.registry.finish_upload(ctx, &upload, &digest, incoming(&parts.headers, body)?).await;
+    finished.map_err(|error| Failure::upload(error, &upload))?;
     Ok(created(&format!("/v2/{name}/blobs/{digest}"), &digest))
 }
 
@@ -186,9 +177,25 @@ async fn get_blob(
             }
         },
     };
+    if let Some(address) = redirect(app, headers, &blob).await? {
+        let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+        set(response.headers_mut(), "location", &address);
+        set(response.headers_mut(), CONTENT_DIGEST, &digest.to_string());
+        return Ok(response);
+    }
     set(response.headers_mut(), "content-length", &length.to_string());
     *response.body_mut() = Body::from_stream(app.registry.read_blob(&blob, first, length).await?);
     Ok(response)
+}
+
+/// Where else the blob is to be read, if it is large and the client can follow. The address serves ranges too.
+async fn redirect(app: &App, headers: &HeaderMap, blob: &registry::Blob) -> Result<Option<String>, Failure> {
+    let app::Redirect { from, except } = &*app.redirect;
+    let agent = headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    if *from == 0 || blob.size < *from || except.iter().any(|start| agent.starts_with(start.as_bytes())) {
+        return Ok(None);
+    }
+    Ok(app.registry.blob_address(blob).await?)
 }
 
 async fn referrers(
@@ -251,12 +258,23 @@ fn created(location: &str, digest: &Digest) -> Response {
 }
 
 /// Where an upload stands and goes on. An empty upload has no range; clients expect `0-0` then.
-fn at(status: StatusCode, name: &Name, position: &Position) -> Response {
+fn at(status: StatusCode, position: &Position) -> Response {
     let mut response = status.into_response();
-    set(response.headers_mut(), "location", &format!("/v2/{name}/blobs/uploads/{}", position.id));
+    set(response.headers_mut(), "location", &upload_path(&position.upload));
     set(response.headers_mut(), "range", &format!("0-{}", position.received.saturating_sub(1)));
-    set(response.headers_mut(), "docker-upload-uuid", &position.id);
+    set(response.headers_mut(), "docker-upload-uuid", &position.upload.id);
     response
+}
+
+/// The address of an upload; its state is made of characters that need no escape.
+fn upload_path(upload: &Upload) -> String {
+    let state = upload.state.as_ref().map_or_else(String::new, |state| format!("?_state={state}"));
+    format!("/v2/{}/blobs/uploads/{}{state}", upload.name, upload.id)
+}
+
+fn incoming(headers: &HeaderMap, body: Body) -> Result<Incoming<BodyDataStream>, Failure> {
+    let length = body.size_hint().exact();
+    Ok(Incoming { range: content_range(headers)?, length, body: body.into_data_stream() })
 }
 
 fn blob_headers(headers: &mut HeaderMap, digest: &Digest, size: u64) {

@@ -15,16 +15,33 @@ pub enum Error {
     /// Another request is still writing the object.
     #[error("the object is being written by another request")]
     Busy,
-    /// Anything else: worth another try.
+    /// The last bytes that an object under way had are gone; what is left can be continued.
+    #[error("the last bytes of the upload are lost; it continues at byte {}", .0.bytes)]
+    Lost(Box<crate::Received>),
+    /// The object would have more parts than a bucket allows; the number is how many bytes would fit.
+    #[error("the object is larger than the {0} bytes that its parts allow")]
+    TooLarge(u64),
+    /// The store does not answer, or says that it cannot now: worth another try.
+    #[error("the store does not answer: {0}")]
+    Unavailable(#[source] io::Error),
+    /// Anything else.
     #[error("the store failed: {0}")]
     Io(#[source] io::Error),
 }
 
 impl Error {
     pub(crate) fn from_object_store(error: object_store::Error) -> Self {
+        use object_store::Error as E;
+        let text = error.to_string();
         match error {
-            object_store::Error::NotFound { .. } => Self::NotFound,
-            other => Self::Io(io::Error::other(other)),
+            // A bucket that is gone, or is another than was meant, says nothing about an object.
+            E::NotFound { .. } if text.contains("NoSuchBucket") => Self::Io(io::Error::other(error)),
+            E::NotFound { .. } => Self::NotFound,
+            // MinIO's word and AWS's, in the body of the answer; the crate keeps the status to itself.
+            E::Generic { .. } if text.contains("StorageFull") || text.contains("QuotaExceeded") => Self::Full,
+            // Whatever the network does, and the server's 5xx after all retries.
+            E::Generic { .. } => Self::Unavailable(io::Error::other(error)),
+            _ => Self::Io(io::Error::other(error)),
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use object_store::path::Path;
-
 /// The key of an object: unique, unguessable, and final from the first byte on. It says nothing about the content, so two
 /// pushes of the same bytes never meet, and a deleted blob that comes back is another object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,10 +34,6 @@ impl Key {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    pub(crate) fn path(&self) -> Path {
-        Path::from(&*self.0)
     }
 }
 

@@ -3,90 +3,188 @@
 //! This is the only crate that knows keys and where objects are. It does not know digests of blobs, names or SQL: what an
 //! object means stands in the index. An upload streams straight to its final key, so nothing is ever copied or moved.
 
+mod disk;
 mod error;
 mod key;
-mod read;
-mod upload;
+mod s3;
 
 use std::{
-    fs,
+    io,
     path::{Path, PathBuf},
-    sync::Arc,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
 };
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem};
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _, stream::BoxStream};
+use oci::Hasher;
 
 pub use error::Error;
 pub use key::Key;
-pub use read::Chunks;
-pub use upload::{Received, Writer};
+pub use s3::{Parts, S3Options};
 
-/// Where the store's mark is.
+/// The name of the store's mark.
 const MARK: &str = "pedigree-store";
 
-/// Where the bytes of blobs are. Today a folder on disk; `upload` and `read` are the only places that know so.
+/// How many objects are deleted at once.
+const DELETIONS: usize = 8;
+
+/// Where a store is.
 #[derive(Debug, Clone)]
-pub struct Store {
-    objects: Arc<LocalFileSystem>,
-    root: PathBuf,
+pub enum Location {
+    /// In this folder.
+    Disk(PathBuf),
+    /// In a bucket of S3, or of what speaks like it.
+    S3(Box<S3Options>),
+}
+
+impl Location {
+    /// Whether there is a store that a registry has marked. Nothing is made.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Io`] when that cannot be found out.
+    pub async fn is_marked(&self) -> Result<bool, Error> {
+        match self {
+            Self::Disk(folder) => Ok(folder.join(MARK).exists()),
+            Self::S3(options) => Ok(s3::Bucket::open(options)?.mark().await?.is_some()),
+        }
+    }
+}
+
+/// Where the bytes of blobs are.
+#[derive(Debug, Clone)]
+pub struct Store(Backend);
+
+#[derive(Debug, Clone)]
+enum Backend {
+    Disk(disk::Folder),
+    S3(s3::Bucket),
+}
+
+/// What an object under way has so far; all of it is durable. Whoever records it can continue the object anywhere.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// The hash over all of them.
+    pub hasher: Hasher,
+    /// How a bucket holds them; nothing on disk.
+    pub parts: Option<Parts>,
+}
+
+impl Received {
+    /// What an object has before its first byte.
+    #[must_use]
+    pub const fn nothing(hasher: Hasher) -> Self {
+        Self { bytes: 0, hasher, parts: None }
+    }
+}
+
+/// Whether an object will get more bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It may be continued.
+    Open,
+    /// These were its last bytes.
+    Last,
+}
+
+/// An object under way. Dropped without [`Writer::finish`], what was written since the last [`Writer::checkpoint`] is not
+/// counted and will be written again.
+#[derive(Debug)]
+pub struct Writer(Writing);
+
+#[derive(Debug)]
+enum Writing {
+    Disk(disk::Writer),
+    S3(Box<s3::Writer>),
+}
+
+/// The bytes of an object, in order.
+pub struct Chunks(Reading);
+
+enum Reading {
+    Disk(disk::Chunks),
+    S3(BoxStream<'static, Result<Bytes, Error>>),
 }
 
 impl Store {
-    /// The store in a folder, made when it does not exist.
+    /// Opens the store; on disk its folder is made when it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be made or the options do not name a bucket.
+    pub fn open(location: &Location) -> Result<Self, Error> {
+        Ok(Self(match location {
+            Location::Disk(folder) => Backend::Disk(disk::Folder::open(folder)?),
+            Location::S3(options) => Backend::S3(s3::Bucket::open(options)?),
+        }))
+    }
+
+    /// The store in a folder.
     ///
     /// # Errors
     /// [`Error::Io`] when the folder cannot be made.
-    pub fn disk(root: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(root)?;
-        let root = root.canonicalize()?;
-        // Empty folders stay: to remove one while an upload is about to use it would fail that upload.
-        let objects = LocalFileSystem::new_with_prefix(&root).map_err(Error::from_object_store)?;
-        Ok(Self { objects: Arc::new(objects), root })
-    }
-
-    /// Whether the folder has a store in it that a registry has marked. Nothing is made.
-    #[must_use]
-    pub fn is_marked(root: &Path) -> bool {
-        root.join(MARK).exists()
+    pub fn disk(folder: &Path) -> Result<Self, Error> {
+        Ok(Self(Backend::Disk(disk::Folder::open(folder)?)))
     }
 
     /// The mark by which a registry knows its store again, if it has been given one.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read.
+    /// [`Error::Unavailable`] or [`Error::Io`] when it cannot be read.
     pub async fn mark(&self) -> Result<Option<String>, Error> {
-        match tokio::fs::read_to_string(self.root.join(MARK)).await {
-            Ok(mark) => Ok(Some(mark.trim().to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+        match &self.0 {
+            Backend::Disk(folder) => folder.mark().await,
+            Backend::S3(bucket) => bucket.mark().await,
         }
     }
 
     /// Gives the store its mark, durably.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written.
+    /// [`Error::Unavailable`] or [`Error::Io`] when it cannot be written.
     pub async fn set_mark(&self, mark: &str) -> Result<(), Error> {
-        let (root, mark) = (self.root.clone(), format!("{mark}\n"));
-        let written = tokio::task::spawn_blocking(move || {
-            // Under another name until it is whole: a mark that was cut off would be another mark.
-            let (whole, part) = (root.join(MARK), root.join(format!("{MARK}.part")));
-            let mut file = fs::File::create(&part)?;
-            std::io::Write::write_all(&mut file, mark.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(part, whole)?;
-            upload::sync(&root)
-        });
-        Ok(written.await.map_err(std::io::Error::other)??)
+        match &self.0 {
+            Backend::Disk(folder) => folder.set_mark(mark).await,
+            Backend::S3(bucket) => bucket.set_mark(mark).await,
+        }
     }
 
-    /// Continues the object at `key` after its first `offset` bytes, which `hasher` has seen; begins it at 0.
+    /// Continues the object at `key` after what it has received; begins it when that is nothing. `coming` is how many
+    /// bytes are announced.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when bytes that should be there are not.
-    pub async fn write(&self, key: &Key, offset: u64, hasher: oci::Hasher) -> Result<Writer, Error> {
-        Writer::open(self.path(key), offset, hasher).await
+    /// [`Error::NotFound`] when bytes that should be there are not, [`Error::Lost`] when only the last of them are not,
+    /// [`Error::TooLarge`] when what is coming would not fit.
+    pub async fn write(&self, key: &Key, received: Received, coming: Option<u64>) -> Result<Writer, Error> {
+        Ok(Writer(match &self.0 {
+            Backend::Disk(folder) => Writing::Disk(folder.write(key, received, coming).await?),
+            Backend::S3(bucket) => Writing::S3(Box::new(bucket.write(key, received, coming).await?)),
+        }))
+    }
+
+    /// Makes an object of what was received with [`End::Last`]. In a bucket that costs at most one call, whatever the size.
+    /// It may be repeated.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Io`] when that fails; [`Error::NotFound`] when the bytes are gone.
+    pub async fn complete(&self, key: &Key, received: &Received) -> Result<(), Error> {
+        match &self.0 {
+            Backend::Disk(_) => Ok(()),
+            Backend::S3(bucket) => bucket.complete(key, received).await,
+        }
+    }
+
+    /// Deletes an object under way, with what a bucket holds of it in parts. That it is gone already is no error.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Io`] when something of it is still there.
+    pub async fn discard(&self, key: &Key, parts: Option<&Parts>) -> Result<(), Error> {
+        if let (Backend::S3(bucket), Some(parts)) = (&self.0, parts) {
+            bucket.abort(key, parts).await?;
+        }
+        self.delete(key).await
     }
 
     /// Reads `length` bytes of the object, from `offset` on.
@@ -94,7 +192,10 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] when there is no such object.
     pub async fn read(&self, key: &Key, offset: u64, length: u64) -> Result<Chunks, Error> {
-        Chunks::open(self.path(key), offset, length).await
+        Ok(Chunks(match &self.0 {
+            Backend::Disk(folder) => Reading::Disk(folder.read(key, offset, length).await?),
+            Backend::S3(bucket) => Reading::S3(bucket.read(key, offset, length).await?),
+        }))
     }
 
     /// Reads the whole object, which the caller knows to be small.
@@ -104,7 +205,7 @@ impl Store {
     pub async fn read_small(&self, key: &Key, limit: u64) -> Result<Vec<u8>, Error> {
         let size = self.size(key).await?;
         if size > limit {
-            return Err(Error::Io(std::io::Error::other(format!("{size} bytes are more than {limit}"))));
+            return Err(Error::Io(io::Error::other(format!("{size} bytes are more than {limit}"))));
         }
         let chunks = self.read(key, 0, size).await?;
         let whole = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
@@ -116,12 +217,27 @@ impl Store {
             .await
     }
 
-    /// The object as a blocking reader, for the scanner.
+    /// The object as a blocking reader, for the scanner. Must be called within the runtime, and be read outside of it.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such object.
-    pub fn open(&self, key: &Key) -> Result<impl std::io::Read + Send + 'static, Error> {
-        Ok(fs::File::open(self.path(key))?)
+    pub async fn reader(&self, key: &Key) -> Result<Box<dyn io::Read + Send>, Error> {
+        Ok(match &self.0 {
+            Backend::Disk(folder) => Box::new(folder.reader(key)?),
+            Backend::S3(bucket) => Box::new(bucket.reader(key).await?),
+        })
+    }
+
+    /// An address at which the holder can read the object for this long, without an account. `None` when the store is
+    /// reached through its server alone.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Io`] when there are no credentials to sign it with.
+    pub async fn address(&self, key: &Key, lifetime: Duration) -> Result<Option<String>, Error> {
+        match &self.0 {
+            Backend::Disk(_) => Ok(None),
+            Backend::S3(bucket) => bucket.address(key, lifetime).await.map(Some),
+        }
     }
 
     /// The size of the object in bytes.
@@ -129,31 +245,106 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] when there is no such object.
     pub async fn size(&self, key: &Key) -> Result<u64, Error> {
-        Ok(self.objects.head(&key.path()).await.map_err(Error::from_object_store)?.size)
+        match &self.0 {
+            Backend::Disk(folder) => folder.size(key).await,
+            Backend::S3(bucket) => bucket.size(key).await,
+        }
     }
 
     /// Deletes the object, durably. That it is gone already is no error: a deletion may be repeated.
     ///
     /// # Errors
-    /// [`Error::Io`] when it is still there.
+    /// [`Error::Unavailable`] or [`Error::Io`] when it is still there.
     pub async fn delete(&self, key: &Key) -> Result<(), Error> {
-        match self.objects.delete(&key.path()).await.map_err(Error::from_object_store) {
-            Err(Error::NotFound) => return Ok(()),
-            deleted => deleted?,
+        match &self.0 {
+            Backend::Disk(folder) => folder.delete(key).await,
+            Backend::S3(bucket) => bucket.delete(key).await,
         }
-        let path = self.path(key);
-        let folder = path.parent().map(Path::to_path_buf).unwrap_or(path);
-        Ok(tokio::task::spawn_blocking(move || upload::sync(&folder)).await.map_err(std::io::Error::other)??)
+    }
+
+    /// Deletes all of these objects, as [`Store::delete`] does one; a bucket takes a thousand at once.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Io`] when one of them is still there.
+    pub async fn delete_all(&self, keys: &[Key]) -> Result<(), Error> {
+        match &self.0 {
+            Backend::Disk(folder) => {
+                for some in keys.chunks(DELETIONS) {
+                    futures_util::future::try_join_all(some.iter().map(|key| folder.delete(key))).await?;
+                }
+                Ok(())
+            }
+            Backend::S3(bucket) => bucket.delete_all(keys).await,
+        }
     }
 
     /// Every key in the store, in no order. What is no key of this registry is an error of its own.
     pub fn list(&self) -> BoxStream<'_, Result<Result<Key, String>, Error>> {
-        let objects = self.objects.list(None).map_err(Error::from_object_store);
-        let objects = objects.try_filter(|object| std::future::ready(object.location.as_ref() != MARK));
-        objects.map_ok(|object| Key::parse(object.location.as_ref())).boxed()
+        match &self.0 {
+            Backend::Disk(folder) => folder.list(),
+            Backend::S3(bucket) => bucket.list(),
+        }
+    }
+}
+
+impl Writer {
+    /// Takes more bytes. Waits while the store is behind. `Some` when an upload in parts has begun: it must be recorded
+    /// before anything else is done, so that no part is ever untracked.
+    ///
+    /// # Errors
+    /// When the store has failed.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<Option<Parts>, Error> {
+        match &mut self.0 {
+            Writing::Disk(writer) => writer.write(bytes).await.map(|()| None),
+            Writing::S3(writer) => writer.write(bytes).await,
+        }
     }
 
-    fn path(&self, key: &Key) -> PathBuf {
-        self.root.join(key.path().as_ref())
+    /// What is durable by now, if that is more than at the last call.
+    ///
+    /// # Errors
+    /// When the store has failed.
+    pub async fn checkpoint(&mut self) -> Result<Option<Received>, Error> {
+        match &mut self.0 {
+            Writing::Disk(writer) => writer.checkpoint().await,
+            Writing::S3(writer) => writer.checkpoint().await,
+        }
+    }
+
+    /// Whether this object has kept memory for long that others wait for.
+    #[must_use]
+    pub fn lags(&self) -> bool {
+        match &self.0 {
+            Writing::Disk(_) => false,
+            Writing::S3(writer) => writer.lags(),
+        }
+    }
+
+    /// Makes everything durable.
+    ///
+    /// # Errors
+    /// [`Error::Full`] when there is no room, [`Error::Unavailable`] or [`Error::Io`] when writing fails otherwise.
+    pub async fn finish(self, end: End) -> Result<Received, Error> {
+        match self.0 {
+            Writing::Disk(writer) => writer.finish().await,
+            Writing::S3(writer) => writer.finish(end).await,
+        }
+    }
+}
+
+impl Stream for Chunks {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.0 {
+            Reading::Disk(chunks) => Pin::new(chunks).poll_next(context),
+            Reading::S3(stream) => stream.as_mut().poll_next(context),
+        }
+    }
+}
+
+impl std::fmt::Debug for Chunks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Chunks")
     }
 }

@@ -31,6 +31,7 @@ impl Problem {
         match &error {
             Error::Internal(source) => tracing::error!(request_id, error = %source, "an /api request failed"),
             Error::Unavailable(source) => tracing::error!(request_id, error = %source, "an /api request failed"),
+            Error::StoreUnavailable(source) => tracing::error!(request_id, error = %source, "an /api request failed"),
             _ => {}
         }
         Self::new(super::status(&error), error.to_string())

@@ -4,7 +4,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
-use oci::{Code, ErrorBody, Name};
+use oci::{Code, ErrorBody, Upload};
 use registry::{Error, Part, Thing};
 
 /// An error answer.
@@ -27,14 +27,14 @@ impl Failure {
     }
 
     /// An error of an upload; bytes out of order are told where the upload stands.
-    pub(crate) fn upload(error: Error, name: &Name, id: &str) -> Self {
+    pub(crate) fn upload(error: Error, upload: &Upload) -> Self {
         let received = match &error {
             Error::OutOfOrder { received } => Some(*received),
             _ => None,
         };
         let mut failure = Self::from(error);
         if let Some(received) = received {
-            failure.header("location", format!("/v2/{name}/blobs/uploads/{id}"));
+            failure.header("location", super::upload_path(upload));
             failure.header("range", format!("0-{}", received.saturating_sub(1)));
         }
         failure
@@ -63,14 +63,14 @@ impl From<Error> for Failure {
             Error::Unknown(Thing::Blob(_)) => (StatusCode::NOT_FOUND, Code::BlobUnknown),
             Error::Unknown(Thing::Upload) => (StatusCode::NOT_FOUND, Code::BlobUploadUnknown),
             Error::Invalid { what: Part::Manifest, .. } => (StatusCode::BAD_REQUEST, Code::ManifestInvalid),
-            Error::Invalid { what: Part::Digest, .. } => (StatusCode::BAD_REQUEST, Code::DigestInvalid),
+            Error::Invalid { what: Part::Digest | Part::Blob, .. } => (StatusCode::BAD_REQUEST, Code::DigestInvalid),
             Error::Invalid { what: Part::Range, .. } => (StatusCode::BAD_REQUEST, Code::BlobUploadInvalid),
             Error::Invalid { what: Part::Parameter(_), .. } => (StatusCode::BAD_REQUEST, Code::Unsupported),
             Error::MissingBlob(_) => (StatusCode::NOT_FOUND, Code::ManifestBlobUnknown),
             Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
             Error::OutOfOrder { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid),
             Error::Busy => (StatusCode::SERVICE_UNAVAILABLE, Code::TooManyRequests),
-            Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unknown),
+            Error::Unavailable(_) | Error::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unknown),
             Error::Needed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported),
             Error::Denied => (StatusCode::FORBIDDEN, Code::Denied),
             Error::Body(_) => (StatusCode::BAD_REQUEST, Code::BlobUploadInvalid),
@@ -79,12 +79,15 @@ impl From<Error> for Failure {
         };
         let message = error.to_string();
         let headers = match &error {
-            Error::Busy | Error::Unavailable(_) => vec![("retry-after", "1".to_owned())],
+            Error::Busy | Error::Unavailable(_) | Error::StoreUnavailable(_) => vec![("retry-after", "1".to_owned())],
+            // Somebody has to make room first.
+            Error::Full => vec![("retry-after", "60".to_owned())],
             _ => Vec::new(),
         };
         let source = match error {
             Error::Internal(source) => Some(source),
             Error::Unavailable(source) => Some(source.into()),
+            Error::StoreUnavailable(source) => Some(source.into()),
             _ => None,
         };
         Self { source, headers, ..Self::new(status, code, message) }
