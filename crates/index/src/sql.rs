@@ -184,7 +184,11 @@ statements! {
         "update blob as b set review_at = case when ", needed!(), " then null else cast($1 as bigint) end where b.state = 0 and b.id in ({list})");
     GC_UNLINK: "delete from blob_link where blob_id in ({list})";
     GC_MARKED: "select id, digest, size, object_key from blob where state = 1 order by id limit $1";
-    GC_FORGET: "delete from blob where id = $1 and state = 1 and object_key = $2";
+    GC_AUDIT:
+        "insert into audit (at, actor, request_id, action, digest)
+         select cast($1 as bigint), $2, $3, 'gc.blob', b.digest from blob b where b.id in ({list}) order by b.id";
+    /// By key: a blob that has come back meanwhile has another one.
+    GC_FORGET: "delete from blob where state = 1 and object_key in ({list})";
     GC_COUNT: concat!("select count(*), cast(coalesce(sum(b.size), 0) as bigint) from blob b where ", unneeded!());
     /// Manifests that no tag names, no index lists and that refer to none that is there.
     GC_UNTAGGED:
