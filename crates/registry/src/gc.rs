@@ -4,7 +4,7 @@
 //! needed. A marked blob is invisible. Its object goes before its row, so that nothing is ever untracked, and a push of the
 //! same bytes meanwhile gets an object of its own.
 
-use index::{Micros, audit, gc};
+use index::{Micros, gc};
 
 use crate::{Access, Ctx, Error, Registry, authz};
 
@@ -73,18 +73,7 @@ impl Registry {
             let now = self.now();
             let mut tx = self.db.begin().await?;
             let Some(doomed) = gc::mark(&mut tx, Micros(now.0 - policy.grace), BATCH, now).await? else { break };
-            for blob in &doomed {
-                let record = audit::Record {
-                    actor: &ctx.actor,
-                    request_id: &ctx.request_id,
-                    action: "gc.blob",
-                    repository: None,
-                    digest: Some(&blob.digest),
-                    tag: None,
-                    detail: None,
-                };
-                audit::record(&mut tx, &record, now).await?;
-            }
+            gc::record(&mut tx, &doomed, &ctx.actor, &ctx.request_id, now).await?;
             tx.commit().await?;
             self.sweep(&mut collected).await?;
             progress(&collected);
@@ -118,9 +107,7 @@ impl Registry {
             let keys = doomed.iter().map(|blob| self.key(&blob.key)).collect::<Result<Vec<_>, _>>()?;
             self.store.delete_all(&keys).await?;
             let mut tx = self.db.begin().await?;
-            for blob in &doomed {
-                gc::forget(&mut tx, blob).await?;
-            }
+            gc::forget(&mut tx, &doomed).await?;
             tx.commit().await?;
             collected.blobs += doomed.len() as u64;
             collected.bytes += doomed.iter().map(|blob| blob.size).sum::<u64>();
