@@ -4,20 +4,24 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Seek as _, SeekFrom},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use oci::Hasher;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
 
-use super::output::{Block, Output, block_size};
+use super::output::{Block, Kind, Output, is_large};
 use crate::{Error, Received};
 
 /// How many blocks an object has: one is filled while the other is written.
 const BLOCKS: usize = 2;
+
+/// How many files at once may have large blocks.
+pub(super) const FEW: usize = 4;
 
 /// How much room is asked for at once, in bytes.
 const RESERVE: u64 = 256 << 20;
@@ -33,6 +37,9 @@ pub(crate) struct Writer {
     end: u64,
     block: Option<Block>,
     blocks: usize,
+    few: Arc<Semaphore>,
+    /// One of the few that may have large blocks.
+    permit: Option<OwnedSemaphorePermit>,
     work: mpsc::Sender<Work>,
     written: mpsc::Receiver<Block>,
     thread: JoinHandle<Result<(), Error>>,
@@ -47,7 +54,12 @@ enum Work {
 }
 
 impl Writer {
-    pub(super) async fn open(path: PathBuf, received: Received, coming: Option<u64>) -> Result<Self, Error> {
+    pub(super) async fn open(
+        path: PathBuf,
+        received: Received,
+        coming: Option<u64>,
+        few: Arc<Semaphore>,
+    ) -> Result<Self, Error> {
         let Received { bytes: offset, hasher, .. } = received;
         let file = tokio::task::spawn_blocking(move || open(&path, offset)).await.map_err(io::Error::other)??;
         let end = offset + coming.unwrap_or_default();
@@ -55,7 +67,8 @@ impl Writer {
         let (done, written) = mpsc::channel(BLOCKS);
         let object = Object { output: Output::new(file, offset), durable: offset, reserved: offset, end };
         let thread = tokio::task::spawn_blocking(move || object.take(todo, done));
-        Ok(Self { hasher, taken: offset, durable: offset, end, block: None, blocks: 0, work, written, thread })
+        let (taken, durable) = (offset, offset);
+        Ok(Self { hasher, taken, durable, end, block: None, blocks: 0, few, permit: None, work, written, thread })
     }
 
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
@@ -99,7 +112,15 @@ impl Writer {
 
     /// A block for the bytes that come next. Waits while the disk is behind.
     async fn empty_block(&mut self) -> Result<Block, Error> {
-        let size = block_size(self.taken, self.end);
+        let large = is_large(self.taken, self.end);
+        if large && self.permit.is_none() {
+            self.permit = Arc::clone(&self.few).try_acquire_owned().ok();
+        }
+        let kind = match &self.permit {
+            _ if !large => Kind::Small,
+            Some(_) => Kind::Large,
+            None => Kind::LargeOfMany,
+        };
         let block = if self.blocks < BLOCKS {
             self.blocks += 1;
             Some(Block::default())
@@ -108,7 +129,7 @@ impl Writer {
         };
         match block {
             Some(mut block) => {
-                block.empty(self.taken, size);
+                block.empty(self.taken, kind);
                 Ok(block)
             }
             None => Err(self.failure().await),
