@@ -97,7 +97,7 @@ pub struct Writer(Writing);
 
 #[derive(Debug)]
 enum Writing {
-    Disk(disk::Writer),
+    Disk(Box<disk::Writer>),
     S3(Box<s3::Writer>),
 }
 
@@ -159,7 +159,7 @@ impl Store {
     /// [`Error::TooLarge`] when what is coming would not fit.
     pub async fn write(&self, key: &Key, received: Received, coming: Option<u64>) -> Result<Writer, Error> {
         Ok(Writer(match &self.0 {
-            Backend::Disk(folder) => Writing::Disk(folder.write(key, received, coming).await?),
+            Backend::Disk(folder) => Writing::Disk(Box::new(folder.write(key, received, coming).await?)),
             Backend::S3(bucket) => Writing::S3(Box::new(bucket.write(key, received, coming).await?)),
         }))
     }
