@@ -7,6 +7,7 @@ mod authority;
 mod buckets;
 mod clients;
 mod conformance;
+mod copy;
 mod crash;
 mod cve;
 mod database;

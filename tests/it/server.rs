@@ -41,15 +41,14 @@ pub(crate) enum Storage {
 /// A running server, stopped, checked and removed with this value.
 pub(crate) struct Server {
     pub(crate) host: String,
-    data: TempDir,
-    bucket: Option<Bucket>,
-    setup: Setup,
+    place: Place,
     process: Child,
 }
 
-/// How a server is started, and started again.
-#[derive(Default)]
-struct Setup {
+/// Where a server keeps everything, and how it is started on it, once or again; removed with this value.
+pub(crate) struct Place {
+    data: TempDir,
+    bucket: Option<Bucket>,
     /// Its settings, those of its database and of its bucket among them, as variables.
     settings: Vec<(&'static str, String)>,
     tls: Option<(Files, TempDir)>,
@@ -65,49 +64,47 @@ impl Server {
 
     /// Starts it with more settings, as variables.
     pub(crate) fn start_with(engine: Engine, settings: &[(&'static str, &str)]) -> Option<Self> {
-        let (mut setup, bucket) = set_up(engine, Storage::Disk)?;
-        setup.settings.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        Some(Self::launched(setup, bucket, &[]))
+        let mut place = Place::new(engine, Storage::Disk)?;
+        place.settings.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Some(place.serve())
     }
 
     /// The same, and keeps the log for [`Server::logged`].
     pub(crate) fn start_logging(engine: Engine, settings: &[(&'static str, &str)]) -> Option<Self> {
-        let (mut setup, bucket) = set_up(engine, Storage::Disk)?;
+        let mut place = Place::new(engine, Storage::Disk)?;
         let log = [("PEDIGREE_LOG", "info"), ("PEDIGREE_LOG_FORMAT", "json")];
-        setup.settings.extend(settings.iter().chain(&log).map(|(name, value)| (*name, (*value).to_owned())));
-        setup.log = Some(NamedTempFile::new().unwrap());
-        Some(Self::launched(setup, bucket, &[]))
+        place.settings.extend(settings.iter().chain(&log).map(|(name, value)| (*name, (*value).to_owned())));
+        place.log = Some(NamedTempFile::new().unwrap());
+        Some(place.serve())
     }
 
     /// Starts it with TLS and a new certificate.
     pub(crate) fn start_secure(engine: Engine) -> Option<Self> {
-        let (mut setup, bucket) = set_up(engine, Storage::Disk)?;
+        let mut place = Place::new(engine, Storage::Disk)?;
         let folder = tempfile::tempdir().unwrap();
-        setup.tls = Some((Authority::get().issue(folder.path()), folder));
-        Some(Self::launched(setup, bucket, &[]))
+        place.tls = Some((Authority::get().issue(folder.path()), folder));
+        Some(place.serve())
     }
 
     /// Starts it; `None` where the engine or the S3 server is not installed.
     pub(crate) fn start_on(engine: Engine, storage: Storage) -> Option<Self> {
-        let (setup, bucket) = set_up(engine, storage)?;
-        Some(Self::launched(setup, bucket, &[]))
+        Place::new(engine, storage).map(Place::serve)
     }
 
     /// Another server on the same database and bucket.
     pub(crate) fn replica(&self) -> Self {
-        let settings = self.setup.settings.clone();
-        Self::launched(Setup { settings, ..Setup::default() }, self.bucket.clone(), &[])
+        let (settings, bucket) = (self.place.settings.clone(), self.place.bucket.clone());
+        Place { data: tempfile::tempdir().unwrap(), bucket, settings, tls: None, log: None }.serve()
     }
 
-    fn launched(setup: Setup, bucket: Option<Bucket>, flags: &[&str]) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let (process, host) = launch(&data, &setup, flags);
-        Self { host, data, bucket, setup, process }
+    /// Where it keeps everything.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Its bucket, to look into it behind its back.
     pub(crate) fn bucket(&self) -> &Bucket {
-        self.bucket.as_ref().unwrap()
+        self.place.bucket().unwrap()
     }
 
     /// Kills the server as a power cut would.
@@ -139,29 +136,29 @@ impl Server {
 
     /// Starts it again, after its end, with more flags.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
-        (self.process, self.host) = launch(&self.data, &self.setup, flags);
+        (self.process, self.host) = launch(&self.place, flags);
     }
 
     /// The files of a server that speaks TLS.
     pub(crate) fn tls(&self) -> Option<&Files> {
-        self.setup.tls.as_ref().map(|(files, _)| files)
+        self.place.tls.as_ref().map(|(files, _)| files)
     }
 
     /// Where it is asked: its host, with `https://` before it over TLS.
     pub(crate) fn origin(&self) -> String {
-        format!("{}{}", if self.setup.tls.is_some() { "https://" } else { "" }, self.host)
+        format!("{}{}", if self.place.tls.is_some() { "https://" } else { "" }, self.host)
     }
 
     /// The log lines of a target, such as `access`, until now: the fields of each.
     pub(crate) fn logged(&self, target: &str) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.setup.log.as_ref().unwrap()).unwrap();
+        let text = std::fs::read_to_string(self.place.log.as_ref().unwrap()).unwrap();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["target"] == target).map(|line| line["fields"].clone()).collect()
     }
 
     /// The data folder.
     pub(crate) fn data(&self) -> &Path {
-        self.data.path()
+        self.place.data()
     }
 
     /// Runs a statement on the server's database.
@@ -171,19 +168,12 @@ impl Server {
 
     /// Where the database is, as a URL.
     pub(crate) fn location(&self) -> String {
-        let database = self.setup.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
-        database.map_or_else(
-            || format!("sqlite://{}", self.data.path().join("pedigree.db").display()),
-            |(_, url)| url.clone(),
-        )
+        self.place.location()
     }
 
     /// The program, set up for a command beside this server, on its data.
     pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(arguments).arg("--data").arg(self.data.path());
-        command.envs(self.setup.settings.iter().map(|(name, value)| (name, value)));
-        command
+        self.place.beside(arguments)
     }
 
     /// What a command of the program prints when it asks this server, and how it ends.
@@ -220,48 +210,94 @@ impl Drop for Server {
     }
 }
 
-/// What a server on this engine and storage is started with; `None` where one is not installed.
-fn set_up(engine: Engine, storage: Storage) -> Option<(Setup, Option<Bucket>)> {
-    let mut settings = Vec::new();
-    if engine == Engine::Postgres {
-        let postgres = Postgres::get()?;
-        settings.push(("PEDIGREE_DATABASE", postgres.url(&postgres.create())));
+impl Place {
+    /// A new one; `None` where the engine or the S3 server is not installed.
+    pub(crate) fn new(engine: Engine, storage: Storage) -> Option<Self> {
+        let mut settings = Vec::new();
+        if engine == Engine::Postgres {
+            let postgres = Postgres::get()?;
+            settings.push(("PEDIGREE_DATABASE", postgres.url(&postgres.create())));
+        }
+        let bucket = match storage {
+            Storage::Disk => None,
+            Storage::S3(kind) => Some(S3::get(kind)?.bucket()),
+        };
+        if let Some(bucket) = &bucket {
+            settings.extend([
+                ("PEDIGREE_STORAGE", format!("s3://{}/some/prefix", bucket.bucket)),
+                ("PEDIGREE_S3_ENDPOINT", bucket.endpoint.clone()),
+                ("PEDIGREE_S3_REGION", bucket.region.into()),
+                ("PEDIGREE_S3_ACCESS_KEY", bucket.access_key.into()),
+                ("PEDIGREE_S3_SECRET_KEY", bucket.secret_key.into()),
+                // The smallest there are, so that blobs of a test have several.
+                ("PEDIGREE_S3_PART_SIZE", "5".into()),
+                ("PEDIGREE_S3_MEMORY", "40".into()),
+            ]);
+        }
+        Some(Self { data: tempfile::tempdir().unwrap(), bucket, settings, tls: None, log: None })
     }
-    let bucket = match storage {
-        Storage::Disk => None,
-        Storage::S3(kind) => Some(S3::get(kind)?.bucket()),
-    };
-    if let Some(bucket) = &bucket {
-        settings.extend([
-            ("PEDIGREE_STORAGE", format!("s3://{}/some/prefix", bucket.bucket)),
-            ("PEDIGREE_S3_ENDPOINT", bucket.endpoint.clone()),
-            ("PEDIGREE_S3_REGION", bucket.region.into()),
-            ("PEDIGREE_S3_ACCESS_KEY", bucket.access_key.into()),
-            ("PEDIGREE_S3_SECRET_KEY", bucket.secret_key.into()),
-            // The smallest there are, so that blobs of a test have several.
-            ("PEDIGREE_S3_PART_SIZE", "5".into()),
-            ("PEDIGREE_S3_MEMORY", "40".into()),
-        ]);
+
+    /// Starts a server on it.
+    pub(crate) fn serve(self) -> Server {
+        let (process, host) = launch(&self, &[]);
+        Server { host, place: self, process }
     }
-    Some((Setup { settings, ..Setup::default() }, bucket))
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Its bucket, to look into it behind the server's back.
+    pub(crate) fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
+    }
+
+    /// Where the database is, as a URL.
+    pub(crate) fn location(&self) -> String {
+        let database = self.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
+        database
+            .map_or_else(|| format!("sqlite://{}", self.data().join("pedigree.db").display()), |(_, url)| url.clone())
+    }
+
+    /// The settings as a configuration file, which is written into the data folder.
+    pub(crate) fn config(&self) -> PathBuf {
+        let setting = |(name, value): &(&str, String)| {
+            let name = name.trim_start_matches("PEDIGREE_").to_lowercase();
+            let is_number = value.parse::<u64>().is_ok();
+            if is_number { format!("{name} = {value}\n") } else { format!("{name} = {value:?}\n") }
+        };
+        let settings: String = self.settings.iter().map(setting).collect();
+        let file = self.data().join("pedigree.toml");
+        std::fs::write(&file, format!("data = {:?}\n{settings}", self.data())).unwrap();
+        file
+    }
+
+    /// The program, set up for a command on this place.
+    pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--data").arg(self.data());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+    }
 }
 
 /// Starts the program and waits until it listens.
-fn launch(data: &TempDir, setup: &Setup, flags: &[&str]) -> (Child, String) {
+fn launch(place: &Place, flags: &[&str]) -> (Child, String) {
     let mut command = Command::new(binary());
-    command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
-    if let Some((files, _)) = &setup.tls {
+    command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(place.data());
+    if let Some((files, _)) = &place.tls {
         command.arg("--tls-cert").arg(&files.cert).arg("--tls-key").arg(&files.key);
     }
-    if let Some(log) = &setup.log {
+    if let Some(log) = &place.log {
         command.stderr(File::options().append(true).open(log.path()).unwrap());
     }
     // A line for each request would bury what a failing test says.
-    command.env("PEDIGREE_LOG", "warn").envs(setup.settings.iter().map(|(name, value)| (name, value)));
+    command.env("PEDIGREE_LOG", "warn").envs(place.settings.iter().map(|(name, value)| (name, value)));
     let mut process = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut said = lines.map_while(Result::ok);
-    let begin = format!("Pedigree listens on {}://", if setup.tls.is_some() { "https" } else { "http" });
+    let begin = format!("Pedigree listens on {}://", if place.tls.is_some() { "https" } else { "http" });
     let host = said.find_map(|line| Some(line.strip_prefix(&begin)?.to_owned())).unwrap();
     (process, host)
 }

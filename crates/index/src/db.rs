@@ -73,6 +73,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0002_stores.sql"),
         include_str!("../../../migrations/postgres/0002_stores.sql"),
     ),
+    (
+        3,
+        "copies",
+        include_str!("../../../migrations/sqlite/0003_copies.sql"),
+        include_str!("../../../migrations/postgres/0003_copies.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).
@@ -144,6 +150,19 @@ impl Db {
             MigrateError::VersionMissing(number) => Error::Newer(number),
             other => Error::Migrate(Box::new(other)),
         })
+    }
+
+    /// Whether no version ever made a schema here.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] when that cannot be found out.
+    pub async fn is_new(&self) -> Result<bool, Error> {
+        let text = match self {
+            Self::Postgres(_) => "select to_regclass('_sqlx_migrations') is null",
+            Self::Sqlite { .. } => "select not exists (select 1 from sqlite_master where name = '_sqlx_migrations')",
+        };
+        let mut session = self.read().await?;
+        Ok(on!(session, |c| sqlx::query_scalar(text).fetch_one(c).await)?)
     }
 
     /// Says whether the schema is this version's, and changes nothing.

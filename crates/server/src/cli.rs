@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod copy;
 mod demo;
 mod gc;
 mod impact;
@@ -22,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     client::{Client, ClientError},
     config::{Config, ConfigError, Flags, LogFormat},
-    serve::StartError,
+    serve::{StartError, copy::CopyError},
 };
 
 /// An OCI registry that knows which models used which data.
@@ -30,7 +31,7 @@ use crate::{
 #[command(
     name = "pedigree",
     version,
-    after_help = "Start with: pedigree demo\n\nExit codes: 0 well, 2 error; `trace`, `impact` and `check` say more in their help."
+    after_help = "Start with: pedigree demo\n\nExit codes: 0 well, 2 error; `trace`, `impact`, `check` and `copy` say more in their help."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -57,6 +58,9 @@ enum Command {
         after_help = "Example: pedigree gc --dry-run --data /srv/pedigree\n\nWhat is known of deleted artifacts is kept. Exit codes: 0 well, 2 error."
     )]
     Gc(gc::Arguments),
+    /// Copy a whole registry: between SQLite and PostgreSQL, between disk and S3
+    #[command(after_help = copy::HELP)]
+    Copy(copy::Arguments),
     /// See it work: a throw-away registry, a small story in it, and the answer to who used a leaked file
     #[command(after_help = "Example: pedigree demo\n\nExit codes: 0 well, 2 error, or (with --exit) nobody was found.")]
     Demo(demo::Arguments),
@@ -151,6 +155,8 @@ enum Failure {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error(transparent)]
     Client(#[from] ClientError),
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
@@ -170,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Config(arguments) => config::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Gc(arguments) => gc::run(arguments),
+        Command::Copy(arguments) => copy::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Impact(arguments) => impact::run(&arguments),

@@ -467,6 +467,23 @@ pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
     load_from(flags, environment())
 }
 
+/// The configuration of one of several registries: a file, or a data folder with everything in it. Of the environment only
+/// `AWS_…` counts, for anything else would be meant for all of them.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_place(place: &Path) -> Result<Config, ConfigError> {
+    // What is not there yet is a folder, unless it is called as a file is.
+    let is_file = place.is_file() || !place.exists() && place.extension().is_some_and(|extension| extension == "toml");
+    let place = Some(place.to_owned());
+    let flags = match is_file {
+        true => Flags { config: place, ..Flags::default() },
+        false => Flags { data: place, ..Flags::default() },
+    };
+    let environment = environment().into_iter().filter(|(name, _)| name.starts_with("AWS_"));
+    Ok(load_from(&flags, environment.collect())?.config)
+}
+
 fn load_from(flags: &Flags, mut environment: Vec<(String, OsString)>) -> Result<Loaded, ConfigError> {
     let mut loaded = Loaded { config: Config::default(), origins: BTreeMap::new() };
     environment.sort();

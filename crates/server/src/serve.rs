@@ -1,5 +1,7 @@
 //! A running server: what is checked before anything is touched, what is opened, and how it ends.
 
+pub mod copy;
+
 use std::{
     fs::{self, File, TryLockError},
     io,
@@ -125,9 +127,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     }
     // From here on something is touched: a database that does not answer has been found, and one of a newer version is
     // left as it is.
-    let alone = config.database.is_none() || matches!(location, Location::Disk(_));
-    // What is shared by several servers anyway needs no lock on this machine.
-    let lock = if alone { Some(lock(&config.data)?) } else { None };
+    let lock = hold(config, &location)?;
     let db = match postgres {
         Some(db) => db,
         None => Db::sqlite(&database_file(&config.data)).await?,
@@ -287,6 +287,13 @@ async fn listen(config: &Config) -> Result<TcpListener, StartError> {
         io::ErrorKind::AddrInUse => StartError::PortUsed(named),
         _ => StartError::Address(named, error),
     })
+}
+
+/// Keeps other servers away, for as long as the file is open.
+fn hold(config: &Config, location: &Location) -> Result<Option<File>, StartError> {
+    // What is shared by several servers anyway needs no lock on this machine.
+    let alone = config.database.is_none() || matches!(location, Location::Disk(_));
+    alone.then(|| lock(&config.data)).transpose()
 }
 
 fn lock(data: &Path) -> Result<File, StartError> {
