@@ -48,8 +48,8 @@ impl Writer {
         let Received { bytes: offset, hasher, .. } = received;
         let file = tokio::task::spawn_blocking(move || open(&path, offset)).await.map_err(io::Error::other)??;
         let (work, receiver) = mpsc::channel(BATCHES_WAITING);
-        let object =
-            Object { file, bytes: offset, reserved: offset, end: coming.map(|coming| offset + coming), hasher };
+        let end = coming.map(|coming| offset + coming);
+        let object = Object { file, bytes: offset, durable: offset, reserved: offset, end, hasher };
         let thread = tokio::task::spawn_blocking(move || object.take(receiver));
         Ok(Self { work, gathered: Vec::new(), bytes: 0, durable: offset, taken: offset, thread })
     }
@@ -151,6 +151,8 @@ pub(crate) fn sync(folder: &Path) -> io::Result<()> {
 struct Object {
     file: File,
     bytes: u64,
+    /// How many bytes somebody may have recorded.
+    durable: u64,
     /// Up to where the file system has been asked for room.
     reserved: u64,
     /// Where the object is to end, when that is known.
@@ -159,7 +161,16 @@ struct Object {
 }
 
 impl Object {
-    fn take(mut self, mut work: mpsc::Receiver<Work>) -> Result<Received, Error> {
+    fn take(mut self, work: mpsc::Receiver<Work>) -> Result<Received, Error> {
+        if let Err(error) = self.work(work) {
+            // What nobody counts on must not fill a disk that is full.
+            let _ = self.file.set_len(self.durable);
+            return Err(error);
+        }
+        Ok(Received { bytes: self.bytes, hasher: self.hasher, parts: None })
+    }
+
+    fn work(&mut self, mut work: mpsc::Receiver<Work>) -> Result<(), Error> {
         while let Some(work) = work.blocking_recv() {
             match work {
                 Work::Write(batch) => {
@@ -172,6 +183,7 @@ impl Object {
                 }
                 Work::Sync(told) => {
                     self.file.sync_data()?;
+                    self.durable = self.bytes;
                     let received = Received { bytes: self.bytes, hasher: self.hasher.clone(), parts: None };
                     // Whoever asked may have gone away.
                     let _ = told.send(received);
@@ -183,7 +195,7 @@ impl Object {
             self.file.set_len(self.bytes)?;
         }
         self.file.sync_data()?;
-        Ok(Received { bytes: self.bytes, hasher: self.hasher, parts: None })
+        Ok(())
     }
 
     /// Asks the file system for room in one piece, which costs less than to find it for each write. Only for what is
