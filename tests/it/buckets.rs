@@ -193,7 +193,7 @@ on_every_bucket! {
 }
 
 /// What is in the bucket, the store's mark apart.
-fn objects(server: &Server) -> Vec<object_store::path::Path> {
+pub(crate) fn objects(server: &Server) -> Vec<object_store::path::Path> {
     use futures_util::TryStreamExt as _;
     let listed = async {
         let client = server.bucket().client();

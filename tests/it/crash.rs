@@ -200,6 +200,6 @@ fn objects(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The bytes of all files below a folder.
-fn size_of(folder: &Path) -> u64 {
+pub(crate) fn size_of(folder: &Path) -> u64 {
     objects(folder).iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

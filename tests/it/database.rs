@@ -17,6 +17,17 @@ pub(crate) fn execute(url: &str, statement: &'static str) {
     });
 }
 
+/// The number that a statement gives.
+pub(crate) fn count(url: &str, statement: &'static str) -> i64 {
+    runtime().block_on(async {
+        if url.starts_with("sqlite:") {
+            SqliteConnection::connect(url).await.unwrap().fetch_one(statement).await.unwrap().get(0)
+        } else {
+            PgConnection::connect(url).await.unwrap().fetch_one(statement).await.unwrap().get(0)
+        }
+    })
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -158,12 +158,12 @@ fn knows_its_account(address: SocketAddr) -> bool {
 }
 
 /// A new folder, which the keeper removes: the process may not live to do so.
-fn folder() -> PathBuf {
-    tempfile::Builder::new().prefix("pedigree-s3-").tempdir().map(TempDir::keep).unwrap()
+pub(crate) fn folder() -> PathBuf {
+    tempfile::Builder::new().prefix("pedigree-server-").tempdir().map(TempDir::keep).unwrap()
 }
 
 /// The shell that runs the command given to it, in this folder.
-fn keeper(folder: &Path) -> Command {
+pub(crate) fn keeper(folder: &Path) -> Command {
     let mut keeper = Command::new("sh");
     keeper.args(["-c", KEEPER, "keeper"]).current_dir(folder);
     keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -36,24 +36,19 @@ pub(crate) enum Storage {
     S3(S3Kind),
 }
 
-/// A running server, stopped, checked and removed with this value.
-pub(crate) struct Server {
-    pub(crate) host: String,
-    data: TempDir,
-    /// The settings of its database and of its bucket, as variables.
+/// What a server is to be started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// Its settings, as variables.
     settings: Vec<(&'static str, String)>,
     bucket: Option<Bucket>,
-    process: Child,
+    /// Where its data folder is to be, if not among the temporary files.
+    folder: Option<PathBuf>,
 }
 
-impl Server {
-    /// Starts it with its blobs on disk; `None` where the engine is not installed.
-    pub(crate) fn start(engine: Engine) -> Option<Self> {
-        Self::start_on(engine, Storage::Disk)
-    }
-
-    /// Starts it; `None` where the engine or the S3 server is not installed.
-    pub(crate) fn start_on(engine: Engine, storage: Storage) -> Option<Self> {
+impl Setup {
+    /// A new database, and a new bucket if there is to be one; `None` where the engine or the S3 server is not installed.
+    pub(crate) fn new(engine: Engine, storage: Storage) -> Option<Self> {
         let mut settings = Vec::new();
         if engine == Engine::Postgres {
             let postgres = Postgres::get()?;
@@ -75,23 +70,60 @@ impl Server {
                 ("PEDIGREE_S3_MEMORY", "40".into()),
             ]);
         }
-        Some(Self::launched(settings, bucket, &[]))
+        Some(Self { settings, bucket, folder: None })
+    }
+
+    /// The value of a setting.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(set, _)| *set == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Another value for a setting.
+    pub(crate) fn set(mut self, name: &'static str, value: &str) -> Self {
+        self.settings.retain(|(set, _)| *set != name);
+        self.settings.push((name, value.to_owned()));
+        self
+    }
+
+    /// With its data in a folder of this one.
+    pub(crate) fn within(self, folder: &Path) -> Self {
+        Self { folder: Some(folder.to_owned()), ..self }
+    }
+
+    pub(crate) fn start(self) -> Server {
+        let data = self.folder.as_ref().map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
+        let (process, host) = launch(&data, &self.settings, &[]);
+        Server { host, data, setup: self, process }
+    }
+}
+
+/// A running server, stopped, checked and removed with this value.
+pub(crate) struct Server {
+    pub(crate) host: String,
+    data: TempDir,
+    setup: Setup,
+    process: Child,
+}
+
+impl Server {
+    /// Starts it with its blobs on disk; `None` where the engine is not installed.
+    pub(crate) fn start(engine: Engine) -> Option<Self> {
+        Self::start_on(engine, Storage::Disk)
+    }
+
+    /// Starts it; `None` where the engine or the S3 server is not installed.
+    pub(crate) fn start_on(engine: Engine, storage: Storage) -> Option<Self> {
+        Setup::new(engine, storage).map(Setup::start)
     }
 
     /// Another server on the same database and bucket.
     pub(crate) fn replica(&self) -> Self {
-        Self::launched(self.settings.clone(), self.bucket.clone(), &[])
-    }
-
-    fn launched(settings: Vec<(&'static str, String)>, bucket: Option<Bucket>, flags: &[&str]) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let (process, host) = launch(&data, &settings, flags);
-        Self { host, data, settings, bucket, process }
+        self.setup.clone().start()
     }
 
     /// Its bucket, to look into it behind its back.
     pub(crate) fn bucket(&self) -> &Bucket {
-        self.bucket.as_ref().unwrap()
+        self.setup.bucket.as_ref().unwrap()
     }
 
     /// Kills the server as a power cut would.
@@ -100,9 +132,18 @@ impl Server {
         self.process.wait().unwrap();
     }
 
+    /// Kills it so, and does not wait for its end.
+    pub(crate) fn kill_now(&self) {
+        self.signal("KILL");
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        self.signal("TERM");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args(["-s", signal, &self.process.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -114,7 +155,7 @@ impl Server {
 
     /// Starts it again, after its end, with more flags.
     pub(crate) fn restart(&mut self, flags: &[&str]) {
-        (self.process, self.host) = launch(&self.data, &self.settings, flags);
+        (self.process, self.host) = launch(&self.data, &self.setup.settings, flags);
     }
 
     /// The data folder.
@@ -127,20 +168,22 @@ impl Server {
         database::execute(&self.location(), statement);
     }
 
+    /// The number that a statement on the server's database gives.
+    pub(crate) fn count(&self, statement: &'static str) -> i64 {
+        database::count(&self.location(), statement)
+    }
+
     /// Where the database is, as a URL.
     pub(crate) fn location(&self) -> String {
-        let database = self.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
-        database.map_or_else(
-            || format!("sqlite://{}", self.data.path().join("pedigree.db").display()),
-            |(_, url)| url.clone(),
-        )
+        let database = self.setup.get("PEDIGREE_DATABASE").map(str::to_owned);
+        database.unwrap_or_else(|| format!("sqlite://{}", self.data.path().join("pedigree.db").display()))
     }
 
     /// The program, set up for a command beside this server, on its data.
     pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).arg("--data").arg(self.data.path());
-        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command.envs(self.setup.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
