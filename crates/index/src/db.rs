@@ -128,7 +128,15 @@ impl Db {
             .pragma("temp_store", "memory")
             .statement_cache_capacity(200);
         let pool = || PoolOptions::<Sqlite>::new().test_before_acquire(false).acquire_timeout(Duration::from_secs(60));
-        let write = pool().max_connections(1).connect_with(options.clone()).await.map_err(Error::Connect)?;
+        // On a full disk SQLite ends the transaction by itself, and the library's rollback then fails: it counts on it for
+        // ever. Another connection takes its place.
+        let write = pool().after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        });
+        let write = write.max_connections(1).connect_with(options.clone()).await.map_err(Error::Connect)?;
         let read = options.create_if_missing(false).pragma("query_only", "on");
         let read = pool().max_connections(4).min_connections(1).connect_with(read).await.map_err(Error::Connect)?;
         Ok(Self::Sqlite { write, read })
