@@ -2,7 +2,16 @@
 //!
 //! This is the only file that knows how a connection to either engine is made.
 
-use std::{io, mem, path::Path, str::FromStr, time::Duration};
+use std::{
+    io, mem,
+    path::Path,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{
     Connection as _, Executor as _, Pool, Postgres, Sqlite, Transaction,
@@ -11,7 +20,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::Error;
 
@@ -24,6 +33,8 @@ pub enum Db {
         pool: Pool<Postgres>,
         /// How long it may be silent.
         patience: Duration,
+        /// When a connection was found to be cut.
+        cut: Arc<Cut>,
     },
     /// One SQLite file: one writer at a time, any number of readers.
     Sqlite {
@@ -55,6 +66,15 @@ struct Remote {
     /// Whether it did not answer in time.
     is_silent: bool,
     patience: Duration,
+    cut: Arc<Cut>,
+}
+
+/// When a connection was last found to be cut. What has been idle since before then is probably cut too.
+#[derive(Debug)]
+pub struct Cut {
+    start: Instant,
+    /// In milliseconds since the start; 0 for never.
+    last: AtomicU64,
 }
 
 /// The connection of a session, by engine.
@@ -67,6 +87,7 @@ pub(crate) enum Engine<'a> {
 pub(crate) struct Patience<'a> {
     limit: Duration,
     is_silent: &'a mut bool,
+    cut: &'a Cut,
 }
 
 /// Runs one body against whichever engine is behind a session.
@@ -153,12 +174,15 @@ impl Db {
         let first = timeout(CONNECT, PgConnection::connect_with(&options)).await;
         let first = first.unwrap_or_else(|_| Err(silent())).map_err(Error::Connect)?;
         first.close().await.map_err(Error::Connect)?;
+        let cut = Arc::new(Cut { start: Instant::now(), last: AtomicU64::new(0) });
+        let known = Arc::clone(&cut);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .test_before_acquire(false)
-            .before_acquire(|connection, of| {
+            .before_acquire(move |connection, of| {
+                let is_doubtful = of.idle_for > FRESH || known.is_within(of.idle_for);
                 Box::pin(async move {
-                    if of.idle_for > FRESH {
+                    if is_doubtful {
                         timeout(TEST, connection.ping()).await.unwrap_or_else(|_| Err(silent()))?;
                     }
                     Ok(true)
@@ -171,7 +195,7 @@ impl Db {
             .map_err(Error::Connect)?;
         let version = sqlx::query_scalar::<_, i32>("select current_setting('server_version_num')::int");
         let version = version.fetch_one(&pool).await.map_err(Error::Connect)?;
-        if version < 150_000 { Err(Error::Old(version / 10_000)) } else { Ok(Self::Postgres { pool, patience }) }
+        if version < 150_000 { Err(Error::Old(version / 10_000)) } else { Ok(Self::Postgres { pool, patience, cut }) }
     }
 
     /// Brings the schema up to date. A database of a newer version is left untouched.
@@ -222,8 +246,8 @@ impl Db {
     pub async fn begin(&self) -> Result<Session, Error> {
         Ok(Session(match self {
             // The locks of a push are made for this level, whatever the server's default is.
-            Self::Postgres { pool, patience } => {
-                Inner::Postgres(Remote::begin(pool, "begin isolation level read committed", *patience).await?)
+            Self::Postgres { pool, patience, cut } => {
+                Inner::Postgres(Remote::begin(pool, "begin isolation level read committed", *patience, cut).await?)
             }
             // An upgrade from reading to writing can fail half-way, so the write lock is taken at once.
             Self::Sqlite { write, .. } => Inner::SqliteTx(write.begin_with("begin immediate").await?),
@@ -236,9 +260,9 @@ impl Db {
     /// [`Error::Sql`] when no connection can be had.
     pub async fn snapshot(&self) -> Result<Session, Error> {
         Ok(Session(match self {
-            Self::Postgres { pool, patience } => {
+            Self::Postgres { pool, patience, cut } => {
                 let statement = "begin isolation level repeatable read read only";
-                Inner::Postgres(Remote::begin(pool, statement, *patience * SNAPSHOT).await?)
+                Inner::Postgres(Remote::begin(pool, statement, *patience * SNAPSHOT, cut).await?)
             }
             Self::Sqlite { read, .. } => Inner::SqliteTx(read.begin().await?),
         }))
@@ -250,7 +274,7 @@ impl Db {
     /// [`Error::Sql`] when no connection can be had.
     pub async fn read(&self) -> Result<Session, Error> {
         Ok(Session(match self {
-            Self::Postgres { pool, patience } => Inner::Postgres(Remote::acquire(pool, *patience).await?),
+            Self::Postgres { pool, patience, cut } => Inner::Postgres(Remote::acquire(pool, *patience, cut).await?),
             Self::Sqlite { read, .. } => Inner::Sqlite(read.acquire().await?),
         }))
     }
@@ -294,16 +318,21 @@ impl Session {
 }
 
 impl Remote {
-    async fn acquire(pool: &Pool<Postgres>, patience: Duration) -> Result<Self, sqlx::Error> {
+    async fn acquire(pool: &Pool<Postgres>, patience: Duration, cut: &Arc<Cut>) -> Result<Self, sqlx::Error> {
         let connection = Some(pool.acquire().await?);
-        Ok(Self { connection, in_transaction: false, is_silent: false, patience })
+        Ok(Self { connection, in_transaction: false, is_silent: false, patience, cut: Arc::clone(cut) })
     }
 
     /// Begins a transaction. A connection that was cut before it was asked for anything is replaced by another.
-    async fn begin(pool: &Pool<Postgres>, statement: &'static str, patience: Duration) -> Result<Self, sqlx::Error> {
+    async fn begin(
+        pool: &Pool<Postgres>,
+        statement: &'static str,
+        patience: Duration,
+        cut: &Arc<Cut>,
+    ) -> Result<Self, sqlx::Error> {
         let mut spare = pool.options().get_max_connections();
         loop {
-            let mut remote = Self::acquire(pool, patience).await?;
+            let mut remote = Self::acquire(pool, patience, cut).await?;
             // From here on, for who asks may stop waiting at any moment.
             remote.in_transaction = true;
             let (connection, patience) = remote.parts();
@@ -328,7 +357,7 @@ impl Remote {
     #[expect(clippy::expect_used, reason = "the connection is taken when this is dropped, and only then")]
     fn parts(&mut self) -> (&mut PgConnection, Patience<'_>) {
         let connection = self.connection.as_mut().expect("the connection is there until this is dropped");
-        (connection, Patience { limit: self.patience, is_silent: &mut self.is_silent })
+        (connection, Patience { limit: self.patience, is_silent: &mut self.is_silent, cut: &self.cut })
     }
 }
 
@@ -356,11 +385,32 @@ impl Drop for Remote {
 
 impl Patience<'_> {
     pub(crate) async fn wait<T>(self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-        if let Ok(done) = timeout(self.limit, work).await {
-            return done;
+        let done = timeout(self.limit, work).await.unwrap_or_else(|_| {
+            *self.is_silent = true;
+            Err(silent())
+        });
+        if let Err(error) = &done
+            && Error::is_cut(error)
+        {
+            self.cut.happened();
         }
-        *self.is_silent = true;
-        Err(silent())
+        done
+    }
+}
+
+impl Cut {
+    fn happened(&self) {
+        self.last.store(self.now().max(1), Ordering::Relaxed);
+    }
+
+    /// Whether it happened in this time until now.
+    fn is_within(&self, time: Duration) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        last > 0 && u128::from(self.now() - last.min(self.now())) <= time.as_millis()
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
