@@ -17,6 +17,19 @@ pub(crate) fn execute(url: &str, statement: &'static str) {
     });
 }
 
+/// The texts that a statement gives.
+pub(crate) fn texts(url: &str, statement: &'static str) -> Vec<String> {
+    runtime().block_on(async {
+        if url.starts_with("sqlite:") {
+            let rows = SqliteConnection::connect(url).await.unwrap().fetch_all(statement).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        } else {
+            let rows = PgConnection::connect(url).await.unwrap().fetch_all(statement).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        }
+    })
+}
+
 /// The number that a statement gives.
 pub(crate) fn count(url: &str, statement: &'static str) -> i64 {
     runtime().block_on(async {

@@ -16,6 +16,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    abandoned::objects,
     left_out::environment,
     push::{MANIFEST, holders},
     s3::S3Kind,
@@ -86,6 +87,27 @@ fn rounds(engine: Engine, storage: Storage) {
         );
     }
     assert!(pushers.iter().all(|pusher| !pusher.manifests.is_empty()), "the kills leave no time to push anything");
+    nothing_else_is_left(&mut server);
+}
+
+/// When the time of all uploads is up and nobody needs what is not needed, there is an object for each blob and no other.
+fn nothing_else_is_left(server: &mut Server) {
+    server.kill();
+    server.execute("update upload set used_at = 0, writer_until = 0");
+    server.restart(&[]);
+    let start = Instant::now();
+    while server.count("select count(*) from upload") > 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "what has expired is not reaped");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(server.beside(&["gc", "--grace", "0"]).output().unwrap().status.success());
+    assert_eq!(objects(server).cast_signed() as i64, server.count("select count(*) from blob"));
+    if server.storage() != Storage::Disk {
+        // A server that dies before it has recorded the id of an upload in parts leaves it open, but with no part.
+        let open = server.bucket().open_uploads("some/prefix");
+        println!("{} uploads in parts are left that were begun and not recorded", open.len());
+        assert!(open.iter().all(|upload| server.bucket().parts(upload) == 0));
+    }
 }
 
 /// Kills the server at a random moment.

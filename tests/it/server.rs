@@ -41,6 +41,7 @@ pub(crate) enum Storage {
 pub(crate) struct Setup {
     /// Its settings, as variables.
     settings: Vec<(&'static str, String)>,
+    storage: Storage,
     bucket: Option<Bucket>,
     /// Where its data folder is to be, if not among the temporary files.
     folder: Option<PathBuf>,
@@ -70,7 +71,7 @@ impl Setup {
                 ("PEDIGREE_S3_MEMORY", "40".into()),
             ]);
         }
-        Some(Self { settings, bucket, folder: None })
+        Some(Self { settings, storage, bucket, folder: None })
     }
 
     /// The value of a setting.
@@ -119,6 +120,11 @@ impl Server {
     /// Another server on the same database and bucket.
     pub(crate) fn replica(&self) -> Self {
         self.setup.clone().start()
+    }
+
+    /// Where its blobs are.
+    pub(crate) fn storage(&self) -> Storage {
+        self.setup.storage
     }
 
     /// Its bucket, to look into it behind its back.
@@ -171,6 +177,11 @@ impl Server {
     /// The number that a statement on the server's database gives.
     pub(crate) fn count(&self, statement: &'static str) -> i64 {
         database::count(&self.location(), statement)
+    }
+
+    /// The keys that uploads have in the store.
+    pub(crate) fn keys_of_uploads(&self) -> Vec<String> {
+        database::texts(&self.location(), "select object_key from upload order by object_key")
     }
 
     /// Where the database is, as a URL.
