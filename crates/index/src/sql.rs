@@ -139,16 +139,16 @@ statements! {
     BLOB_INSERT:
         "insert into blob (digest, size, object_key, state, created_at, review_at) values ($1, $2, $3, 0, $4, $4)
          on conflict (digest) do update set object_key = excluded.object_key, state = 0, review_at = excluded.review_at
-           where blob.state = 1
+           where blob.state = 1 and blob.object_key = $5
          returning id";
     BLOB_REPLACE: "update blob set object_key = $3 where id = $1 and object_key = $2 and state = 0";
-    /// A blob that comes back while its object is being deleted gets another object; the old one stays recorded, once, also
-    /// when two bring it back.
+    /// A blob that comes back while its object is being deleted gets another object; the old one stays recorded, by whoever
+    /// is first.
     BLOB_REVIVED:
         "insert into upload (id, repository_id, object_key, state, received, hash_state, writer, writer_until, created_at,
            created_by, used_at)
          select $1, $2, b.object_key, 1, 0, b.digest, null, 0, $3, '', $3 from blob b where b.digest = $4 and b.state = 1
-         on conflict do nothing";
+         on conflict (object_key) do nothing returning object_key";
     BLOB_TOUCH: "update blob set review_at = $2 where id = $1 and state = 0";
     BLOBS_OF_MANIFEST_REVIEW:
         "update blob set review_at = $2

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use index::Db;
 use registry::{Copied, Registry, Step};
 
-use super::{StartError, database_file, existing, hold, open, postgres};
+use super::{StartError, database_file, existing, hold, open, patient, postgres};
 use crate::config::Config;
 
 /// Why a registry is not copied.
@@ -53,7 +53,7 @@ async fn target(from: &Config, to: &Config) -> Result<(Registry, Option<fs::File
     let (location, file) = (to.location()?, database_file(&to.data));
     let marked = location.is_marked().await?;
     let db = match &to.database {
-        Some(url) => Some(postgres(url, to.database_connections).await?),
+        Some(url) => Some(postgres(url, &patient(to)).await?),
         None if file.exists() => Some(Db::sqlite(&file).await?),
         None => None,
     };
