@@ -133,11 +133,11 @@ fn gc(arguments: &Arguments, server: &Server, url: &str) -> Result<()> {
             beside.extend(during);
         }
     }
-    print(&format!("gc of {}, ms", arguments.garbage), &collections, Some(1000.0));
+    print(format!("gc of {}, ms", arguments.garbage), &collections, Some(1000.0));
     for percent in [50, 95] {
         let [alone, beside] = [&alone, &beside].map(|samples| percentile(samples, percent));
-        print(&format!("push alone, p{percent} ms"), &[alone], None);
-        print(&format!("push beside gc, p{percent} ms"), &[beside], None);
+        print(format!("push alone, p{percent} ms"), &[alone], None);
+        print(format!("push beside gc, p{percent} ms"), &[beside], None);
         print("ratio of the two", &[beside / alone], (percent == 95).then_some(1.2));
     }
     eprintln!("{} pushes alone, {} beside", alone.len(), beside.len());

@@ -399,9 +399,11 @@ impl Drop for Remote {
             return;
         }
         let in_transaction = self.in_transaction;
+        // Without a runtime everything is ending.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return drop(connection.detach()) };
         // The pool tests what comes back to it, and has no limit of its own for that: a connection that was cut would never
         // make room for another.
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let rolled_back =
                 !in_transaction || matches!(timeout(TEST, connection.execute("rollback")).await, Ok(Ok(_)));
             if rolled_back {

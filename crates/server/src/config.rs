@@ -953,7 +953,9 @@ mod tests {
     fn passwords_are_hidden() {
         assert_eq!(hide_password("postgres://u:p/@w@h:1/d?a=b&password=x"), "postgres://u:***@h:1/d?a=b&password=***");
         assert_eq!(hide_password("postgres://h/d"), "postgres://h/d");
-        let config = Config { database: Some("postgres://u:secret@h/d".into()), ..Config::default() };
-        assert!(!format!("{config:?}").contains("secret"));
+        let s3 =
+            S3 { secret_key: Some("hush".into()), environment: vec![("AWS_X".into(), "hush".into())], ..S3::default() };
+        let config = Config { database: Some("postgres://u:hush@h/d".into()), s3, ..Config::default() };
+        assert!(!format!("{config:?}").contains("hush"));
     }
 }
