@@ -33,7 +33,7 @@ pub struct Collected {
 }
 
 /// How many rows one transaction looks at: few enough that SQLite's only writer is soon free again.
-const BATCH: u32 = 50;
+const BATCH: u32 = 150;
 /// How many times as long as a batch took the collector then rests, so that pushes hardly notice it; and how long at most.
 const REST: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_millis(50);
