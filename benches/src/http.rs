@@ -19,6 +19,22 @@ pub(crate) struct Connection {
     used: usize,
 }
 
+/// A method that reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Head,
+}
+
+impl Method {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+        }
+    }
+}
+
 /// The head of an answer.
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -96,7 +112,15 @@ impl Connection {
 
     /// Reads an answer that must have this status, and its body.
     pub(crate) fn expect(&mut self, status: u16) -> Result<Reply> {
-        let reply = self.reply()?;
+        self.expect_of(Method::Get, status)
+    }
+
+    /// The same, of a request with this method: to HEAD the length is that of a body which does not come.
+    pub(crate) fn expect_of(&mut self, method: Method, status: u16) -> Result<Reply> {
+        let mut reply = self.reply()?;
+        if method == Method::Head {
+            reply.length = 0;
+        }
         let mut text = Vec::new();
         let unexpected = reply.status != status;
         self.body(&reply, |piece| {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use crate::Result;
-use crate::http::Connection;
+use crate::http::{Connection, Method};
 
 /// What is written to a socket at once. Larger writes only leave the processor's cache.
 const BLOCK: usize = 1 << 20;
@@ -39,7 +39,7 @@ const CHUNK: u64 = 100 << 20;
 impl Blob {
     /// A blob that no other number has; hashes it, which takes a while.
     pub(crate) fn new(number: u64, size: u64) -> Self {
-        let mut block = vec![0; BLOCK];
+        let mut block = vec![0; usize::try_from(size).map_or(BLOCK, |size| size.min(BLOCK))];
         let mut state = 1_u64;
         for word in block.chunks_exact_mut(8) {
             // Knuth's linear congruential generator.
@@ -150,9 +150,10 @@ pub(crate) fn pull(host: &str, repository: &str, digest: &str, size: u64, hash: 
     Ok(hash.then(|| format!("sha256:{}", hex::encode(hasher.finalize()))))
 }
 
-/// Pushes a manifest with one configuration and one layer, as small as they come, under the tag `latest`.
-pub(crate) fn push_manifest(host: &str, repository: &str) -> Result<()> {
-    let (config, layer) = (Blob::new(1, 512), Blob::new(2, 4096));
+/// Pushes a manifest with one configuration and one layer, as small as they come, under the tag `latest`. No other number
+/// has the same blobs.
+pub(crate) fn push_manifest(host: &str, repository: &str, number: u64) -> Result<()> {
+    let (config, layer) = (Blob::new(2 * number + 1, 512), Blob::new(2 * number + 2, 4096));
     config.push(host, repository, Style::Put)?;
     layer.push(host, repository, Style::Put)?;
     let manifest = format!(
@@ -171,13 +172,14 @@ pub(crate) fn push_manifest(host: &str, repository: &str) -> Result<()> {
 /// Without it distribution answers with an error.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Sends `GET path` over and over on 16 connections for a while. How many were answered with 200, which all must be.
-pub(crate) fn hammer(host: &str, path: &str, duration: Duration) -> Result<u64> {
+/// Sends one request over and over on 16 connections for a while. How many were answered with 200, which all must be.
+pub(crate) fn hammer(host: &str, method: Method, path: &str, duration: Duration) -> Result<u64> {
     // Two threads that take their connections in turns: at any time nearly all of them wait for the server, as with one
     // thread each, but the client is hardly ever put to sleep and woken up, which is most of what a request costs it.
-    let request = head("GET", path, host, &format!("Accept: {MANIFEST}"));
+    let request = head(method.name(), path, host, &format!("Accept: {MANIFEST}"));
     let workers = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..2).map(|_| scope.spawn(|| take_turns(host, request.as_bytes(), duration))).collect();
+        let workers: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| take_turns(host, method, request.as_bytes(), duration))).collect();
         workers.into_iter().map(|worker| worker.join().map_err(|_| "a client crashed")).collect::<Vec<_>>()
     });
     let mut answered = 0;
@@ -187,7 +189,7 @@ pub(crate) fn hammer(host: &str, path: &str, duration: Duration) -> Result<u64> 
     Ok(answered)
 }
 
-fn take_turns(host: &str, request: &[u8], duration: Duration) -> Result<u64> {
+fn take_turns(host: &str, method: Method, request: &[u8], duration: Duration) -> Result<u64> {
     let mut connections = (0..8).map(|_| Connection::open(host)).collect::<Result<Vec<_>>>()?;
     for connection in &mut connections {
         connection.send(request)?;
@@ -196,13 +198,13 @@ fn take_turns(host: &str, request: &[u8], duration: Duration) -> Result<u64> {
     let mut answered = 0;
     while start.elapsed() < duration {
         for connection in &mut connections {
-            connection.expect(200)?;
+            connection.expect_of(method, 200)?;
             connection.send(request)?;
             answered += 1;
         }
     }
     for connection in &mut connections {
-        connection.expect(200)?;
+        connection.expect_of(method, 200)?;
         answered += 1;
     }
     Ok(answered)

@@ -2,18 +2,21 @@
 //!
 //! `cargo run --release -p bench` starts both on loopback, takes every measurement alternately, and judges the ratio of
 //! the pairs: seconds on a shared machine mean little on their own. `--against-itself` puts distribution in both places
-//! and so shows how far from 1 the ratios are by noise alone.
+//! and so shows how far from 1 the ratios are by noise alone. `bench scale` measures a registry that holds a lot, which the
+//! peer has no database for, against bars in milliseconds.
 
+mod database;
 mod http;
 mod load;
 mod measure;
 mod report;
+mod scale;
 mod server;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::measure::{Bench, Measurement};
 use crate::server::{Program, Software};
@@ -23,7 +26,10 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Measures our registry against distribution.
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Other>,
     /// The distribution registry, as `tests/clients/install registry` builds it
     #[arg(long, default_value = "target/clients/bin/registry")]
     registry: PathBuf,
@@ -59,8 +65,19 @@ struct Arguments {
     json: bool,
 }
 
+#[derive(Subcommand)]
+enum Other {
+    /// Measures our registry alone, when it holds a million blobs
+    Scale(scale::Arguments),
+}
+
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Some(Other::Scale(arguments)) => scale::run(arguments),
+        None => run(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::Result;
+use crate::http::Method;
 use crate::load::{self, Blob, Style};
 use crate::server::{self, Program, Server};
 
@@ -28,6 +29,8 @@ pub(crate) enum Measurement {
     Manifest,
     /// GET a blob of 4 KiB, on 16 connections
     Blob,
+    /// HEAD of the same
+    Head,
     /// Memory of a server that has done nothing
     Idle,
     /// The most memory while 32 blobs are pushed at once
@@ -37,7 +40,7 @@ pub(crate) enum Measurement {
 }
 
 impl Measurement {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Push,
         Self::PushStream,
         Self::PushChunks,
@@ -45,6 +48,7 @@ impl Measurement {
         Self::PullCold,
         Self::Manifest,
         Self::Blob,
+        Self::Head,
         Self::Idle,
         Self::Peak,
         Self::Start,
@@ -54,7 +58,7 @@ impl Measurement {
     fn cost_unit(self) -> &'static str {
         match self {
             Self::Push | Self::PushStream | Self::PushChunks | Self::Pull | Self::PullCold => "CPU s/GiB",
-            Self::Manifest | Self::Blob => "CPU us",
+            Self::Manifest | Self::Blob | Self::Head => "CPU us",
             Self::Idle | Self::Peak => "MiB",
             Self::Start => "ms",
         }
@@ -64,7 +68,7 @@ impl Measurement {
     fn rate_unit(self) -> Option<&'static str> {
         match self {
             Self::Push | Self::PushStream | Self::PushChunks | Self::Pull | Self::PullCold => Some("MiB/s"),
-            Self::Manifest | Self::Blob => Some("requests/s"),
+            Self::Manifest | Self::Blob | Self::Head => Some("requests/s"),
             Self::Idle | Self::Peak | Self::Start => None,
         }
     }
@@ -122,12 +126,9 @@ impl Bench {
             Measurement::PushChunks => self.push(Style::Chunks),
             Measurement::Pull => self.pull(false),
             Measurement::PullCold => self.pull(true),
-            Measurement::Manifest => self.requests(&format!("/v2/{REPOSITORY}/manifests/latest")),
-            Measurement::Blob => {
-                // The layer that the manifest's helper pushes.
-                let digest = Blob::new(2, 4096).digest;
-                self.requests(&format!("/v2/{REPOSITORY}/blobs/{digest}"))
-            }
+            Measurement::Manifest => self.requests(Method::Get, &format!("/v2/{REPOSITORY}/manifests/latest")),
+            Measurement::Blob => self.requests(Method::Get, &small_blob()),
+            Measurement::Head => self.requests(Method::Head, &small_blob()),
             Measurement::Idle => self.idle(),
             Measurement::Peak => self.peak(),
             Measurement::Start => self.start(),
@@ -176,16 +177,16 @@ impl Bench {
         })
     }
 
-    fn requests(&self, path: &str) -> Result<[Vec<Sample>; 2]> {
+    fn requests(&self, method: Method, path: &str) -> Result<[Vec<Sample>; 2]> {
         let servers = self.both()?;
         for server in &servers {
-            load::push_manifest(&server.host, REPOSITORY)?;
+            load::push_manifest(&server.host, REPOSITORY, 0)?;
         }
         let duration = Duration::from_secs(u64::from(self.seconds));
         self.interleave(&servers, |server| {
             let mut answered = 0;
             let (taken, spent) = watch(server, || {
-                answered = load::hammer(&server.host, path, duration)?;
+                answered = load::hammer(&server.host, method, path, duration)?;
                 Ok(())
             })?;
             Ok(Sample {
@@ -247,6 +248,11 @@ impl Bench {
         }
         Ok(samples)
     }
+}
+
+/// The path of the layer that `push_manifest` pushes.
+fn small_blob() -> String {
+    format!("/v2/{REPOSITORY}/blobs/{}", Blob::new(2, 4096).digest)
 }
 
 /// The processor time of both sides.

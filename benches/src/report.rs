@@ -48,7 +48,8 @@ fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
-fn median(values: Vec<f64>) -> f64 {
+/// The value in the middle.
+pub(crate) fn median(values: Vec<f64>) -> f64 {
     let values = sorted(values);
     match values.len() {
         0 => f64::NAN,

@@ -32,6 +32,7 @@ pub(crate) struct Server {
     /// From the start of the process to the first answer.
     pub(crate) started_in: Duration,
     process: Child,
+    program: Program,
     folder: TempDir,
 }
 
@@ -39,44 +40,22 @@ impl Server {
     /// Starts a program with an empty store below `folder`.
     pub(crate) fn start(program: &Program, folder: &Path) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("pedigree-bench-").tempdir_in(folder)?;
-        let host = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let data = folder.path().join("data");
-        let mut command = Command::new(&program.path);
-        match program.software {
-            Software::Distribution => {
-                let file = folder.path().join("config.yml");
-                std::fs::write(&file, distribution_configuration(&host, &data))?;
-                command.arg("serve").arg(file).env("OTEL_TRACES_EXPORTER", "none");
-            }
-            Software::Pedigree => {
-                command.args(["serve", "--listen", &host, "--data"]).arg(&data).args(&program.arguments);
-                // As quiet as the other one.
-                command.env("PEDIGREE_LOG", "error");
-            }
-        }
-        let start = Instant::now();
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let mut server = Self { host, started_in: Duration::ZERO, process, folder };
-        while !server.answers() {
-            if let Some(status) = server.process.try_wait()? {
-                return Err(format!("{} ended at once: {status}", program.path.display()).into());
-            }
-            if start.elapsed() > Duration::from_secs(30) {
-                return Err(format!("{} does not answer", program.path.display()).into());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        server.started_in = start.elapsed();
-        Ok(server)
+        let (process, host, started_in) = launch(program, folder.path())?;
+        Ok(Self { host, started_in, process, program: program.clone(), folder })
     }
 
-    fn answers(&self) -> bool {
-        let ask = || {
-            let mut connection = Connection::open(&self.host)?;
-            connection.send(format!("GET /v2/ HTTP/1.1\r\nHost: {}\r\n\r\n", self.host).as_bytes())?;
-            connection.expect(200)
-        };
-        ask().is_ok()
+    /// Stops the server, has something done to its data, and starts it again.
+    pub(crate) fn restart(&mut self, meanwhile: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        meanwhile(&self.data())?;
+        (self.process, self.host, self.started_in) = launch(&self.program, self.folder.path())?;
+        Ok(())
+    }
+
+    /// The folder that the server keeps its data in.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// The processor time that the server has taken so far, user and system.
@@ -123,6 +102,47 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Starts a program on the data below `folder` and waits until it answers: the process, where it listens, and how long
+/// that took.
+fn launch(program: &Program, folder: &Path) -> Result<(Child, String, Duration)> {
+    let host = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let data = folder.join("data");
+    let mut command = Command::new(&program.path);
+    match program.software {
+        Software::Distribution => {
+            let file = folder.join("config.yml");
+            std::fs::write(&file, distribution_configuration(&host, &data))?;
+            command.arg("serve").arg(file).env("OTEL_TRACES_EXPORTER", "none");
+        }
+        Software::Pedigree => {
+            command.args(["serve", "--listen", &host, "--data"]).arg(&data).args(&program.arguments);
+            // As quiet as the other one.
+            command.env("PEDIGREE_LOG", "error");
+        }
+    }
+    let start = Instant::now();
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    while !answers(&host) {
+        if let Some(status) = process.try_wait()? {
+            return Err(format!("{} ended at once: {status}", program.path.display()).into());
+        }
+        if start.elapsed() > Duration::from_secs(30) {
+            return Err(format!("{} does not answer", program.path.display()).into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok((process, host, start.elapsed()))
+}
+
+fn answers(host: &str) -> bool {
+    let ask = || {
+        let mut connection = Connection::open(host)?;
+        connection.send(format!("GET /v2/ HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
+        connection.expect(200)
+    };
+    ask().is_ok()
 }
 
 /// The processor time that a process has taken so far: a number, or `self`.

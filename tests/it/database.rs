@@ -17,7 +17,20 @@ pub(crate) fn execute(url: &str, statement: &'static str) {
     });
 }
 
-/// The number that a statement finds in the database at a URL.
+/// The texts that a statement gives.
+pub(crate) fn texts(url: &str, statement: &'static str) -> Vec<String> {
+    runtime().block_on(async {
+        if url.starts_with("sqlite:") {
+            let rows = SqliteConnection::connect(url).await.unwrap().fetch_all(statement).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        } else {
+            let rows = PgConnection::connect(url).await.unwrap().fetch_all(statement).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        }
+    })
+}
+
+/// The number that a statement gives.
 pub(crate) fn number(url: &str, statement: &'static str) -> i64 {
     runtime().block_on(async {
         if url.starts_with("sqlite:") {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod abandoned;
 mod api;
 mod authority;
 mod buckets;
@@ -11,8 +12,12 @@ mod copy;
 mod crash;
 mod cve;
 mod database;
+mod faults;
 mod fixtures;
+mod full;
 mod gc;
+mod gc_orders;
+mod kill;
 mod kit_wire;
 mod left_out;
 mod lifetimes;
@@ -26,10 +31,12 @@ mod ranges;
 mod readable;
 mod real_clients;
 mod referrers;
+mod replicas;
 mod s3;
 mod sample;
 mod server;
 mod tls;
+mod toxiproxy;
 mod trace;
 mod traces;
 mod watch;

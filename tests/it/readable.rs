@@ -1,6 +1,6 @@
 //! A reader who may not read everything: nothing of the other repositories is shown, traversed or counted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use index::{Db, Reader};
 use registry::{Access, Chance, Clock, Names, Options, Registry};
@@ -34,7 +34,9 @@ impl Both {
         let (registry, db) = runtime.block_on(async {
             let db = match postgres {
                 None => Db::sqlite(&folder.path().join("pedigree.db")).await.unwrap(),
-                Some(postgres) => Db::postgres(&postgres.url(&postgres.create()), 8).await.unwrap(),
+                Some(postgres) => {
+                    Db::postgres(&postgres.url(&postgres.create()), 8, Duration::from_secs(15)).await.unwrap()
+                }
             };
             db.migrate().await.unwrap();
             let registry = Registry::new(Options {

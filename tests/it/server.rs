@@ -48,6 +48,7 @@ pub(crate) struct Server {
 /// Where a server keeps everything, and how it is started on it, once or again; removed with this value.
 pub(crate) struct Place {
     data: TempDir,
+    storage: Storage,
     bucket: Option<Bucket>,
     /// Its settings, those of its database and of its bucket among them, as variables.
     settings: Vec<(&'static str, String)>,
@@ -94,7 +95,8 @@ impl Server {
     /// Another server on the same database and bucket.
     pub(crate) fn replica(&self) -> Self {
         let (settings, bucket) = (self.place.settings.clone(), self.place.bucket.clone());
-        Place { data: tempfile::tempdir().unwrap(), bucket, settings, tls: None, log: None }.serve()
+        let (data, storage) = (tempfile::tempdir().unwrap(), self.place.storage);
+        Place { data, storage, bucket, settings, tls: None, log: None }.serve()
     }
 
     /// Where it keeps everything.
@@ -111,6 +113,11 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Kills it so, and does not wait for its end.
+    pub(crate) fn kill_now(&self) {
+        self.signal("KILL");
     }
 
     /// Sends SIGTERM.
@@ -164,6 +171,21 @@ impl Server {
     /// Runs a statement on the server's database.
     pub(crate) fn execute(&self, statement: &'static str) {
         database::execute(&self.location(), statement);
+    }
+
+    /// The number that a statement on the server's database gives.
+    pub(crate) fn count(&self, statement: &'static str) -> i64 {
+        database::number(&self.location(), statement)
+    }
+
+    /// The texts that a statement on the server's database gives.
+    pub(crate) fn texts(&self, statement: &'static str) -> Vec<String> {
+        database::texts(&self.location(), statement)
+    }
+
+    /// Where its blobs are.
+    pub(crate) fn storage(&self) -> Storage {
+        self.place.storage
     }
 
     /// Where the database is, as a URL.
@@ -234,7 +256,24 @@ impl Place {
                 ("PEDIGREE_S3_MEMORY", "40".into()),
             ]);
         }
-        Some(Self { data: tempfile::tempdir().unwrap(), bucket, settings, tls: None, log: None })
+        Some(Self { data: tempfile::tempdir().unwrap(), storage, bucket, settings, tls: None, log: None })
+    }
+
+    /// The value of a setting.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(set, _)| *set == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Another value for a setting.
+    pub(crate) fn set(mut self, name: &'static str, value: &str) -> Self {
+        self.settings.retain(|(set, _)| *set != name);
+        self.settings.push((name, value.to_owned()));
+        self
+    }
+
+    /// With its data in a folder of this one.
+    pub(crate) fn within(self, folder: &Path) -> Self {
+        Self { data: tempfile::tempdir_in(folder).unwrap(), ..self }
     }
 
     /// Starts a server on it.

@@ -99,7 +99,7 @@ pub async fn rows(
         for (_, create) in indexes {
             execute(to, create).await?;
         }
-        if let Engine::Postgres(_) = to.engine() {
+        if let Engine::Postgres(..) = to.engine() {
             for column in table.columns.iter().filter(|column| column.numbers) {
                 execute(to, sql::copy_number(name, &column.name)).await?;
             }
@@ -213,22 +213,29 @@ impl Table {
         let is_number = |kind| matches!(kind, Kind::Bigint | Kind::Integer);
         let columns: Vec<_> = self.columns.iter().map(|column| (&*column.name, is_number(column.kind))).collect();
         let text = AssertSqlSafe(sql::copy_select(self.name, &columns, self.condition, self.key));
-        on!(from, |c| {
-            let rows = sqlx::query(text).fetch(c).map(|row| {
-                let row = row?;
-                let value = |(i, column): (usize, &Column)| {
-                    Ok(match column.kind {
-                        Kind::Bigint | Kind::Integer => row.try_get::<Option<i64>, _>(i)?.map(Value::Number),
-                        Kind::Boolean => row.try_get::<Option<bool>, _>(i)?.map(Value::Boolean),
-                        Kind::Text => row.try_get::<Option<String>, _>(i)?.map(Value::Text),
-                        Kind::Bytes => row.try_get::<Option<Vec<u8>>, _>(i)?.map(Value::Bytes),
-                    }
-                    .unwrap_or(Value::Null))
-                };
-                self.columns.iter().enumerate().map(value).collect()
-            });
-            rows.boxed()
-        })
+        // A stream takes as long as its table is large: no limit on silence.
+        macro_rules! rows {
+            ($connection:ident) => {{
+                let rows = sqlx::query(text).fetch($connection).map(|row| {
+                    let row = row?;
+                    let value = |(i, column): (usize, &Column)| {
+                        Ok(match column.kind {
+                            Kind::Bigint | Kind::Integer => row.try_get::<Option<i64>, _>(i)?.map(Value::Number),
+                            Kind::Boolean => row.try_get::<Option<bool>, _>(i)?.map(Value::Boolean),
+                            Kind::Text => row.try_get::<Option<String>, _>(i)?.map(Value::Text),
+                            Kind::Bytes => row.try_get::<Option<Vec<u8>>, _>(i)?.map(Value::Bytes),
+                        }
+                        .unwrap_or(Value::Null))
+                    };
+                    self.columns.iter().enumerate().map(value).collect()
+                });
+                rows.boxed()
+            }};
+        }
+        match from.engine() {
+            Engine::Postgres(connection, _) => rows!(connection),
+            Engine::Sqlite(connection) => rows!(connection),
+        }
     }
 
     fn names(&self) -> Vec<&str> {
@@ -265,7 +272,7 @@ enum Sink<'a> {
 impl<'a> Sink<'a> {
     async fn open(to: &'a mut Session, table: &'a Table) -> Result<Self> {
         Ok(match to.engine() {
-            Engine::Postgres(connection) => {
+            Engine::Postgres(connection, _) => {
                 let mut copy = connection.copy_in_raw(&sql::copy_in(table.name, &table.names())).await?;
                 copy.send(BINARY).await?;
                 Self::Postgres(copy, table)
@@ -351,7 +358,7 @@ fn put(bytes: &[u8], buffer: &mut Vec<u8>) -> Result<()> {
 
 async fn columns(session: &mut Session, table: &str) -> Result<Vec<Column>> {
     let text = match session.engine() {
-        Engine::Postgres(_) => sql::COPY_COLUMNS_POSTGRES,
+        Engine::Postgres(..) => sql::COPY_COLUMNS_POSTGRES,
         Engine::Sqlite(_) => sql::COPY_COLUMNS_SQLITE,
     };
     let found: Vec<(String, String, bool)> = on!(session, |c| sqlx::query_as(text).bind(table).fetch_all(c).await)?;
@@ -372,7 +379,7 @@ async fn columns(session: &mut Session, table: &str) -> Result<Vec<Column>> {
 /// The indexes of a table that are no constraints: name, and the statement that makes it.
 async fn indexes(session: &mut Session, table: &str) -> Result<Vec<(String, String)>> {
     let text = match session.engine() {
-        Engine::Postgres(_) => sql::COPY_INDEXES_POSTGRES,
+        Engine::Postgres(..) => sql::COPY_INDEXES_POSTGRES,
         Engine::Sqlite(_) => sql::COPY_INDEXES_SQLITE,
     };
     Ok(on!(session, |c| sqlx::query_as(text).bind(table).fetch_all(c).await)?)

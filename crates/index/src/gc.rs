@@ -35,7 +35,7 @@ fn doomed((id, digest, size, key): Row) -> Result<Doomed> {
 /// When a statement fails.
 pub async fn mark(session: &mut Session, cutoff: Micros, limit: u32, now: Micros) -> Result<Option<Vec<Doomed>>> {
     let text = match session.engine() {
-        Engine::Postgres(_) => sql::GC_DUE_POSTGRES,
+        Engine::Postgres(..) => sql::GC_DUE_POSTGRES,
         Engine::Sqlite(_) => sql::GC_DUE_SQLITE,
     };
     let due: Vec<i64> =
@@ -81,12 +81,43 @@ pub async fn marked(session: &mut Session, limit: u32) -> Result<Vec<Doomed>> {
     found.into_iter().map(doomed).collect()
 }
 
-/// Forgets a blob whose object is gone, unless it has come back meanwhile with another one.
+/// Records in the same transaction that blobs were marked, by whom, and in which request.
 ///
 /// # Errors
-/// When the statement fails.
-pub async fn forget(session: &mut Session, doomed: &Doomed) -> Result<()> {
-    on!(session, |c| sqlx::query(sql::GC_FORGET).bind(doomed.id.0).bind(&doomed.key).execute(c).await.map(drop))?;
+/// When a statement fails.
+pub async fn record(
+    session: &mut Session,
+    doomed: &[Doomed],
+    actor: &str,
+    request_id: &str,
+    now: Micros,
+) -> Result<()> {
+    for chunk in doomed.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let id = |i: usize| chunk[i.min(chunk.len() - 1)].id.0;
+        let text = sql::list(sql::GC_AUDIT, 4, width);
+        on!(session, |c| {
+            let query = sqlx::query(AssertSqlSafe(text)).bind(now.0).bind(actor).bind(request_id);
+            (0..width).fold(query, |query, i| query.bind(id(i))).execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// Forgets blobs whose objects are gone, except those that have come back meanwhile with other ones.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn forget(session: &mut Session, doomed: &[Doomed]) -> Result<()> {
+    for chunk in doomed.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let key = |i: usize| &chunk[i.min(chunk.len() - 1)].key;
+        let text = sql::list(sql::GC_FORGET, 1, width);
+        on!(session, |c| {
+            let query = sqlx::query(AssertSqlSafe(text));
+            (0..width).fold(query, |query, i| query.bind(key(i))).execute(c).await.map(drop)
+        })?;
+    }
     Ok(())
 }
 

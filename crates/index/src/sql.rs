@@ -139,16 +139,16 @@ statements! {
     BLOB_INSERT:
         "insert into blob (digest, size, object_key, state, created_at, review_at) values ($1, $2, $3, 0, $4, $4)
          on conflict (digest) do update set object_key = excluded.object_key, state = 0, review_at = excluded.review_at
-           where blob.state = 1
+           where blob.state = 1 and blob.object_key = $5
          returning id";
     BLOB_REPLACE: "update blob set object_key = $3 where id = $1 and object_key = $2 and state = 0";
-    /// A blob that comes back while its object is being deleted gets another object; the old one stays recorded, once, also
-    /// when two bring it back.
+    /// A blob that comes back while its object is being deleted gets another object; the old one stays recorded, by whoever
+    /// is first.
     BLOB_REVIVED:
         "insert into upload (id, repository_id, object_key, state, received, hash_state, writer, writer_until, created_at,
            created_by, used_at)
          select $1, $2, b.object_key, 1, 0, b.digest, null, 0, $3, '', $3 from blob b where b.digest = $4 and b.state = 1
-         on conflict do nothing";
+         on conflict (object_key) do nothing returning object_key";
     BLOB_TOUCH: "update blob set review_at = $2 where id = $1 and state = 0";
     BLOBS_OF_MANIFEST_REVIEW:
         "update blob set review_at = $2
@@ -187,7 +187,11 @@ statements! {
         "update blob as b set review_at = case when ", needed!(), " then null else cast($1 as bigint) end where b.state = 0 and b.id in ({list})");
     GC_UNLINK: "delete from blob_link where blob_id in ({list})";
     GC_MARKED: "select id, digest, size, object_key from blob where state = 1 order by id limit $1";
-    GC_FORGET: "delete from blob where id = $1 and state = 1 and object_key = $2";
+    GC_AUDIT:
+        "insert into audit (at, actor, request_id, action, digest)
+         select cast($1 as bigint), $2, $3, 'gc.blob', b.digest from blob b where b.id in ({list}) order by b.id";
+    /// By key: a blob that has come back meanwhile has another one.
+    GC_FORGET: "delete from blob where state = 1 and object_key in ({list})";
     GC_COUNT: concat!("select count(*), cast(coalesce(sum(b.size), 0) as bigint) from blob b where ", unneeded!());
     /// Manifests that no tag names, no index lists and that refer to none that is there.
     GC_UNTAGGED:
@@ -320,10 +324,14 @@ statements! {
     TAG_EVENT_INSERT:
         "insert into tag_event (repository_id, name, at, kind, manifest_id, previous_id, actor, reason)
          values ($1, $2, $3, $4, $5, $6, $7, $8)";
+    /// Postgres walks the index only where it knows that there is one repository; a join could be several, to be sorted.
+    /// The names come as one text, for ten thousand rows cost more than finding what is in them.
     TAG_LIST: concat!(
-        "select t.name from repository r join tag t on t.repository_id = r.id
-         where r.name = $2 and t.name > $3 and t.manifest_id is not null and ", readable!("r.id"), "
-         order by t.name limit $4");
+        "select string_agg(x.name, ' ' order by x.name) from (
+           select t.name from tag t
+           where t.repository_id = (select r.id from repository r where r.name = $2 and ", readable!("r.id"), ")
+             and t.name > $3 and t.manifest_id is not null
+           order by t.name limit $4) x");
     TAGS_OF_MANIFEST: "select name from tag where repository_id = $1 and manifest_id = $2 order by name";
     /// Every tag that ever named one of the manifests until `$2`, and whether it still did then.
     TAG_EVENTS_OF: concat!(

@@ -78,10 +78,11 @@ pub async fn list(
     after: &str,
     limit: i64,
 ) -> Result<Vec<String>> {
-    Ok(on!(session, |c| {
+    let names: Option<String> = on!(session, |c| {
         let query = sqlx::query_scalar(sql::TAG_LIST).bind(reader.0).bind(&**repository).bind(after).bind(limit);
-        query.fetch_all(c).await
-    })?)
+        query.fetch_one(c).await
+    })?;
+    Ok(names.iter().flat_map(|names| names.split(' ')).map(str::to_owned).collect())
 }
 
 /// The tags that name the manifest in the repository now.

@@ -146,7 +146,11 @@ impl Error {
 /// A statement that fails is never the caller's fault, nor absence: lookups return `Option`.
 impl From<index::Error> for Error {
     fn from(error: index::Error) -> Self {
-        if error.is_outage() { Self::Unavailable(error) } else { Self::internal(error) }
+        match error {
+            error if error.is_full() => Self::Full,
+            error if error.is_outage() => Self::Unavailable(error),
+            error => Self::internal(error),
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Config {
     pub workers: usize,
     /// How many connections to hold to the database.
     pub database_connections: u32,
+    /// How many seconds the database server may be silent.
+    pub database_timeout: u64,
     /// After how many entries the scan of a layer ends.
     pub scan_entries: u64,
     /// After how many bytes, decompressed, the scan of a layer ends.
@@ -173,6 +175,7 @@ impl Default for Config {
             otlp_endpoint: None,
             workers: 2,
             database_connections: 8,
+            database_timeout: 30,
             scan_entries: 10_000_000,
             scan_bytes: 1 << 40,
             gc_interval: 3600,
@@ -418,6 +421,7 @@ const KEYS: &[Key] = &[
     },
     Key { name: "workers", form: Form::Number, allowed: "a number from 1 to 256" },
     Key { name: "database_connections", form: Form::Number, allowed: "a number from 1 to 1000" },
+    Key { name: "database_timeout", form: Form::Number, allowed: "a number of seconds, at least 1" },
     Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
     Key { name: "scan_bytes", form: Form::Number, allowed: "a number of bytes, at least 1" },
     Key { name: "gc_interval", form: Form::Number, allowed: "a number of seconds; 0 for no collection of its own" },
@@ -693,6 +697,9 @@ impl Loaded {
             "otlp_endpoint" if is_http_url(value) => config.otlp_endpoint = Some(value.into()),
             "otlp_endpoint" => return Err(key.error(&origin, "the value is no such URL")),
             "workers" => config.workers = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(wrong)?,
+            "database_timeout" => {
+                config.database_timeout = seconds(value).filter(|seconds| *seconds > 0).ok_or_else(wrong)?;
+            }
             "database_connections" => {
                 config.database_connections =
                     value.parse().ok().filter(|n| (1..=1000).contains(n)).ok_or_else(wrong)?;
@@ -779,6 +786,7 @@ impl Config {
             "otlp_endpoint" => self.otlp_endpoint.as_deref().map_or_else(String::new, hide_password),
             "workers" => self.workers.to_string(),
             "database_connections" => self.database_connections.to_string(),
+            "database_timeout" => self.database_timeout.to_string(),
             "scan_entries" => self.scan_entries.to_string(),
             "scan_bytes" => self.scan_bytes.to_string(),
             "gc_interval" => self.gc_interval.to_string(),
@@ -945,7 +953,9 @@ mod tests {
     fn passwords_are_hidden() {
         assert_eq!(hide_password("postgres://u:p/@w@h:1/d?a=b&password=x"), "postgres://u:***@h:1/d?a=b&password=***");
         assert_eq!(hide_password("postgres://h/d"), "postgres://h/d");
-        let config = Config { database: Some("postgres://u:secret@h/d".into()), ..Config::default() };
-        assert!(!format!("{config:?}").contains("secret"));
+        let s3 =
+            S3 { secret_key: Some("hush".into()), environment: vec![("AWS_X".into(), "hush".into())], ..S3::default() };
+        let config = Config { database: Some("postgres://u:hush@h/d".into()), s3, ..Config::default() };
+        assert!(!format!("{config:?}").contains("hush"));
     }
 }

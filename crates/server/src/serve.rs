@@ -102,7 +102,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(|e| StartError::Address(config.listen.clone(), e))?;
     let postgres = match &config.database {
         Some(url) => {
-            let db = postgres(url, config.database_connections).await?;
+            let db = postgres(url, config).await?;
             if let Err(error @ index::Error::Newer(_)) = db.require_current().await {
                 return Err(error.into());
             }
@@ -206,7 +206,7 @@ async fn existing(config: &Config) -> Result<Registry, StartError> {
         return Err(lacks(objects));
     }
     let db = match &config.database {
-        Some(url) => postgres(url, config.database_connections).await?,
+        Some(url) => postgres(url, &patient(config)).await?,
         None if file.exists() => Db::sqlite(&file).await?,
         None => return Err(lacks(&file)),
     };
@@ -307,8 +307,16 @@ fn lock(data: &Path) -> Result<File, StartError> {
     }
 }
 
-async fn postgres(url: &str, connections: u32) -> Result<Db, StartError> {
-    Db::postgres(url, connections).await.map_err(|error| StartError::Postgres(hide_password(url), error))
+/// The same for maintenance, whose statements look at whole tables.
+fn patient(config: &Config) -> Config {
+    const HOURS: u64 = 6 * 3600;
+    Config { database_timeout: config.database_timeout.max(HOURS), ..config.clone() }
+}
+
+async fn postgres(url: &str, config: &Config) -> Result<Db, StartError> {
+    let patience = Duration::from_secs(config.database_timeout);
+    let db = Db::postgres(url, config.database_connections, patience).await;
+    db.map_err(|error| StartError::Postgres(hide_password(url), error))
 }
 
 /// The registry on an open database.

@@ -1,0 +1,205 @@
+//! What our server costs once it holds a lot, against fixed bars: a registry that is filled behind its back, in its
+//! database alone. Only the blobs that are to be collected are in the store too.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use crate::Result;
+use crate::database::Database;
+use crate::http::Connection;
+use crate::load;
+use crate::report::median;
+use crate::server::{Program, Server, Software};
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Measurement {
+    /// From the start of the process to the first answer
+    Start,
+    /// The first page of the tags, and one from the middle
+    Tags,
+    /// Collecting garbage, and pushes meanwhile
+    Gc,
+}
+
+/// How much there is, and what is done with it.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Our server, as `cargo build --release` builds it
+    #[arg(long, default_value = "target/release/pedigree")]
+    pedigree: PathBuf,
+    /// An empty PostgreSQL database to fill, `postgres://…`, as a role that may disable triggers; without it, SQLite
+    #[arg(long)]
+    database: Option<String>,
+    /// Only these measurements
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Measurement>,
+    /// Blobs in the index
+    #[arg(long, default_value_t = 1_000_000)]
+    blobs: u32,
+    /// Tags of the one repository, and manifests; the blobs are shared out among them
+    #[arg(long, default_value_t = 100_000)]
+    tags: u32,
+    /// Blobs that nobody needs, in each collection
+    #[arg(long, default_value_t = 1_000)]
+    garbage: u32,
+    /// How often everything is measured
+    #[arg(long, default_value_t = 5)]
+    repetitions: u32,
+    /// Where the server keeps its data; not on a file system in memory
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    folder: PathBuf,
+}
+
+/// Fills a registry, measures, and prints a line for each bar.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let wanted = |measurement| arguments.only.is_empty() || arguments.only.contains(&measurement);
+    let flags = arguments.database.iter().map(|url| format!("--database={url}")).collect();
+    let program = Program { software: Software::Pedigree, path: arguments.pedigree.clone(), arguments: flags };
+    let mut server = Server::start(&program, &arguments.folder)?;
+    let url = |data: &Path| match &arguments.database {
+        Some(url) => url.clone(),
+        None => format!("sqlite://{}", data.join("pedigree.db").display()),
+    };
+    let start = Instant::now();
+    server.restart(|data| Database::open(&url(data))?.fill(arguments.blobs, arguments.tags))?;
+    eprintln!("{} blobs and {} tags after {} s", arguments.blobs, arguments.tags, start.elapsed().as_secs());
+
+    println!("{:<34} {:>9} {:>13} {:>8}", "", "median", "(range)", "bar");
+    if wanted(Measurement::Start) {
+        let mut samples = Vec::new();
+        for _ in 0..arguments.repetitions {
+            server.restart(|_| Ok(()))?;
+            samples.push(milliseconds(server.started_in));
+        }
+        print("start, ms", &samples, Some(500.0));
+    }
+    if wanted(Measurement::Tags) {
+        let middle = format!("&last={}", crate::database::tag(arguments.tags / 2));
+        for (name, query, bar) in [
+            ("tags, first 100, p50 ms", "?n=100".to_owned(), Some(5.0)),
+            ("tags, 100 from the middle, p50 ms", format!("?n=100{middle}"), Some(5.0)),
+            ("tags, first 1,000, p50 ms", "?n=1000".to_owned(), Some(5.0)),
+            ("tags, 1,000 from the middle, p50 ms", format!("?n=1000{middle}"), Some(5.0)),
+            ("tags, first page unasked, p50 ms", String::new(), None),
+        ] {
+            let path = format!("/v2/{}/tags/list{query}", crate::database::REPOSITORY);
+            let samples = (0..arguments.repetitions).map(|_| page(&server.host, &path)).collect::<Result<Vec<_>>>()?;
+            print(name, &samples, bar);
+        }
+    }
+    if wanted(Measurement::Gc) {
+        gc(arguments, &server, &url(&server.data()))?;
+    }
+    Ok(())
+}
+
+/// How long a page takes in the median of a hundred, in milliseconds.
+fn page(host: &str, path: &str) -> Result<f64> {
+    let mut connection = Connection::open(host)?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let mut samples = Vec::new();
+    for _ in 0..100 {
+        let start = Instant::now();
+        connection.send(request.as_bytes())?;
+        connection.expect(200)?;
+        samples.push(milliseconds(start.elapsed()));
+    }
+    Ok(median(samples))
+}
+
+/// Pushes go on all the time, by turns alone and beside a collection. One collection sees only a few of them, so that their
+/// percentiles are those of all rounds together.
+fn gc(arguments: &Arguments, server: &Server, url: &str) -> Result<()> {
+    let mut database = Database::open(url)?;
+    let (mut collections, mut alone, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+    let pushed = AtomicU64::new(1);
+    for repetition in 0..=arguments.repetitions {
+        database.litter(&server.data().join("objects"), arguments.garbage, repetition)?;
+        let ((), before) = pushes(&server.host, &pushed, || {
+            std::thread::sleep(Duration::from_secs(2));
+            Ok(())
+        })?;
+        let (taken, during) = pushes(&server.host, &pushed, || collect(arguments, &server.data()))?;
+        // The first one warms up.
+        if repetition > 0 {
+            collections.push(taken);
+            alone.extend(before);
+            beside.extend(during);
+        }
+    }
+    print(format!("gc of {}, ms", arguments.garbage), &collections, Some(1000.0));
+    for percent in [50, 95] {
+        let [alone, beside] = [&alone, &beside].map(|samples| percentile(samples, percent));
+        print(format!("push alone, p{percent} ms"), &[alone], None);
+        print(format!("push beside gc, p{percent} ms"), &[beside], None);
+        print("ratio of the two", &[beside / alone], (percent == 95).then_some(1.2));
+    }
+    eprintln!("{} pushes alone, {} beside", alone.len(), beside.len());
+    Ok(())
+}
+
+/// Collects as an operator would, beside the server. How long the command takes, in milliseconds.
+fn collect(arguments: &Arguments, data: &Path) -> Result<f64> {
+    let mut command = Command::new(&arguments.pedigree);
+    command.args(["gc", "--json", "--grace=3600", "--data"]).arg(data).env("PEDIGREE_LOG", "error");
+    command.args(arguments.database.iter().map(|url| format!("--database={url}")));
+    let start = Instant::now();
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let taken = milliseconds(start.elapsed());
+    let said = String::from_utf8(output.stdout)?;
+    let collected: serde_json::Value = serde_json::from_str(&said)?;
+    if collected["blobs"] != arguments.garbage {
+        return Err(format!("not what was to be collected: {said}").into());
+    }
+    Ok(taken)
+}
+
+/// How long each push takes while some work goes on, in milliseconds, of two clients.
+fn pushes<T>(host: &str, number: &AtomicU64, work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<f64>)> {
+    let done = AtomicBool::new(false);
+    let push = || {
+        let mut samples = Vec::new();
+        while !done.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            load::push_manifest(host, "scale/pushed", number.fetch_add(1, Ordering::Relaxed))?;
+            samples.push(milliseconds(start.elapsed()));
+        }
+        Result::Ok(samples)
+    };
+    std::thread::scope(|scope| {
+        let clients = [scope.spawn(push), scope.spawn(push)];
+        let worked = work();
+        done.store(true, Ordering::Relaxed);
+        let mut samples = Vec::new();
+        for client in clients {
+            samples.extend(client.join().map_err(|_| "a client crashed")??);
+        }
+        Ok((worked?, samples))
+    })
+}
+
+fn print(what: impl fmt::Display, samples: &[f64], bar: Option<f64>) {
+    let range = samples
+        .iter()
+        .copied()
+        .fold((f64::INFINITY, 0.0), |(least, most), sample| (f64::min(least, sample), f64::max(most, sample)));
+    let range = format!("({:.1}-{:.1})", range.0, range.1);
+    let bar = bar.map_or_else(String::new, |bar| format!("{bar:.1}"));
+    println!("{what:<34} {:>9.2} {range:>13} {bar:>8}", median(samples.to_vec()));
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn percentile(samples: &[f64], percent: usize) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
