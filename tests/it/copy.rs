@@ -254,6 +254,14 @@ fn what_has_a_registry_in_it_is_left_alone() {
     fs::create_dir(strange.data().join("objects")).unwrap();
     fs::write(strange.data().join("objects/mine"), "mine").unwrap();
     refuses(&command(&from, &strange.config()).output().unwrap(), "has objects in it");
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("diary"), "mine").unwrap();
+    refuses(&command(&from, home.path()).output().unwrap(), "has other files in it");
+    refuses(&command(&from, &source.data().join("objects/copy")).output().unwrap(), "inside the other");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is made");
+    // A copy that was cut off before it came to anything is begun anew.
+    fs::rename(home.path().join("diary"), home.path().join("lock")).unwrap();
+    copied(&command(&from, home.path()).output().unwrap(), 0);
     source.restart(&[]);
 }
 

@@ -57,10 +57,7 @@ async fn target(from: &Config, to: &Config) -> Result<(Registry, Option<fs::File
     if is_within(&to.data, &from.data) || is_within(&from.data, &to.data) {
         return Err(registry::Error::NoCopy("one of the two folders is inside the other; choose another folder").into());
     }
-    if to.database.is_none()
-        && !file.exists()
-        && fs::read_dir(&to.data).is_ok_and(|mut entries| entries.next().is_some())
-    {
+    if to.database.is_none() && !file.exists() && has_strangers(&to.data) {
         return Err(registry::Error::NoCopy("its folder has other files in it; choose an empty one").into());
     }
     let marked = location.is_marked().await?;
@@ -100,6 +97,16 @@ fn is_within(inner: &Path, outer: &Path) -> bool {
     let inner = std::path::absolute(inner).unwrap_or_else(|_| inner.to_owned());
     let there = inner.ancestors().find_map(|folder| fs::canonicalize(folder).ok().map(|there| (folder, there)));
     there.is_some_and(|(folder, there)| there.starts_with(&outer) && (there != outer || *folder != *inner))
+}
+
+/// Whether a folder has something in it that is no registry's. The store looks into `objects` itself; the lock may be all that
+/// a copy came to make, and a configuration file may be kept beside what it configures.
+fn has_strangers(folder: &Path) -> bool {
+    let is_ours = |name: &Path| {
+        ["lock", "objects"].iter().any(|ours| name == Path::new(ours)) || name.extension().is_some_and(|e| e == "toml")
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).any(|name| !is_ours(Path::new(&name)))
 }
 
 fn is_same(from: &Config, to: &Config) -> bool {
