@@ -176,6 +176,11 @@ impl Registry {
                 }
                 Err(error)
             }
+            Err(Error::Lost(left)) => {
+                self.checkpoint(&held, &left).await?;
+                self.release(&held).await?;
+                Err(Error::OutOfOrder { received: left.bytes })
+            }
             sealed => sealed,
         }
     }

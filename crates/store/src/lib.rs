@@ -164,11 +164,11 @@ impl Store {
         }))
     }
 
-    /// Makes an object of what was received with [`End::Last`]. In a bucket that costs at most one call, whatever the size.
-    /// It may be repeated.
+    /// Makes an object of what was received with [`End::Last`]. In a bucket that costs at most one call, whatever the size,
+    /// and a look at the object where an earlier request left bytes over. It may be repeated.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] or [`Error::Io`] when that fails; [`Error::NotFound`] when the bytes are gone.
+    /// [`Error::Unavailable`] or [`Error::Io`] when that fails; [`Error::Lost`] when the bytes are gone.
     pub async fn complete(&self, key: &Key, received: &Received) -> Result<(), Error> {
         match &self.0 {
             Backend::Disk(_) => Ok(()),
