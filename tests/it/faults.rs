@@ -9,6 +9,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    buckets::objects,
     push::{MANIFEST, Repository},
     s3::S3Kind,
     sample::{Content, sha256},
@@ -316,6 +317,44 @@ fn a_database_is_cut_off_anywhere_in_the_push_of_a_manifest() {
 #[test]
 fn a_bucket_is_cut_off_anywhere_in_the_last_request_of_a_blob() {
     is_cut_off_anywhere(Beyond::Bucket, Stage::Put, 150);
+}
+
+/// A collector that is cut off somewhere leaves the rest to the next one.
+fn a_collection_is_cut_off_anywhere(beyond: Beyond, step: usize) {
+    let Some((server, proxy)) = start(beyond) else { return };
+    let mut repository = Repository::new(&server.host, "faults/garbage");
+    let kept = repository.artifact("kept", &[b"kept"]);
+    let collect = || server.beside(&["gc", "--grace", "0"]).output().unwrap().status.success();
+    let (mut bytes, mut cuts) = (0, 0);
+    loop {
+        let gone = repository.artifact("gone", &[format!("gone {bytes}").as_bytes(), b"gone too"]);
+        server.api(&format!("/impact?file={}&wait=30", sha256(b"gone too")), 200);
+        repository.delete(&gone);
+        proxy.suffer(Fault::After(bytes));
+        let done = collect();
+        proxy.heal();
+        repository.send("GET", &format!("/manifests/{kept}"), &[], b"").expect(200);
+        repository.send("GET", &format!("/blobs/{}", sha256(b"kept")), &[], b"").expect(200);
+        if done {
+            break;
+        }
+        cuts += 1;
+        bytes += step;
+    }
+    println!("{beyond:?} collection: cut off {cuts} times, whole after {bytes} bytes");
+    assert!(cuts > 2 && collect());
+    assert_eq!(server.count("select count(*) from blob"), 2, "what is kept, and its config");
+    assert_eq!(objects(&server).len(), 2);
+}
+
+#[test]
+fn a_database_is_cut_off_anywhere_in_a_collection() {
+    a_collection_is_cut_off_anywhere(Beyond::Database, 500);
+}
+
+#[test]
+fn a_bucket_is_cut_off_anywhere_in_a_collection() {
+    a_collection_is_cut_off_anywhere(Beyond::Bucket, 150);
 }
 
 #[test]

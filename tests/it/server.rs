@@ -179,9 +179,9 @@ impl Server {
         database::count(&self.location(), statement)
     }
 
-    /// The keys that uploads have in the store.
-    pub(crate) fn keys_of_uploads(&self) -> Vec<String> {
-        database::texts(&self.location(), "select object_key from upload order by object_key")
+    /// The texts that a statement on the server's database gives.
+    pub(crate) fn texts(&self, statement: &'static str) -> Vec<String> {
+        database::texts(&self.location(), statement)
     }
 
     /// Where the database is, as a URL.
