@@ -283,7 +283,9 @@ impl Db {
         Ok(Session(match self {
             Self::Postgres { pool, patience, cut } => {
                 let statement = "begin isolation level repeatable read read only";
-                Inner::Postgres(Remote::begin(pool, statement, *patience * SNAPSHOT, cut).await?)
+                let mut remote = Remote::begin(pool, statement, *patience, cut).await?;
+                remote.patience *= SNAPSHOT;
+                Inner::Postgres(remote)
             }
             Self::Sqlite { read, .. } => Inner::SqliteTx(read.begin().await?),
         }))

@@ -49,9 +49,9 @@ impl Error {
         }
     }
 
-    /// Whether the connection is gone (SQLSTATE classes 08 and 57P).
+    /// Whether the connection is gone (SQLSTATE classes 08 and 57P; 25P03, when this process stood still for long).
     pub(crate) fn is_cut(error: &sqlx::Error) -> bool {
-        let gone = code(error).is_some_and(|code| code.starts_with("08") || code.starts_with("57P"));
+        let gone = code(error).is_some_and(|code| ["08", "57P", "25P03"].iter().any(|start| code.starts_with(start)));
         gone || matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
     }
 

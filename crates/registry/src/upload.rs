@@ -507,23 +507,27 @@ impl Registry {
         }
         audit::record(&mut tx, &record(ctx, action, repository, digest), now).await?;
         tx.commit().await?;
-        if whole && let Err(error) = self.discard(id, "").await {
+        if whole && let Err(error) = self.discard(id, &held.writer).await {
             // The blob is there; what is left of our copy is deleted by the reaper.
             tracing::warn!(%error, upload = id, "a needless copy could not be deleted; it is tried again");
         }
         Ok(Some(Finished { digest: *digest }))
     }
 
-    /// Deletes the object of an upload, then its row; not while another than `writer` holds it. May be repeated, by the
-    /// reaper too.
+    /// Deletes the object of an upload, then its row; not while another than `writer` holds it, who is nobody for the reaper.
+    /// May be repeated.
     async fn discard(&self, id: &str, writer: &str) -> Result<bool, Error> {
         let mut tx = self.db.begin().await?;
         upload::discard(&mut tx, id, writer, self.now()).await?;
         let discarded = upload::discarded(&mut tx, id).await?;
         tx.commit().await?;
         let Some((key, parts)) = discarded else { return Ok(false) };
-        let parts = parts.and_then(|parts| Parts::restore(&parts));
-        self.store.discard(&self.key(&key)?, parts.as_ref()).await?;
+        let (key, parts) = (self.key(&key)?, parts.and_then(|parts| Parts::restore(&parts)));
+        if writer.is_empty() {
+            // Whoever wrote it may have died before all was recorded that they began.
+            self.store.abort_all(&key).await?;
+        }
+        self.store.discard(&key, parts.as_ref()).await?;
         let mut tx = self.db.begin().await?;
         upload::delete(&mut tx, id).await?;
         tx.commit().await?;

@@ -184,6 +184,18 @@ impl Store {
         self.delete(key).await
     }
 
+    /// Ends every upload in parts at the key that the bucket knows of. One whose server died before it recorded the id is
+    /// known to the bucket alone.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Io`] when one may still be open.
+    pub async fn abort_all(&self, key: &Key) -> Result<(), Error> {
+        match &self.0 {
+            Backend::Disk(_) => Ok(()),
+            Backend::S3(bucket) => bucket.abort_all(key).await,
+        }
+    }
+
     /// Reads `length` bytes of the object, from `offset` on.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! when a request ends, the tail, cannot be read back from an open upload in parts; so it is kept as an ordinary object at
 //! the same key, which the completed upload then replaces, and as a part, so that completing needs nothing but one call.
 
+mod open;
 mod parts;
 mod read;
 mod write;
@@ -20,6 +21,7 @@ use http::Method;
 use object_store::{
     Certificate, ClientOptions, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
+    client::{HttpClient, HttpConnector as _, ReqwestConnector},
     multipart::MultipartStore as _,
     path::Path,
     signer::Signer as _,
@@ -79,6 +81,8 @@ struct Inner {
     client: AmazonS3,
     /// Signs addresses as clients reach them.
     signer: AmazonS3,
+    /// For what the client has no call for.
+    http: HttpClient,
     prefix: Path,
     part_size: u64,
     budget: Budget,
@@ -102,16 +106,20 @@ impl Bucket {
         if options.budget < 2 * options.part_size {
             return wrong("the memory for parts must hold two of them at least");
         }
-        let client = client(options, options.endpoint.as_deref())?;
+        let endpoint = options.endpoint.as_deref();
+        let client = client(options, endpoint)?;
         let signer = match &options.public_endpoint {
             Some(endpoint) => self::client(options, Some(endpoint))?,
             None => client.clone(),
         };
+        let http = ReqwestConnector::default().connect(&connections(options, endpoint)?);
+        let http = http.map_err(Error::from_object_store)?;
         let permits = usize::try_from(options.budget / 1024).unwrap_or(Semaphore::MAX_PERMITS);
         let free = Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Ok(Self(Arc::new(Inner {
             client,
             signer,
+            http,
             prefix: Path::from(&*options.prefix),
             part_size: options.part_size,
             budget: Budget { free, waiting: AtomicUsize::new(0) },
@@ -165,6 +173,17 @@ impl Bucket {
             Err(Error::NotFound) => Ok(()),
             aborted => aborted,
         }
+    }
+
+    pub(crate) async fn abort_all(&self, key: &Key) -> Result<(), Error> {
+        let path = self.path(key);
+        for id in self.open_uploads(&path).await? {
+            match self.0.client.abort_multipart(&path, &id).await.map_err(Error::from_object_store) {
+                Ok(()) | Err(Error::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn read(
@@ -249,11 +268,25 @@ fn client(options: &S3Options, endpoint: Option<&str>) -> Result<AmazonS3, Error
     if let Some(region) = &options.region {
         builder = builder.with_region(region);
     }
-    // From here to the endpoint by plain HTTP is the operator's choice.
-    let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
     }
+    let retry = RetryConfig { max_retries: 6, retry_timeout: options.timeout, ..RetryConfig::default() };
+    builder
+        .with_bucket_name(&options.bucket)
+        .with_virtual_hosted_style_request(!options.path_style)
+        // The registry hashes every byte itself; to hash it once more for the signature would double the cost.
+        .with_unsigned_payload(true)
+        .with_client_options(connections(options, endpoint)?)
+        .with_retry(retry)
+        .build()
+        .map_err(Error::from_object_store)
+}
+
+/// How the server is connected to.
+fn connections(options: &S3Options, endpoint: Option<&str>) -> Result<ClientOptions, Error> {
+    // From here to the endpoint by plain HTTP is the operator's choice.
+    let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     let mut connections = ClientOptions::new()
         .with_allow_http(plain)
         // No limit on how long a request takes, only on silence.
@@ -265,14 +298,5 @@ fn client(options: &S3Options, endpoint: Option<&str>) -> Result<AmazonS3, Error
             connections = connections.with_root_certificate(certificate);
         }
     }
-    let retry = RetryConfig { max_retries: 6, retry_timeout: options.timeout, ..RetryConfig::default() };
-    builder
-        .with_bucket_name(&options.bucket)
-        .with_virtual_hosted_style_request(!options.path_style)
-        // The registry hashes every byte itself; to hash it once more for the signature would double the cost.
-        .with_unsigned_payload(true)
-        .with_client_options(connections)
-        .with_retry(retry)
-        .build()
-        .map_err(Error::from_object_store)
+    Ok(connections)
 }
