@@ -1,11 +1,12 @@
-"""A command line for the ORAS library, which has none: COMMAND TARGET [ARGUMENT...]."""
+"""A command line for the ORAS library, which has none: COMMAND http://TARGET|https://TARGET [ARGUMENT...]."""
 
 import sys
 
 from oras.client import OrasClient
 
 command, target, *arguments = sys.argv[1:]
-client = OrasClient(insecure=True)
+scheme, target = target.split("://")
+client = OrasClient(insecure=scheme == "http")
 if command == "push":
     client.push(target=target, files=arguments, quiet=True)
 elif command == "push-chunked":

@@ -1,12 +1,13 @@
 //! Blobs in a bucket: every size and way of pushing, continued by another server, found changed behind the registry's back,
 //! pulled straight from the store.
 
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use object_store::{ObjectStore as _, ObjectStoreExt as _, multipart::MultipartStore as _};
 
 use crate::{
     push::Repository,
+    s3::S3Kind,
     sample::{Content, sha256},
-    server::{Server, on_every_bucket},
+    server::{Server, on, on_every_bucket},
     wire::Wire,
 };
 
@@ -192,8 +193,50 @@ on_every_bucket! {
     }
 }
 
+// The server within the process answers as if the account might not do that.
+on! {
+    [versity: Postgres, S3(S3Kind::Versity)] [minio: Postgres, S3(S3Kind::Minio)]
+    fn an_upload_whose_parts_are_gone_begins_anew(server: Server) {
+        let mut repository = Repository::new(&server.host, "gone");
+        let content = Content::new(11, 2 * PART + 300).to_vec();
+        // As a rule of the bucket does that ends uploads which take long, and a server that dies when it has completed one.
+        let forget = || {
+            let upload = server.texts("select object_key || ' ' || cast(parts as text) from upload");
+            let (key, parts) = upload[0].split_once(' ').unwrap();
+            let parts: serde_json::Value = serde_json::from_str(&readable(parts)).unwrap();
+            let (key, id) = (format!("some/prefix/{key}").into(), parts["id"].as_str().unwrap().to_owned());
+            block_on(server.bucket().client().abort_multipart(&key, &id)).unwrap();
+        };
+        let path = address(&repository.send("POST", "/blobs/uploads/", &[], b"").expect(202), "gone");
+        let path = address(&repository.send("PATCH", &path, &[], &content[..PART + 9]).expect(202), "gone");
+        forget();
+        let range = format!("{}-{}", PART + 9, content.len() - 1);
+        let refused = repository.send("PATCH", &path, &[("Content-Range", &range)], &content[PART + 9..]).expect(416);
+        assert_eq!(refused.header("range"), Some("0-0"));
+        let path = address(&refused, "gone");
+        let path = address(&repository.send("PATCH", &path, &[], &content).expect(202), "gone");
+        forget();
+        // In the last request too, with bytes and without.
+        let put = format!("{path}&digest={}", sha256(&content));
+        repository.send("PUT", &put, &[], b"").expect(416);
+        let path = address(&repository.send("PATCH", &path, &[], &content[..2 * PART]).expect(202), "gone");
+        forget();
+        repository.send("PUT", &put, &[], &content[2 * PART..]).expect(416);
+        assert_eq!(repository.send("GET", &path, &[], b"").expect(204).header("range"), Some("0-0"));
+        repository.send("PUT", &put, &[], &content).expect(201);
+        assert!(repository.send("GET", &format!("/blobs/{}", sha256(&content)), &[], b"").expect(200).body == content);
+    }
+}
+
+/// The text of a column of bytes, which PostgreSQL writes as hexadecimal.
+fn readable(bytes: &str) -> String {
+    bytes
+        .strip_prefix("\\x")
+        .map_or_else(|| bytes.to_owned(), |hex| String::from_utf8(hex::decode(hex).unwrap()).unwrap())
+}
+
 /// What is in the bucket, the store's mark apart.
-fn objects(server: &Server) -> Vec<object_store::path::Path> {
+pub(crate) fn objects(server: &Server) -> Vec<object_store::path::Path> {
     use futures_util::TryStreamExt as _;
     let listed = async {
         let client = server.bucket().client();

@@ -1,7 +1,7 @@
 //! The clients that people really use, doing real work against a running registry: what they push must come back byte
 //! for byte. Each function takes the registry as it finds it, and keeps to repositories named after the client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -14,11 +14,30 @@ use crate::wire::Wire;
 
 /// The registry under test.
 pub(crate) struct Target {
-    /// `127.0.0.1:PORT`, spoken to without TLS.
+    /// `127.0.0.1:PORT`.
     pub(crate) host: String,
+    /// The PEM file of the authority that vouches for it; without one it is spoken to without TLS.
+    pub(crate) authority: Option<PathBuf>,
     /// Whether it has the referrers API: ours does. Without it the clients keep an index under the tag
     /// `sha256-<digest>`, and what asks for the API itself is skipped.
     pub(crate) referrers: bool,
+}
+
+impl Target {
+    /// A client's flags for a registry without TLS.
+    fn without_tls(&self, flags: &'static str) -> &'static str {
+        if self.authority.is_none() { flags } else { "" }
+    }
+
+    /// The registry as the tests' own requests name it.
+    fn origin(&self) -> String {
+        let scheme = if self.authority.is_none() { "" } else { "https://" };
+        format!("{scheme}{}", self.host)
+    }
+
+    fn wire(&self) -> Wire {
+        Wire::new(&self.origin())
+    }
 }
 
 /// A client's program.
@@ -31,6 +50,10 @@ impl Bin {
     pub(crate) fn find(name: &str) -> Option<PathBuf> {
         let cache = environment("PEDIGREE_CLIENTS").map_or_else(|| workspace().join("target/clients"), PathBuf::from);
         program(name, [cache.join("bin")])
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The same, for a test that cannot do without it: says that the test is left out.
@@ -52,7 +75,7 @@ const DETECTOR_MODEL: &str = "sha256:75a1e8eb7cce11ffccde6d30231e23092e7d1f133b1
 
 /// crane: images from layers, the copy between repositories that mounts, tags, deletion by digest.
 pub(crate) fn crane(target: &Target, bin: &Bin) {
-    let crane = Client::new(bin);
+    let crane = Client::new(bin, target);
     let host = &target.host;
     let image = format!("{host}/crane/image:1.0");
     // Compressed already, so that crane uploads the very bytes.
@@ -89,55 +112,57 @@ pub(crate) fn crane(target: &Target, bin: &Bin) {
 
 /// oras: artifacts of plain files, referrers, whole graphs from a layout and back, single blobs.
 pub(crate) fn oras(target: &Target, bin: &Bin) {
-    let oras = Client::new(bin);
+    let oras = Client::new(bin, target);
     let host = &target.host;
+    let plain = target.without_tls("--plain-http");
     oras.file("up/notes.txt", b"Trained on the October extract.\n");
     oras.file("up/weights.bin", &Content::new(1, 300_000).to_vec());
     let artifact = format!("{host}/oras/files:1.0");
     oras.run_in(
         "up",
         &format!(
-            "push --plain-http {artifact} --artifact-type application/vnd.example.notes.v1 --annotation team=fraud \
+            "push {plain} {artifact} --artifact-type application/vnd.example.notes.v1 --annotation team=fraud \
              notes.txt:text/plain weights.bin:application/octet-stream"
         ),
     );
-    oras.run(&format!("pull --plain-http {artifact} -o {}", oras.path("down")));
+    oras.run(&format!("pull {plain} {artifact} -o {}", oras.path("down")));
     assert_eq!(oras.read("down/notes.txt"), b"Trained on the October extract.\n");
     assert_eq!(oras.read("down/weights.bin"), Content::new(1, 300_000).to_vec());
 
     // A referrer, found through the API and through what stands in for it.
-    let digest = oras.run(&format!("resolve --plain-http {artifact}"));
+    let digest = oras.run(&format!("resolve {plain} {artifact}"));
     oras.file("up/report.json", b"{\"auc\":0.93}");
     let api = if target.referrers { "--distribution-spec v1.1-referrers-api" } else { "" };
     oras.run_in(
         "up",
         &format!(
-            "attach --plain-http {api} --artifact-type application/vnd.example.report.v1 --annotation auc=0.93 \
+            "attach {plain} {api} --artifact-type application/vnd.example.report.v1 --annotation auc=0.93 \
              {artifact} report.json:application/json"
         ),
     );
-    let found = oras.json(&format!("discover --plain-http {api} --format json {artifact}"));
+    let found = oras.json(&format!("discover {plain} {api} --format json {artifact}"));
     assert_eq!(found["referrers"][0]["artifactType"], "application/vnd.example.report.v1", "{found}");
     assert_eq!(found["referrers"][0]["annotations"]["auc"], "0.93", "{found}");
     assert_eq!(found["referrers"].as_array().unwrap().len(), 1, "{found}");
     let none = oras.json(&format!(
-        "discover --plain-http {api} --artifact-type application/vnd.example.other --format json {artifact}"
+        "discover {plain} {api} --artifact-type application/vnd.example.other --format json {artifact}"
     ));
     assert!(none["referrers"].as_array().is_none_or(Vec::is_empty), "{none}");
     if target.referrers {
         let path = format!("/v2/oras/files/referrers/{digest}?artifactType=application/vnd.example.report.v1");
-        let reply = Wire::new(host).get(&path, OCI_INDEX).expect(200);
+        let reply = target.wire().get(&path, OCI_INDEX).expect(200);
         assert_eq!(reply.header("content-type"), Some(OCI_INDEX));
         assert_eq!(reply.header("oci-filters-applied"), Some("artifactType"));
-        let tags = oras.run(&format!("repo tags --plain-http {host}/oras/files"));
+        let tags = oras.run(&format!("repo tags {plain} {host}/oras/files"));
         assert_eq!(tags, "1.0", "the API makes the stand-in tag needless");
     }
 
     // A kit with its referrer, there and back.
+    let (from_plain, to_plain) = (target.without_tls("--from-plain-http"), target.without_tls("--to-plain-http"));
     let detector = layout("fraud/detector");
     let kit = format!("{host}/oras/detector:1.0");
-    oras.run(&format!("cp -r --from-oci-layout --to-plain-http {}:1.0 {kit}", detector.display()));
-    oras.run(&format!("cp -r --from-plain-http --to-oci-layout {kit} {}:1.0", oras.path("layout")));
+    oras.run(&format!("cp -r --from-oci-layout {to_plain} {}:1.0 {kit}", detector.display()));
+    oras.run(&format!("cp -r {from_plain} --to-oci-layout {kit} {}:1.0", oras.path("layout")));
     let (sent, back) = (blobs_of(&detector), blobs_of(&oras.folder.path().join("layout")));
     let statement = "sha256:4ab0da605b14be4595c32112bdad9a51a376619d2f6aae1f2753c07938cb4f2c";
     assert!(back.contains_key(statement), "the referrer came along");
@@ -147,33 +172,30 @@ pub(crate) fn oras(target: &Target, bin: &Bin) {
             && bytes.starts_with(b"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index");
         assert!(stand_in || sent.get(digest) == Some(bytes), "{digest} came back changed");
     }
-    oras.run(&format!("cp --from-oci-layout --to-plain-http {}:1.1 {host}/oras/detector:1.1", detector.display()));
-    oras.run(&format!("tag --plain-http {host}/oras/detector:1.1 champion"));
-    let tags = oras.run(&format!("repo tags --plain-http --exclude-digest-tags {host}/oras/detector"));
+    oras.run(&format!("cp --from-oci-layout {to_plain} {}:1.1 {host}/oras/detector:1.1", detector.display()));
+    oras.run(&format!("tag {plain} {host}/oras/detector:1.1 champion"));
+    let tags = oras.run(&format!("repo tags {plain} --exclude-digest-tags {host}/oras/detector"));
     assert_eq!(tags, "1.0\n1.1\nchampion");
-    assert_eq!(oras.bytes(&format!("manifest fetch --plain-http {host}/oras/detector:champion")), sent[DETECTOR]);
-    oras.run(&format!("manifest delete --plain-http -f {host}/oras/detector@{DETECTOR}"));
-    oras.fails(&format!("manifest fetch --plain-http {host}/oras/detector:champion"));
+    assert_eq!(oras.bytes(&format!("manifest fetch {plain} {host}/oras/detector:champion")), sent[DETECTOR]);
+    oras.run(&format!("manifest delete {plain} -f {host}/oras/detector@{DETECTOR}"));
+    oras.fails(&format!("manifest fetch {plain} {host}/oras/detector:champion"));
 
     // One blob that takes more than one read on every side.
     let blob = Content::new(2, 20 << 20).to_vec();
     let file = oras.file("blob.bin", &blob);
-    oras.run(&format!("blob push --plain-http {host}/oras/blobs {}", file.display()));
-    oras.run(&format!(
-        "blob fetch --plain-http {host}/oras/blobs@{} --output {}",
-        sha256(&blob),
-        oras.path("back.bin")
-    ));
+    oras.run(&format!("blob push {plain} {host}/oras/blobs {}", file.display()));
+    oras.run(&format!("blob fetch {plain} {host}/oras/blobs@{} --output {}", sha256(&blob), oras.path("back.bin")));
     assert!(oras.read("back.bin") == blob, "20 MiB came back changed");
-    oras.run(&format!("blob delete --plain-http -f {host}/oras/blobs@{}", sha256(&blob)));
-    oras.fails(&format!("blob fetch --plain-http {host}/oras/blobs@{} --descriptor", sha256(&blob)));
+    oras.run(&format!("blob delete {plain} -f {host}/oras/blobs@{}", sha256(&blob)));
+    oras.fails(&format!("blob fetch {plain} {host}/oras/blobs@{} --descriptor", sha256(&blob)));
 }
 
 /// regctl: layouts with everything that hangs on an image, tags deleted by name, referrers.
 pub(crate) fn regctl(target: &Target, bin: &Bin) {
-    let regctl = Client::new(bin);
+    let regctl = Client::new(bin, target);
     let host = &target.host;
-    regctl.run(&format!("registry set --tls disabled {host}"));
+    let tls = if target.authority.is_some() { "enabled" } else { "disabled" };
+    regctl.run(&format!("registry set --tls {tls} {host}"));
     // regctl tidies the layouts that it opens.
     let detector = regctl.copy_of("fraud/detector", "in");
     let kit = format!("{host}/regctl/detector");
@@ -224,26 +246,24 @@ pub(crate) fn regctl(target: &Target, bin: &Bin) {
 
 /// skopeo: the oldest client library in wide use, and its way to look before it copies.
 pub(crate) fn skopeo(target: &Target, bin: &Bin) {
-    let skopeo = Client::new(bin);
+    let skopeo = Client::new(bin, target);
     let host = &target.host;
+    let plain = target.without_tls("--tls-verify=false");
+    let (from_plain, to_plain) =
+        (target.without_tls("--src-tls-verify=false"), target.without_tls("--dest-tls-verify=false"));
     let detector = layout("fraud/detector");
     let kit = format!("docker://{host}/skopeo/detector:1.1");
-    skopeo.run(&format!(
-        "--insecure-policy copy --preserve-digests --dest-tls-verify=false oci:{}:1.1 {kit}",
-        detector.display()
-    ));
+    skopeo.run(&format!("--insecure-policy copy --preserve-digests {to_plain} oci:{}:1.1 {kit}", detector.display()));
     let sent = blobs_of(&detector);
-    assert_eq!(skopeo.bytes(&format!("inspect --raw --tls-verify=false {kit}")), sent[DETECTOR]);
-    let tags = skopeo.json(&format!("list-tags --tls-verify=false docker://{host}/skopeo/detector"));
+    assert_eq!(skopeo.bytes(&format!("inspect --raw {plain} {kit}")), sent[DETECTOR]);
+    let tags = skopeo.json(&format!("list-tags {plain} docker://{host}/skopeo/detector"));
     assert_eq!(tags["Tags"], serde_json::json!(["1.1"]));
 
     // From repository to repository, then into a layout.
     let copy = format!("docker://{host}/skopeo/copy:1.1");
+    skopeo.run(&format!("--insecure-policy copy --preserve-digests {from_plain} {to_plain} {kit} {copy}"));
     skopeo.run(&format!(
-        "--insecure-policy copy --preserve-digests --src-tls-verify=false --dest-tls-verify=false {kit} {copy}"
-    ));
-    skopeo.run(&format!(
-        "--insecure-policy copy --preserve-digests --src-tls-verify=false {copy} oci:{}:1.1",
+        "--insecure-policy copy --preserve-digests {from_plain} {copy} oci:{}:1.1",
         skopeo.path("layout")
     ));
     let back = blobs_of(&skopeo.folder.path().join("layout"));
@@ -252,14 +272,15 @@ pub(crate) fn skopeo(target: &Target, bin: &Bin) {
         assert_eq!(sent.get(digest), Some(bytes), "{digest} came back changed");
     }
 
-    skopeo.run(&format!("delete --tls-verify=false {kit}"));
-    skopeo.fails(&format!("inspect --raw --tls-verify=false {kit}"));
-    assert_eq!(skopeo.bytes(&format!("inspect --raw --tls-verify=false {copy}")), sent[DETECTOR]);
+    skopeo.run(&format!("delete {plain} {kit}"));
+    skopeo.fails(&format!("inspect --raw {plain} {kit}"));
+    assert_eq!(skopeo.bytes(&format!("inspect --raw {plain} {copy}")), sent[DETECTOR]);
 }
 
 /// podman: an engine's push and pull of an image, without an engine that could run one.
 pub(crate) fn podman(target: &Target, bin: &Bin) {
-    let podman = Client::new(bin);
+    let podman = Client::new(bin, target);
+    let plain = target.without_tls("--tls-verify=false");
     // Plain folders for the store: no overlay mounts, which a sandbox refuses. Everything stays in the test's folder.
     let store = format!(
         "--root {} --runroot {} --tmpdir {} --storage-driver vfs --cgroup-manager cgroupfs --events-backend none",
@@ -271,20 +292,21 @@ pub(crate) fn podman(target: &Target, bin: &Bin) {
     let image = format!("{}/podman/image:1.0", target.host);
     podman.run(&format!("{store} import {} {image}", layer.display()));
     let id = podman.run(&format!("{store} images --no-trunc --quiet {image}"));
-    podman.run(&format!("{store} push --tls-verify=false --digestfile {} {image}", podman.path("digest")));
+    podman.run(&format!("{store} push {plain} --digestfile {} {image}", podman.path("digest")));
     let digest = String::from_utf8(podman.read("digest")).unwrap();
 
-    let reply = Wire::new(&target.host).get("/v2/podman/image/manifests/1.0", OCI_MANIFEST).expect(200);
+    let reply = target.wire().get("/v2/podman/image/manifests/1.0", OCI_MANIFEST).expect(200);
     assert_eq!(sha256(&reply.body), digest);
     podman.run(&format!("{store} rmi --all --force"));
-    podman.run(&format!("{store} pull --tls-verify=false {image}"));
+    podman.run(&format!("{store} pull {plain} {image}"));
     // The id is the digest of the configuration, which names the digests of the layers' contents.
     assert_eq!(podman.run(&format!("{store} images --no-trunc --quiet {image}")), id);
 }
 
 /// buildah: an image from nothing, and a list of images that is pushed with all of them.
 pub(crate) fn buildah(target: &Target, bin: &Bin) {
-    let buildah = Client::new(bin);
+    let buildah = Client::new(bin, target);
+    let plain = target.without_tls("--tls-verify=false");
     let host = &target.host;
     // As for podman. Nothing is run in the container, so that nothing has to be isolated.
     let store = format!("--root {} --runroot {} --storage-driver vfs", buildah.path("root"), buildah.path("run"));
@@ -296,25 +318,25 @@ pub(crate) fn buildah(target: &Target, bin: &Bin) {
     let image = format!("{host}/buildah/image:1.0");
     buildah.run(&format!("{store} commit work {image}"));
     let id = buildah.run(&format!("{store} images --no-trunc --quiet {image}"));
-    buildah.run(&format!("{store} push --tls-verify=false --digestfile {} {image}", buildah.path("digest")));
+    buildah.run(&format!("{store} push {plain} --digestfile {} {image}", buildah.path("digest")));
     let digest = String::from_utf8(buildah.read("digest")).unwrap();
-    let reply = Wire::new(host).get("/v2/buildah/image/manifests/1.0", OCI_MANIFEST).expect(200);
+    let reply = target.wire().get("/v2/buildah/image/manifests/1.0", OCI_MANIFEST).expect(200);
     assert_eq!(sha256(&reply.body), digest);
 
     // The list and its image, by digest.
     let list = format!("{host}/buildah/list:1.0");
     buildah.run(&format!("{store} manifest create list"));
-    buildah.run(&format!("{store} manifest add --tls-verify=false list docker://{image}"));
-    buildah.run(&format!("{store} manifest push --all --tls-verify=false --format oci list docker://{list}"));
-    let reply = Wire::new(host).get("/v2/buildah/list/manifests/1.0", OCI_INDEX).expect(200);
+    buildah.run(&format!("{store} manifest add {plain} list docker://{image}"));
+    buildah.run(&format!("{store} manifest push --all {plain} --format oci list docker://{list}"));
+    let reply = target.wire().get("/v2/buildah/list/manifests/1.0", OCI_INDEX).expect(200);
     let pushed: Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(pushed["manifests"][0]["digest"], digest, "{pushed}");
-    Wire::new(host).get(&format!("/v2/buildah/list/manifests/{digest}"), OCI_MANIFEST).expect(200);
+    target.wire().get(&format!("/v2/buildah/list/manifests/{digest}"), OCI_MANIFEST).expect(200);
 
     buildah.run(&format!("{store} rm --all"));
     buildah.run(&format!("{store} rmi --all --force"));
     for reference in [&image, &list] {
-        buildah.run(&format!("{store} pull --tls-verify=false {reference}"));
+        buildah.run(&format!("{store} pull {plain} {reference}"));
         // The id is the digest of the configuration, which names the digests of the layers' contents.
         assert_eq!(buildah.run(&format!("{store} images --no-trunc --quiet {reference}")), id);
     }
@@ -325,10 +347,11 @@ pub(crate) fn buildah(target: &Target, bin: &Bin) {
 
 /// The ORAS library for Python: files, in one piece and in chunks, a folder, tags, deletion by tag.
 pub(crate) fn oras_python(target: &Target, bin: &Bin) {
-    let oras = Client::new(bin);
+    let oras = Client::new(bin, target);
     let program = oras.file("program.py", include_bytes!("../clients/oras-python.py"));
     let run = |command: &str, arguments: &str| {
-        let target = format!("{}/oras-python/files", target.host);
+        let scheme = if target.authority.is_some() { "https" } else { "http" };
+        let target = format!("{scheme}://{}/oras-python/files", target.host);
         oras.run_in("up", &format!("{} {command} {target}{arguments}", program.display()))
     };
     // Larger than three chunks.
@@ -354,7 +377,8 @@ pub(crate) fn oras_python(target: &Target, bin: &Bin) {
 
 /// helm: a chart as an OCI artifact.
 pub(crate) fn helm(target: &Target, bin: &Bin) {
-    let helm = Client::new(bin);
+    let helm = Client::new(bin, target);
+    let plain = target.without_tls("--plain-http");
     helm.file("detector/Chart.yaml", b"apiVersion: v2\nname: detector\nversion: 1.2.3\nappVersion: \"1.1\"\n");
     helm.file("detector/values.yaml", b"replicas: 2\n");
     helm.file(
@@ -363,17 +387,17 @@ pub(crate) fn helm(target: &Target, bin: &Bin) {
     );
     helm.run(&format!("package {} -d {}", helm.path("detector"), helm.path("packed")));
     let charts = format!("oci://{}/helm/charts", target.host);
-    helm.run(&format!("push --plain-http {} {charts}", helm.path("packed/detector-1.2.3.tgz")));
-    helm.run(&format!("pull --plain-http {charts}/detector --version 1.2.3 -d {}", helm.folder.path().display()));
+    helm.run(&format!("push {plain} {} {charts}", helm.path("packed/detector-1.2.3.tgz")));
+    helm.run(&format!("pull {plain} {charts}/detector --version 1.2.3 -d {}", helm.folder.path().display()));
     assert_eq!(helm.read("detector-1.2.3.tgz"), helm.read("packed/detector-1.2.3.tgz"));
     // Without a version helm asks for the list of tags.
-    assert!(helm.run(&format!("show chart --plain-http {charts}/detector")).contains("version: 1.2.3"));
+    assert!(helm.run(&format!("show chart {plain} {charts}/detector")).contains("version: 1.2.3"));
 }
 
 /// cosign 3 with a key pair, with no transparency log: the bundle that refers to the image, and the older tag.
 pub(crate) fn cosign(target: &Target, bin: &Bin) {
-    let cosign = Client::new(bin);
-    kit_wire::push_detector(&target.host, "cosign/detector");
+    let cosign = Client::new(bin, target);
+    kit_wire::push_detector(&target.origin(), "cosign/detector");
     let kit = format!("{}/cosign/detector@{DETECTOR}", target.host);
     cosign.run("generate-key-pair --output-key-prefix ours");
     cosign.run("generate-key-pair --output-key-prefix other");
@@ -391,7 +415,7 @@ pub(crate) fn cosign(target: &Target, bin: &Bin) {
     cosign.run(&format!("verify-attestation {verify} ours.pub {kind} {kit}"));
     if target.referrers {
         let path = format!("/v2/cosign/detector/referrers/{DETECTOR}");
-        let reply = Wire::new(&target.host).get(&path, OCI_INDEX).expect(200);
+        let reply = target.wire().get(&path, OCI_INDEX).expect(200);
         let index: Value = serde_json::from_slice(&reply.body).unwrap();
         let bundles = index["manifests"].as_array().unwrap();
         assert_eq!(bundles.len(), 2, "{index}");
@@ -403,7 +427,7 @@ pub(crate) fn cosign(target: &Target, bin: &Bin) {
     // What cosign 2 does, and cosign 3 still can: a tag named after the digest.
     cosign.run(&format!("sign {offline} --new-bundle-format=false {kit}"));
     cosign.run(&format!("verify {verify} ours.pub --new-bundle-format=false {kit}"));
-    let reply = Wire::new(&target.host).get("/v2/cosign/detector/tags/list", "application/json").expect(200);
+    let reply = target.wire().get("/v2/cosign/detector/tags/list", "application/json").expect(200);
     let tags: Value = serde_json::from_slice(&reply.body).unwrap();
     let signature = format!("{}.sig", DETECTOR.replace(':', "-"));
     assert!(tags["tags"].as_array().unwrap().contains(&signature.clone().into()), "{tags}");
@@ -418,12 +442,13 @@ pub(crate) fn cosign(target: &Target, bin: &Bin) {
 /// One client with a folder of its own for its settings, caches and files.
 struct Client<'a> {
     bin: &'a Bin,
+    authority: Option<&'a Path>,
     folder: TempDir,
 }
 
 impl<'a> Client<'a> {
-    fn new(bin: &'a Bin) -> Self {
-        let client = Self { bin, folder: tempfile::tempdir().unwrap() };
+    fn new(bin: &'a Bin, target: &'a Target) -> Self {
+        let client = Self { bin, authority: target.authority.as_deref(), folder: tempfile::tempdir().unwrap() };
         // podman wants the file to be there once its folder is named.
         client.file(".docker/config.json", b"{}");
         client
@@ -473,6 +498,9 @@ impl<'a> Client<'a> {
             .env("DOCKER_CONFIG", home.join(".docker"))
             .env("TMPDIR", home)
             .env("COSIGN_PASSWORD", "")
+            // Where programs in Go look for the authorities to trust, and where those in Python do.
+            .envs(self.authority.map(|file| ("SSL_CERT_FILE", file)))
+            .envs(self.authority.map(|file| ("REQUESTS_CA_BUNDLE", file)))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

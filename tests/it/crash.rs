@@ -118,7 +118,7 @@ on_both_engines! {
         let mut repository = Repository::new(&server.host, "team/lost");
         repository.artifact("1", &[b"once lost, now found"]);
         let blob = format!("/blobs/{}", sha256(b"once lost, now found"));
-        for object in objects(&server.data().join("objects")) {
+        for object in files(&server.data().join("objects")) {
             if std::fs::read(&object).unwrap() == b"once lost, now found" {
                 std::fs::remove_file(object).unwrap();
             }
@@ -194,12 +194,12 @@ fn chunked(repository: &mut Repository, bytes: &[u8]) {
 }
 
 /// The files below a folder.
-fn objects(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.flat_map(|entry| if entry.path().is_dir() { objects(&entry.path()) } else { vec![entry.path()] }).collect()
+    entries.flat_map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { vec![entry.path()] }).collect()
 }
 
 /// The bytes of all files below a folder.
-fn size_of(folder: &Path) -> u64 {
-    objects(folder).iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+pub(crate) fn size_of(folder: &Path) -> u64 {
+    files(folder).iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

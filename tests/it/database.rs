@@ -17,6 +17,30 @@ pub(crate) fn execute(url: &str, statement: &'static str) {
     });
 }
 
+/// The texts that a statement gives.
+pub(crate) fn texts(url: &str, statement: &'static str) -> Vec<String> {
+    runtime().block_on(async {
+        if url.starts_with("sqlite:") {
+            let rows = SqliteConnection::connect(url).await.unwrap().fetch_all(statement).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        } else {
+            let rows = PgConnection::connect(url).await.unwrap().fetch_all(statement).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        }
+    })
+}
+
+/// The number that a statement gives.
+pub(crate) fn number(url: &str, statement: &'static str) -> i64 {
+    runtime().block_on(async {
+        if url.starts_with("sqlite:") {
+            SqliteConnection::connect(url).await.unwrap().fetch_one(statement).await.unwrap().get(0)
+        } else {
+            PgConnection::connect(url).await.unwrap().fetch_one(statement).await.unwrap().get(0)
+        }
+    })
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -9,7 +9,7 @@ use crate::{
     server::{Server, on_both_engines},
 };
 
-const REPOSITORIES: [&str; 13] = [
+pub(crate) const REPOSITORIES: [&str; 13] = [
     "adhoc/customers",
     "ai/tiny",
     "apps/hello",

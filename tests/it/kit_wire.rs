@@ -48,7 +48,7 @@ const DETECTOR_CONFIG: &str = "sha256:b76e9a4e3d72a9e0cfa192b39425e085a7d4a941ad
 
 /// Plays everything that kit does with a registry, against `host` (`address:port`) and its repositories `kit/…`.
 pub(crate) fn replay(host: &str, replay: &Replay) {
-    let kit = Kit { host, repository: "kit/detector", replay };
+    let kit = Kit { origin: host, repository: "kit/detector", replay };
     let fixture = blobs_of(&layout("fraud/detector"));
     let manifest = &fixture[DETECTOR];
     let small = small_blobs(manifest, &fixture);
@@ -81,16 +81,17 @@ pub(crate) fn replay(host: &str, replay: &Replay) {
 }
 
 /// Pushes `fraud/detector` 1.1 into a repository, for tests that need something there.
-pub(crate) fn push_detector(host: &str, repository: &str) {
+pub(crate) fn push_detector(origin: &str, repository: &str) {
     let fixture = blobs_of(&layout("fraud/detector"));
     let manifest = &fixture[DETECTOR];
-    Kit { host, repository, replay: &Replay::scaled() }.push(manifest, "1.1", &small_blobs(manifest, &fixture));
+    Kit { origin, repository, replay: &Replay::scaled() }.push(manifest, "1.1", &small_blobs(manifest, &fixture));
 }
 
 /// kit, at work on one repository.
 #[derive(Clone, Copy)]
 struct Kit<'a> {
-    host: &'a str,
+    /// `address:port`, or `https://address:port`.
+    origin: &'a str,
     repository: &'a str,
     replay: &'a Replay,
 }
@@ -127,7 +128,7 @@ impl Kit<'_> {
     /// Pushes a manifest under a tag. The number of blobs that had to be uploaded.
     fn push(&self, manifest: &[u8], tag: &str, blobs: &[Blob]) -> usize {
         let digest = sha256(manifest);
-        let mut wire = Wire::new(self.host);
+        let mut wire = Wire::new(self.origin);
         let there = self.ask(&mut wire, "HEAD", &format!("manifests/{digest}"), &[("Accept", ANY_MANIFEST)]);
         let mut uploaded = 0;
         if there.status == 404 {
@@ -138,7 +139,7 @@ impl Kit<'_> {
                 let workers: Vec<_> = (0..5)
                     .map(|_| {
                         scope.spawn(|| {
-                            let mut wire = Wire::new(self.host);
+                            let mut wire = Wire::new(self.origin);
                             std::iter::from_fn(next).filter(|blob| self.push_blob(&mut wire, blob)).count()
                         })
                     })
@@ -195,7 +196,7 @@ impl Kit<'_> {
 
     /// Pulls a tag and everything in it, each blob also as the continuation of a pull that broke off.
     fn pull(&self, tag: &str, manifest: &[u8], blobs: &[Blob]) {
-        let mut wire = Wire::new(self.host);
+        let mut wire = Wire::new(self.origin);
         let digest = sha256(manifest);
         let by_tag = format!("manifests/{tag}");
         let by_digest = format!("manifests/{digest}");
@@ -225,7 +226,7 @@ impl Kit<'_> {
 
     /// `kit list`: all tags, then three requests for each.
     fn list(&self, tags: &[(&str, &[u8])], config: &[u8]) {
-        let mut wire = Wire::new(self.host);
+        let mut wire = Wire::new(self.origin);
         let reply = self.ask(&mut wire, "GET", "tags/list", &[]).expect(200);
         assert_eq!(reply.header("link"), None, "all tags fit on the page that is meant without `n`");
         let answer: Value = serde_json::from_slice(&reply.body).unwrap();
@@ -245,7 +246,7 @@ impl Kit<'_> {
 
     /// `kit remove --remote`, of a tag and then, by force, of what all remaining tags point to.
     fn remove(&self, manifest: &[u8]) {
-        let mut wire = Wire::new(self.host);
+        let mut wire = Wire::new(self.origin);
         let by_digest = format!("manifests/{}", sha256(manifest));
         let accept = [("Accept", ANY_MANIFEST)];
         let mut status = |method: &str, path: &str| self.ask(&mut wire, method, path, &accept).status;
@@ -274,7 +275,7 @@ impl Kit<'_> {
         headers: &[(&str, &str)],
         body: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Reply {
-        let mut head = format!("{method} {url} HTTP/1.1\r\nHost: {}\r\nUser-Agent: kitops-cli/1.11.0", self.host);
+        let mut head = format!("{method} {url} HTTP/1.1\r\nHost: {}\r\nUser-Agent: kitops-cli/1.11.0", self.host());
         if let Some(length) = length {
             write!(head, "\r\nContent-Length: {length}").unwrap();
         }
@@ -291,6 +292,10 @@ impl Kit<'_> {
         wire.send(&head, body)
     }
 
+    fn host(&self) -> &str {
+        self.origin.trim_start_matches("https://")
+    }
+
     fn path(&self, rest: &str) -> String {
         format!("/v2/{}/{rest}", self.repository)
     }
@@ -298,7 +303,7 @@ impl Kit<'_> {
     /// The path and query of an answer's Location, which may be absolute.
     fn location(&self, reply: &Reply) -> String {
         let location = reply.header("location").expect("an answer without Location ends kit's push");
-        let path = location.strip_prefix(&format!("http://{}", self.host)).unwrap_or(location);
+        let path = location.strip_prefix(&format!("http://{}", self.host())).unwrap_or(location);
         assert!(path.starts_with('/'), "{location} leads elsewhere");
         path.to_owned()
     }

@@ -121,6 +121,74 @@ on_both_engines! {
         assert!(kit["layers"][0]["reason"].as_str().is_some());
     }
 
+    fn schema_1_is_refused_in_words(server: Server) {
+        let mut repository = Repository::new(&server.host, "odd/old");
+        let old = json!({
+            "schemaVersion": 1, "name": "odd/old", "tag": "1", "architecture": "amd64",
+            "fsLayers": [{"blobSum": sha256(b"x")}], "history": [{"v1Compatibility": "{}"}],
+            "signatures": [{"header": {"alg": "ES256"}, "signature": "x", "protected": "x"}],
+        });
+        for kind in [
+            "application/vnd.docker.distribution.manifest.v1+prettyjws",
+            "application/vnd.docker.distribution.manifest.v1+json", "application/json", MANIFEST,
+        ] {
+            let headers = [("Content-Type", kind)];
+            let refused = repository.send("PUT", "/manifests/1", &headers, old.to_string().as_bytes()).expect(400);
+            let problem: Value = serde_json::from_slice(&refused.body).unwrap();
+            let message = problem["errors"][0]["message"].as_str().unwrap();
+            assert!(message.contains("schema 1") && message.contains("schema 2"), "{kind}: {message}");
+            assert_eq!(problem["errors"][0]["code"], "MANIFEST_INVALID");
+        }
+        repository.send("GET", "/manifests/1", &[], b"").expect(404);
+    }
+
+    fn docker_lists_are_served_as_they_came(server: Server) {
+        const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+        const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+        let mut repository = Repository::new(&server.host, "odd/docker");
+        let mut child = |platform: &str| {
+            let config = repository.blob("application/vnd.docker.container.image.v1+json", platform.as_bytes());
+            let layer = repository.blob("application/vnd.docker.image.rootfs.diff.tar.gzip", b"layer");
+            let text = json!({"schemaVersion": 2, "mediaType": DOCKER, "config": config, "layers": [layer]}).to_string();
+            let digest = repository.bytes("", DOCKER, text.as_bytes());
+            json!({
+                "mediaType": DOCKER, "digest": digest, "size": text.len(),
+                "platform": {"os": "linux", "architecture": platform},
+            })
+        };
+        let children = [child("amd64"), child("arm64")];
+        let list = json!({"schemaVersion": 2, "mediaType": LIST, "manifests": children}).to_string();
+        let digest = repository.bytes("1.0", LIST, list.as_bytes());
+        for (reference, kind, bytes) in [("1.0", LIST, Some(&list)), (children[0]["digest"].as_str().unwrap(), DOCKER, None)] {
+            // Whatever a client says that it accepts: another form would have another digest.
+            let accept = [("Accept", "application/vnd.docker.distribution.manifest.v1+prettyjws")];
+            let back = repository.send("GET", &format!("/manifests/{reference}"), &accept, b"").expect(200);
+            assert_eq!(back.header("content-type"), Some(kind));
+            assert_eq!(back.header("docker-content-digest"), Some(sha256(&back.body).as_str()));
+            assert!(bytes.is_none_or(|bytes| back.body == bytes.as_bytes()));
+        }
+        repository.delete(&digest);
+        repository.send("GET", "/manifests/1.0", &[], b"").expect(404);
+        repository.send("GET", &format!("/manifests/{}", children[1]["digest"].as_str().unwrap()), &[], b"").expect(200);
+    }
+
+    fn manifests_have_at_most_4_mib(server: Server) {
+        let mut repository = Repository::new(&server.host, "odd/large");
+        let config = repository.blob("application/vnd.oci.empty.v1+json", b"{}");
+        let manifest = |size: usize| {
+            let mut bytes = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}).to_string();
+            bytes.push_str(&" ".repeat(size - bytes.len()));
+            bytes.into_bytes()
+        };
+        let headers = [("Content-Type", MANIFEST)];
+        repository.send("PUT", "/manifests/fits", &headers, &manifest(4 << 20)).expect(201);
+        let refused = repository.send("PUT", "/manifests/large", &headers, &manifest((4 << 20) + 1)).expect(413);
+        let problem: Value = serde_json::from_slice(&refused.body).unwrap();
+        assert_eq!(problem["errors"][0]["code"], "SIZE_INVALID");
+        repository.send("GET", "/manifests/fits", &[], b"").expect(200);
+        repository.send("GET", "/manifests/large", &[], b"").expect(404);
+    }
+
     fn bad_requests_are_never_the_servers_fault(server: Server) {
         let mut repository = Repository::new(&server.host, "odd/requests");
         let digest = sha256(b"{}");

@@ -22,7 +22,7 @@ fn serve(arguments: &[&str]) -> Output {
 
 /// Fails unless the server did not start, said all of this, and made nothing in its data folder.
 #[track_caller]
-fn refused(arguments: &[&str], said: &[&str]) {
+pub(crate) fn refused(arguments: &[&str], said: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let output = serve(&[arguments, &["--data", data.to_str().unwrap()]].concat());

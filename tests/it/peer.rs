@@ -53,7 +53,7 @@ impl Peer {
 
     /// distribution 3 answers 404 to the referrers API; the clients then keep the tags that stand in for it.
     fn target(&self) -> Target {
-        Target { host: self.host.clone(), referrers: false }
+        Target { host: self.host.clone(), authority: None, referrers: false }
     }
 }
 

@@ -22,8 +22,10 @@ pub(crate) struct Repository {
 }
 
 impl Repository {
-    pub(crate) fn new(host: &str, name: &str) -> Self {
-        Self { host: host.into(), name: name.into(), wire: Wire::new(host) }
+    /// At `address:port`, or over TLS at `https://address:port`.
+    pub(crate) fn new(origin: &str, name: &str) -> Self {
+        let host = origin.trim_start_matches("https://");
+        Self { host: host.into(), name: name.into(), wire: Wire::new(origin) }
     }
 
     /// Any request below the repository's name: `"DELETE", "/manifests/1.0"`.

@@ -4,12 +4,13 @@ use crate::{
     clients::{self, Bin, Target},
     kit_wire::{self, Replay},
     s3::S3Kind,
-    server::{Server, on},
+    server::{Engine, Server, on},
 };
 
 fn with(server: &Server, name: &str, client: fn(&Target, &Bin)) {
     if let Some(bin) = Bin::wanted(name) {
-        client(&Target { host: server.host.clone(), referrers: true }, &bin);
+        let authority = server.tls().map(|files| files.authority.clone());
+        client(&Target { host: server.host.clone(), authority, referrers: true }, &bin);
     }
 }
 
@@ -25,4 +26,26 @@ on! {
     fn helm(server: Server) { with(&server, "helm", clients::helm); }
     fn cosign(server: Server) { with(&server, "cosign", clients::cosign); }
     fn kit(server: Server) { kit_wire::replay(&server.host, &Replay::scaled()); }
+}
+
+/// The same over TLS, by HTTP/2 where the client speaks it. Engine and storage make no difference to that.
+macro_rules! over_tls {
+    ($($client:ident: $name:literal),+ $(,)?) => {
+        mod over_tls {
+            use super::*;
+            $(
+                #[test]
+                fn $client() {
+                    if let Some(server) = Server::start_secure(Engine::Sqlite) {
+                        with(&server, $name, clients::$client);
+                    }
+                }
+            )+
+        }
+    };
+}
+
+over_tls! {
+    crane: "crane", oras: "oras", regctl: "regctl", skopeo: "skopeo", podman: "podman", buildah: "buildah",
+    oras_python: "oras-python", helm: "helm", cosign: "cosign",
 }

@@ -17,7 +17,7 @@ use futures_util::TryStreamExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::multipart::MultipartStore as _;
-use object_store::signer::{Method, Signer as _};
+use object_store::signer::{Method, SignedUrlOptions, Signer as _};
 use object_store::{ClientOptions, Error, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -158,12 +158,12 @@ fn knows_its_account(address: SocketAddr) -> bool {
 }
 
 /// A new folder, which the keeper removes: the process may not live to do so.
-fn folder() -> PathBuf {
-    tempfile::Builder::new().prefix("pedigree-s3-").tempdir().map(TempDir::keep).unwrap()
+pub(crate) fn folder() -> PathBuf {
+    tempfile::Builder::new().prefix("pedigree-server-").tempdir().map(TempDir::keep).unwrap()
 }
 
 /// The shell that runs the command given to it, in this folder.
-fn keeper(folder: &Path) -> Command {
+pub(crate) fn keeper(folder: &Path) -> Command {
     let mut keeper = Command::new("sh");
     keeper.args(["-c", KEEPER, "keeper"]).current_dir(folder);
     keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -213,12 +213,39 @@ impl Bucket {
 
     /// Sends a request without a body to a signed URL.
     async fn signed(&self, method: Method, key: &str, headers: &str) -> Reply {
-        let expiry = Duration::from_secs(600);
-        let url = self.client().signed_url(method.clone(), &key.into(), expiry).await.unwrap();
+        self.signed_with(method, key, &[], headers).await
+    }
+
+    async fn signed_with(&self, method: Method, key: &str, query: &[(&str, &str)], headers: &str) -> Reply {
+        let (expiry, options) = (Duration::from_secs(600), SignedUrlOptions::new().with_query(query.iter().copied()));
+        let url = self.client().signed_url_opts(method.clone(), &key.into(), expiry, &options).await.unwrap();
         let host = self.endpoint.strip_prefix("http://").unwrap();
         let target = url.as_str().strip_prefix(&self.endpoint).unwrap();
         Wire::new(host).send(&format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}"), [b""; 0])
     }
+
+    /// The uploads in parts that are open below a prefix: key and id. Some servers list those of one object only.
+    pub(crate) fn open_uploads(&self, prefix: &str) -> Vec<(String, String)> {
+        let answer = self.ask("", &[("uploads", ""), ("prefix", prefix)]);
+        let uploads = answer.split("<Upload>").skip(1);
+        uploads
+            .map(|upload| (between(upload, "<Key>", "</Key>"), between(upload, "<UploadId>", "</UploadId>")))
+            .collect()
+    }
+
+    /// How many parts such an upload has.
+    pub(crate) fn parts(&self, (key, id): &(String, String)) -> usize {
+        self.ask(key, &[("uploadId", id)]).matches("<PartNumber>").count()
+    }
+
+    fn ask(&self, key: &str, query: &[(&str, &str)]) -> String {
+        let reply = runtime().block_on(self.signed_with(Method::GET, key, query, "Accept: */*")).expect(200);
+        String::from_utf8(reply.body).unwrap()
+    }
+}
+
+fn between(text: &str, before: &str, after: &str) -> String {
+    text.split(before).nth(1).unwrap().split(after).next().unwrap().to_owned()
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -1,10 +1,13 @@
 //! What the tests push: the fixtures' layouts, and content of any size made up on the spot.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+
+use crate::left_out::environment;
 
 /// The OCI layout of one repository in `tests/fixtures`.
 pub(crate) fn layout(repository: &str) -> PathBuf {
@@ -32,6 +35,54 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 const MIB: usize = 1 << 20;
 
+/// Numbers that look like chance and are the same for the same seed: SplitMix64.
+#[derive(Debug, Clone)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// Dice that fall as those of an earlier run where `PEDIGREE_TEST_SEED` says so; which it was is printed.
+    pub(crate) fn thrown_for(test: &str) -> Self {
+        let given = environment("PEDIGREE_TEST_SEED").map(|seed| seed.parse().expect("PEDIGREE_TEST_SEED is a number"));
+        let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+        println!("{test}: PEDIGREE_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// Dice that always fall the same.
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn word(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Dice of their own for somebody else.
+    pub(crate) fn split(&mut self) -> Self {
+        Self(self.word())
+    }
+
+    /// A number of the range.
+    pub(crate) fn within(&mut self, range: Range<usize>) -> usize {
+        range.start + usize::try_from(self.word() % (range.end - range.start) as u64).unwrap()
+    }
+
+    /// True once in so many times.
+    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+        self.within(0..times) == 0
+    }
+
+    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes: Vec<_> =
+            std::iter::repeat_with(|| self.word()).take(length.div_ceil(8)).flat_map(u64::to_le_bytes).collect();
+        bytes.truncate(length);
+        bytes
+    }
+}
+
 /// Content that does not compress and is never in memory as a whole: the same for the same seed and size.
 pub(crate) struct Content {
     /// One MiB of noise. Each MiB of the content is this one with its number written over the first bytes, because the
@@ -42,14 +93,8 @@ pub(crate) struct Content {
 
 impl Content {
     pub(crate) fn new(seed: u64, size: usize) -> Self {
-        let mut state = seed;
-        // SplitMix64.
-        let words = std::iter::repeat_with(|| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ (mixed >> 31)
-        });
+        let mut dice = Dice(seed);
+        let words = std::iter::repeat_with(|| dice.word());
         Self { block: words.take(MIB / 8).flat_map(u64::to_le_bytes).collect(), size }
     }
 
@@ -91,4 +136,27 @@ impl Content {
         }
         rest.is_empty()
     }
+}
+
+/// A tar archive (ustar) of these files.
+pub(crate) fn tar(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (name, content) in files {
+        let mut header = [0_u8; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[100..107].copy_from_slice(b"0000644");
+        header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+        header[136..147].copy_from_slice(b"00000000000");
+        header[156] = b'0';
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        // The sum is made with spaces in its place.
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().copied().map(u32::from).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        archive.extend_from_slice(&header);
+        archive.extend_from_slice(&content);
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.resize(archive.len() + 1024, 0);
+    archive
 }

@@ -1,6 +1,7 @@
 //! The real binary on a folder and a database of its own. Every test ends with the global check.
 
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -8,9 +9,10 @@ use std::{
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::{
+    authority::{Authority, Files},
     database,
     left_out::workspace,
     postgres::Postgres,
@@ -39,11 +41,20 @@ pub(crate) enum Storage {
 /// A running server, stopped, checked and removed with this value.
 pub(crate) struct Server {
     pub(crate) host: String,
-    data: TempDir,
-    /// The settings of its database and of its bucket, as variables.
-    settings: Vec<(&'static str, String)>,
-    bucket: Option<Bucket>,
+    place: Place,
     process: Child,
+}
+
+/// Where a server keeps everything, and how it is started on it, once or again; removed with this value.
+pub(crate) struct Place {
+    data: TempDir,
+    storage: Storage,
+    bucket: Option<Bucket>,
+    /// Its settings, those of its database and of its bucket among them, as variables.
+    settings: Vec<(&'static str, String)>,
+    tls: Option<(Files, TempDir)>,
+    /// Where its log goes, if a test reads it.
+    log: Option<NamedTempFile>,
 }
 
 impl Server {
@@ -52,8 +63,178 @@ impl Server {
         Self::start_on(engine, Storage::Disk)
     }
 
+    /// Starts it with more settings, as variables.
+    pub(crate) fn start_with(engine: Engine, settings: &[(&'static str, &str)]) -> Option<Self> {
+        let mut place = Place::new(engine, Storage::Disk)?;
+        place.settings.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Some(place.serve())
+    }
+
+    /// The same, and keeps the log for [`Server::logged`].
+    pub(crate) fn start_logging(engine: Engine, settings: &[(&'static str, &str)]) -> Option<Self> {
+        let mut place = Place::new(engine, Storage::Disk)?;
+        let log = [("PEDIGREE_LOG", "info"), ("PEDIGREE_LOG_FORMAT", "json")];
+        place.settings.extend(settings.iter().chain(&log).map(|(name, value)| (*name, (*value).to_owned())));
+        place.log = Some(NamedTempFile::new().unwrap());
+        Some(place.serve())
+    }
+
+    /// Starts it with TLS and a new certificate.
+    pub(crate) fn start_secure(engine: Engine) -> Option<Self> {
+        let mut place = Place::new(engine, Storage::Disk)?;
+        let folder = tempfile::tempdir().unwrap();
+        place.tls = Some((Authority::get().issue(folder.path()), folder));
+        Some(place.serve())
+    }
+
     /// Starts it; `None` where the engine or the S3 server is not installed.
     pub(crate) fn start_on(engine: Engine, storage: Storage) -> Option<Self> {
+        Place::new(engine, storage).map(Place::serve)
+    }
+
+    /// Another server on the same database and bucket.
+    pub(crate) fn replica(&self) -> Self {
+        let (settings, bucket) = (self.place.settings.clone(), self.place.bucket.clone());
+        let (data, storage) = (tempfile::tempdir().unwrap(), self.place.storage);
+        Place { data, storage, bucket, settings, tls: None, log: None }.serve()
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its bucket, to look into it behind its back.
+    pub(crate) fn bucket(&self) -> &Bucket {
+        self.place.bucket().unwrap()
+    }
+
+    /// Kills the server as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Kills it so, and does not wait for its end.
+    pub(crate) fn kill_now(&self) {
+        self.signal("KILL");
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until the server has ended, which it must do well.
+    pub(crate) fn wait(&mut self) {
+        let ended = self.process.wait().unwrap();
+        assert!(ended.success(), "SIGTERM ends the server cleanly: {ended}");
+    }
+
+    /// Starts it again, after its end, with more flags.
+    pub(crate) fn restart(&mut self, flags: &[&str]) {
+        (self.process, self.host) = launch(&self.place, flags);
+    }
+
+    /// The files of a server that speaks TLS.
+    pub(crate) fn tls(&self) -> Option<&Files> {
+        self.place.tls.as_ref().map(|(files, _)| files)
+    }
+
+    /// Where it is asked: its host, with `https://` before it over TLS.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}{}", if self.place.tls.is_some() { "https://" } else { "" }, self.host)
+    }
+
+    /// The log lines of a target, such as `access`, until now: the fields of each.
+    pub(crate) fn logged(&self, target: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.place.log.as_ref().unwrap()).unwrap();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["target"] == target).map(|line| line["fields"].clone()).collect()
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.place.data()
+    }
+
+    /// Runs a statement on the server's database.
+    pub(crate) fn execute(&self, statement: &'static str) {
+        database::execute(&self.location(), statement);
+    }
+
+    /// The number that a statement on the server's database gives.
+    pub(crate) fn count(&self, statement: &'static str) -> i64 {
+        database::number(&self.location(), statement)
+    }
+
+    /// The texts that a statement on the server's database gives.
+    pub(crate) fn texts(&self, statement: &'static str) -> Vec<String> {
+        database::texts(&self.location(), statement)
+    }
+
+    /// Where its blobs are.
+    pub(crate) fn storage(&self) -> Storage {
+        self.place.storage
+    }
+
+    /// Where the database is, as a URL.
+    pub(crate) fn location(&self) -> String {
+        self.place.location()
+    }
+
+    /// The program, set up for a command beside this server, on its data.
+    pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
+        self.place.beside(arguments)
+    }
+
+    /// What a command of the program prints when it asks this server, and how it ends.
+    pub(crate) fn asked(&self, arguments: &[&str]) -> (String, i32) {
+        let mut command = Command::new(binary());
+        command.args(arguments).env("PEDIGREE_SERVER", self.origin());
+        command.envs(self.tls().map(|files| ("PEDIGREE_CA_CERT", &files.authority)));
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        (said + &String::from_utf8_lossy(&output.stderr), output.status.code().unwrap())
+    }
+
+    /// The answer to an API question, which must be answered with `status`.
+    #[track_caller]
+    pub(crate) fn api(&self, path: &str, status: u16) -> Value {
+        let reply = Wire::new(&self.origin()).get(&format!("/api/v1{path}"), "application/json").expect(status);
+        serde_json::from_slice(&reply.body).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+            return;
+        }
+        // Beside the running server, as an operator would.
+        let checked = self.beside(&["check", "--deep"]).output().unwrap();
+        self.terminate();
+        self.wait();
+        let said = [checked.stdout, checked.stderr].concat();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&said));
+    }
+}
+
+impl Place {
+    /// A new one; `None` where the engine or the S3 server is not installed.
+    pub(crate) fn new(engine: Engine, storage: Storage) -> Option<Self> {
         let mut settings = Vec::new();
         if engine == Engine::Postgres {
             let postgres = Postgres::get()?;
@@ -75,46 +256,30 @@ impl Server {
                 ("PEDIGREE_S3_MEMORY", "40".into()),
             ]);
         }
-        Some(Self::launched(settings, bucket, &[]))
+        Some(Self { data: tempfile::tempdir().unwrap(), storage, bucket, settings, tls: None, log: None })
     }
 
-    /// Another server on the same database and bucket.
-    pub(crate) fn replica(&self) -> Self {
-        Self::launched(self.settings.clone(), self.bucket.clone(), &[])
+    /// The value of a setting.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(set, _)| *set == name).map(|(_, value)| value.as_str())
     }
 
-    fn launched(settings: Vec<(&'static str, String)>, bucket: Option<Bucket>, flags: &[&str]) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let (process, host) = launch(&data, &settings, flags);
-        Self { host, data, settings, bucket, process }
+    /// Another value for a setting.
+    pub(crate) fn set(mut self, name: &'static str, value: &str) -> Self {
+        self.settings.retain(|(set, _)| *set != name);
+        self.settings.push((name, value.to_owned()));
+        self
     }
 
-    /// Its bucket, to look into it behind its back.
-    pub(crate) fn bucket(&self) -> &Bucket {
-        self.bucket.as_ref().unwrap()
+    /// With its data in a folder of this one.
+    pub(crate) fn within(self, folder: &Path) -> Self {
+        Self { data: tempfile::tempdir_in(folder).unwrap(), ..self }
     }
 
-    /// Kills the server as a power cut would.
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    /// Sends SIGTERM.
-    pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// Waits until the server has ended, which it must do well.
-    pub(crate) fn wait(&mut self) {
-        let ended = self.process.wait().unwrap();
-        assert!(ended.success(), "SIGTERM ends the server cleanly: {ended}");
-    }
-
-    /// Starts it again, after its end, with more flags.
-    pub(crate) fn restart(&mut self, flags: &[&str]) {
-        (self.process, self.host) = launch(&self.data, &self.settings, flags);
+    /// Starts a server on it.
+    pub(crate) fn serve(self) -> Server {
+        let (process, host) = launch(&self, &[]);
+        Server { host, place: self, process }
     }
 
     /// The data folder.
@@ -122,70 +287,57 @@ impl Server {
         self.data.path()
     }
 
-    /// Runs a statement on the server's database.
-    pub(crate) fn execute(&self, statement: &'static str) {
-        database::execute(&self.location(), statement);
+    /// Its bucket, to look into it behind the server's back.
+    pub(crate) fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
     }
 
     /// Where the database is, as a URL.
     pub(crate) fn location(&self) -> String {
         let database = self.settings.iter().find(|(name, _)| *name == "PEDIGREE_DATABASE");
-        database.map_or_else(
-            || format!("sqlite://{}", self.data.path().join("pedigree.db").display()),
-            |(_, url)| url.clone(),
-        )
+        database
+            .map_or_else(|| format!("sqlite://{}", self.data().join("pedigree.db").display()), |(_, url)| url.clone())
     }
 
-    /// The program, set up for a command beside this server, on its data.
+    /// The settings as a configuration file, which is written into the data folder.
+    pub(crate) fn config(&self) -> PathBuf {
+        let setting = |(name, value): &(&str, String)| {
+            let name = name.trim_start_matches("PEDIGREE_").to_lowercase();
+            let is_number = value.parse::<u64>().is_ok();
+            if is_number { format!("{name} = {value}\n") } else { format!("{name} = {value:?}\n") }
+        };
+        let settings: String = self.settings.iter().map(setting).collect();
+        let file = self.data().join("pedigree.toml");
+        std::fs::write(&file, format!("data = {:?}\n{settings}", self.data())).unwrap();
+        file
+    }
+
+    /// The program, set up for a command on this place.
     pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(arguments).arg("--data").arg(self.data.path());
+        command.args(arguments).arg("--data").arg(self.data());
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
-    }
-
-    /// What a command of the program prints when it asks this server, and how it ends.
-    pub(crate) fn asked(&self, arguments: &[&str]) -> (String, i32) {
-        let output = Command::new(binary()).args(arguments).env("PEDIGREE_SERVER", &self.host).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        (said + &String::from_utf8_lossy(&output.stderr), output.status.code().unwrap())
-    }
-
-    /// The answer to an API question, which must be answered with `status`.
-    #[track_caller]
-    pub(crate) fn api(&self, path: &str, status: u16) -> Value {
-        let reply = Wire::new(&self.host).get(&format!("/api/v1{path}"), "application/json").expect(status);
-        serde_json::from_slice(&reply.body).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let _ = self.process.kill();
-            let _ = self.process.wait();
-            return;
-        }
-        // Beside the running server, as an operator would.
-        let checked = self.beside(&["check", "--deep"]).output().unwrap();
-        self.terminate();
-        self.wait();
-        let said = [checked.stdout, checked.stderr].concat();
-        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&said));
     }
 }
 
 /// Starts the program and waits until it listens.
-fn launch(data: &TempDir, settings: &[(&'static str, String)], flags: &[&str]) -> (Child, String) {
+fn launch(place: &Place, flags: &[&str]) -> (Child, String) {
     let mut command = Command::new(binary());
-    command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(data.path());
-    command.envs(settings.iter().map(|(name, value)| (name, value)));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--name", "localhost:5000", "--data"]).arg(place.data());
+    if let Some((files, _)) = &place.tls {
+        command.arg("--tls-cert").arg(&files.cert).arg("--tls-key").arg(&files.key);
+    }
+    if let Some(log) = &place.log {
+        command.stderr(File::options().append(true).open(log.path()).unwrap());
+    }
     // A line for each request would bury what a failing test says.
-    command.env("PEDIGREE_LOG", "warn");
+    command.env("PEDIGREE_LOG", "warn").envs(place.settings.iter().map(|(name, value)| (name, value)));
     let mut process = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut said = lines.map_while(Result::ok);
-    let host = said.find_map(|line| Some(line.strip_prefix("Pedigree listens on http://")?.to_owned())).unwrap();
+    let begin = format!("Pedigree listens on {}://", if place.tls.is_some() { "https" } else { "http" });
+    let host = said.find_map(|line| Some(line.strip_prefix(&begin)?.to_owned())).unwrap();
     (process, host)
 }
 

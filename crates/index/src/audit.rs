@@ -2,7 +2,7 @@
 
 use oci::Digest;
 
-use crate::{Micros, RepositoryId, Result, Session, db::on, sql};
+use crate::{Micros, RepositoryId, Result, Session, db::on, rows, sql};
 
 /// A record.
 #[derive(Debug)]
@@ -30,6 +30,23 @@ pub struct Record<'a> {
 pub async fn latest(session: &mut Session) -> Result<Micros> {
     let latest: Option<i64> = on!(session, |c| sqlx::query_scalar(sql::LATEST).fetch_one(c).await)?;
     Ok(Micros(latest.unwrap_or_default()))
+}
+
+/// The number of the last record.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn last(session: &mut Session) -> Result<i64> {
+    Ok(on!(session, |c| sqlx::query_scalar(sql::AUDIT_LAST).fetch_one(c).await)?)
+}
+
+/// How many records came after the one with this number.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn after(session: &mut Session, number: i64) -> Result<u64> {
+    let count: i64 = on!(session, |c| sqlx::query_scalar(sql::AUDIT_AFTER).bind(number).fetch_one(c).await)?;
+    Ok(rows::unsigned(count))
 }
 
 /// Writes the record.

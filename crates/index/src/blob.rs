@@ -72,8 +72,8 @@ pub async fn find(session: &mut Session, digest: &Digest) -> Result<Option<Blob>
     Ok(row.map(blob))
 }
 
-/// Says that the object at `key` is the blob. `None` when the digest already has a live object; then `key` is not needed.
-/// An object that is being deleted is recorded as the discarded upload `spare` of the repository.
+/// Says that the object at `key` is the blob. `None` when the digest already has a live object, or is just getting one; then
+/// `key` may not be needed. An object that is being deleted is recorded as the discarded upload `spare` of the repository.
 ///
 /// # Errors
 /// When a statement fails.
@@ -86,14 +86,16 @@ pub async fn insert(
     spare: &str,
     now: Micros,
 ) -> Result<Option<BlobId>> {
-    on!(session, |c| {
-        let query = sqlx::query(sql::BLOB_REVIVED).bind(spare).bind(repository.0).bind(now.0).bind(digest.hash());
-        query.execute(c).await.map(drop)
-    })?;
-    let id = on!(session, |c| {
+    let old: Option<String> = on!(session, |c| {
         let query =
-            sqlx::query_scalar(sql::BLOB_INSERT).bind(digest.hash()).bind(rows::signed(size)).bind(key).bind(now.0);
+            sqlx::query_scalar(sql::BLOB_REVIVED).bind(spare).bind(repository.0).bind(now.0).bind(digest.hash());
         query.fetch_optional(c).await
+    })?;
+    // Only the object that was recorded just now may be replaced: what the collector marks between the two statements is not.
+    let old = old.unwrap_or_default();
+    let id = on!(session, |c| {
+        let query = sqlx::query_scalar(sql::BLOB_INSERT).bind(digest.hash()).bind(rows::signed(size)).bind(key);
+        query.bind(now.0).bind(&old).fetch_optional(c).await
     })?;
     Ok(id.map(BlobId))
 }
@@ -180,7 +182,7 @@ pub async fn lock(session: &mut Session, repository: RepositoryId, digests: &[Di
     sorted.sort_unstable_by(|a, b| a.hash().cmp(b.hash()));
     sorted.dedup();
     let text = match session.engine() {
-        Engine::Postgres(_) => sql::BLOB_LOCK_POSTGRES,
+        Engine::Postgres(..) => sql::BLOB_LOCK_POSTGRES,
         Engine::Sqlite(_) => sql::BLOB_LOCK_SQLITE,
     };
     let mut locked = Vec::with_capacity(sorted.len());
@@ -207,6 +209,6 @@ pub async fn lock(session: &mut Session, repository: RepositoryId, digests: &[Di
 /// When the statement fails.
 pub async fn page(session: &mut Session, after: BlobId, limit: u32) -> Result<Vec<(Digest, Blob)>> {
     let found: Vec<(i64, Vec<u8>, i64, String)> =
-        on!(session, |c| { sqlx::query_as(sql::BLOB_PAGE).bind(after.0).bind(i64::from(limit)).fetch_all(c).await })?;
+        on!(session, |c| sqlx::query_as(sql::BLOB_PAGE).bind(after.0).bind(i64::from(limit)).fetch_all(c).await)?;
     found.into_iter().map(|(id, hash, size, key)| Ok((rows::digest(&hash)?, blob((id, size, key, None))))).collect()
 }

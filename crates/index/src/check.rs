@@ -53,7 +53,7 @@ pub async fn contradictions(session: &mut Session) -> Result<Vec<Finding>> {
 /// must not be a transaction, which a statement that is refused would end.
 pub async fn statements(session: &mut Session) -> Vec<Finding> {
     let other = match session.engine() {
-        Engine::Postgres(_) => "_SQLITE",
+        Engine::Postgres(..) => "_SQLITE",
         Engine::Sqlite(_) => "_POSTGRES",
     };
     let mut findings = Vec::new();

@@ -2,15 +2,25 @@
 //!
 //! This is the only file that knows how a connection to either engine is made.
 
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    io, mem,
+    path::Path,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{
-    Connection as _, Pool, Postgres, Sqlite, Transaction,
+    Connection as _, Executor as _, Pool, Postgres, Sqlite, Transaction,
     migrate::{Migration, MigrationType, Migrator},
     pool::{PoolConnection, PoolOptions},
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
 };
+use tokio::time::{Instant, timeout};
 
 use crate::{Error, direct::Direct};
 
@@ -18,7 +28,14 @@ use crate::{Error, direct::Direct};
 #[derive(Debug, Clone)]
 pub enum Db {
     /// PostgreSQL 15 or newer, shared by any number of servers.
-    Postgres(Pool<Postgres>),
+    Postgres {
+        /// Its connections.
+        pool: Pool<Postgres>,
+        /// How long it may be silent.
+        patience: Duration,
+        /// When a connection was found to be cut.
+        cut: Arc<Cut>,
+    },
     /// One SQLite file: one writer at a time, any number of readers.
     Sqlite {
         /// The single connection that writes.
@@ -36,23 +53,50 @@ pub struct Session(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    PostgresTx(Transaction<'static, Postgres>),
+    Postgres(Remote),
     SqliteTx(Transaction<'static, Sqlite>),
-    Postgres(PoolConnection<Postgres>),
     Sqlite(PoolConnection<Sqlite>),
+}
+
+/// A connection to PostgreSQL, which may be cut at any moment and without a word: whatever is awaited from it has a limit.
+#[derive(Debug)]
+struct Remote {
+    /// There until this is dropped.
+    connection: Option<PoolConnection<Postgres>>,
+    /// Whether a transaction is open.
+    in_transaction: bool,
+    /// Whether it did not answer in time.
+    is_silent: bool,
+    patience: Duration,
+    cut: Arc<Cut>,
+}
+
+/// When a connection was last found to be cut. What has been idle since before then is probably cut too.
+#[derive(Debug)]
+pub struct Cut {
+    start: Instant,
+    /// In milliseconds since the start; 0 for never.
+    last: AtomicU64,
 }
 
 /// The connection of a session, by engine.
 pub(crate) enum Engine<'a> {
-    Postgres(&'a mut PgConnection),
+    Postgres(&'a mut PgConnection, Patience<'a>),
     Sqlite(&'a mut SqliteConnection),
+}
+
+/// How long an answer from PostgreSQL is waited for.
+pub(crate) struct Patience<'a> {
+    limit: Duration,
+    is_silent: &'a mut bool,
+    cut: &'a Cut,
 }
 
 /// Runs one body against whichever engine is behind a session.
 macro_rules! on {
     ($session:expr, |$connection:ident| $body:expr) => {
         match $session.engine() {
-            $crate::db::Engine::Postgres($connection) => $body,
+            $crate::db::Engine::Postgres($connection, patience) => patience.wait(async { $body }).await,
             $crate::db::Engine::Sqlite($connection) => $body,
         }
     };
@@ -73,10 +117,27 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0002_stores.sql"),
         include_str!("../../../migrations/postgres/0002_stores.sql"),
     ),
+    (
+        3,
+        "copies",
+        include_str!("../../../migrations/sqlite/0003_copies.sql"),
+        include_str!("../../../migrations/postgres/0003_copies.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may have been idle and still count as there. A test costs a round trip; under load there is none.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long the test of a connection may take.
+const TEST: Duration = Duration::from_secs(2);
+/// How long a connection is waited for, at most.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How many times as long a question may take that reads much in one state of the database.
+const SNAPSHOT: u32 = 10;
+/// Between the statements of a transaction nothing is waited for. A server that was cut off in between must not keep its
+/// locks until the kernel notices.
+const ABANDONED: &str = "set idle_in_transaction_session_timeout = '30s'";
 
 impl Db {
     /// Opens the SQLite file at `path`, made when it does not exist.
@@ -96,32 +157,53 @@ impl Db {
             .pragma("temp_store", "memory")
             .statement_cache_capacity(200);
         let pool = || PoolOptions::<Sqlite>::new().test_before_acquire(false).acquire_timeout(Duration::from_secs(60));
-        let write = pool().max_connections(1).connect_with(options.clone()).await.map_err(Error::Connect)?;
+        // On a full disk SQLite ends the transaction by itself, and the library's rollback then fails: it counts on it for
+        // ever. Another connection takes its place.
+        let write = pool().after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        });
+        let write = write.max_connections(1).connect_with(options.clone()).await.map_err(Error::Connect)?;
         let read = options.create_if_missing(false).pragma("query_only", "on");
         let read = pool().max_connections(4).min_connections(1).connect_with(read).await.map_err(Error::Connect)?;
         Ok(Self::Sqlite { write, read, direct: Arc::new(Direct::new(path)) })
     }
 
-    /// Connects to the PostgreSQL server at `url`.
+    /// Connects to the PostgreSQL server at `url`, which may be silent for `patience` before it counts as gone.
     ///
     /// # Errors
     /// [`Error::Connect`] when it cannot be reached, [`Error::Old`] when it is older than 15.
-    pub async fn postgres(url: &str, connections: u32) -> Result<Self, Error> {
+    pub async fn postgres(url: &str, connections: u32, patience: Duration) -> Result<Self, Error> {
         let options = PgConnectOptions::from_str(url).map_err(Error::Connect)?;
         let options = options.application_name("pedigree").statement_cache_capacity(200);
         // The pool tries again until its time is up, and then knows no reason any more.
-        let first = PgConnection::connect_with(&options).await.map_err(Error::Connect)?;
+        let first = timeout(CONNECT, PgConnection::connect_with(&options)).await;
+        let first = first.unwrap_or_else(|_| Err(silent())).map_err(Error::Connect)?;
         first.close().await.map_err(Error::Connect)?;
+        let cut = Arc::new(Cut { start: Instant::now(), last: AtomicU64::new(0) });
+        let known = Arc::clone(&cut);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .test_before_acquire(false)
-            .acquire_timeout(Duration::from_secs(10))
+            .before_acquire(move |connection, of| {
+                let is_doubtful = of.idle_for > FRESH || known.is_within(of.idle_for);
+                Box::pin(async move {
+                    if is_doubtful {
+                        timeout(TEST, connection.ping()).await.unwrap_or_else(|_| Err(silent()))?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_connect(|connection, _| Box::pin(async move { connection.execute(ABANDONED).await.map(drop) }))
+            .acquire_timeout(patience.min(CONNECT))
             .connect_with(options)
             .await
             .map_err(Error::Connect)?;
         let version = sqlx::query_scalar::<_, i32>("select current_setting('server_version_num')::int");
         let version = version.fetch_one(&pool).await.map_err(Error::Connect)?;
-        if version < 150_000 { Err(Error::Old(version / 10_000)) } else { Ok(Self::Postgres(pool)) }
+        if version < 150_000 { Err(Error::Old(version / 10_000)) } else { Ok(Self::Postgres { pool, patience, cut }) }
     }
 
     /// Brings the schema up to date. A database of a newer version is left untouched.
@@ -131,19 +213,32 @@ impl Db {
     pub async fn migrate(&self) -> Result<(), Error> {
         use sqlx::migrate::MigrateError;
         let migrations = MIGRATIONS.iter().map(|&(number, name, sqlite, postgres)| {
-            let sql = if matches!(self, Self::Postgres(_)) { postgres } else { sqlite };
+            let sql = if matches!(self, Self::Postgres { .. }) { postgres } else { sqlite };
             let sql = sqlx::SqlStr::from_static(sql);
             Migration::new(number, name.into(), MigrationType::Simple, sql, false)
         });
         let migrator = Migrator::with_migrations(migrations.collect());
         let done = match self {
-            Self::Postgres(pool) => migrator.run(pool).await,
+            Self::Postgres { pool, .. } => migrator.run(pool).await,
             Self::Sqlite { write, .. } => migrator.run(write).await,
         };
         done.map_err(|error| match error {
             MigrateError::VersionMissing(number) => Error::Newer(number),
             other => Error::Migrate(Box::new(other)),
         })
+    }
+
+    /// Whether no version ever made a schema here.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] when that cannot be found out.
+    pub async fn is_new(&self) -> Result<bool, Error> {
+        let text = match self {
+            Self::Postgres { .. } => "select to_regclass('_sqlx_migrations') is null",
+            Self::Sqlite { .. } => "select not exists (select 1 from sqlite_master where name = '_sqlx_migrations')",
+        };
+        let mut session = self.read().await?;
+        Ok(on!(session, |c| sqlx::query_scalar(text).fetch_one(c).await)?)
     }
 
     /// Says whether the schema is this version's, and changes nothing.
@@ -172,7 +267,9 @@ impl Db {
     pub async fn begin(&self) -> Result<Session, Error> {
         Ok(Session(match self {
             // The locks of a push are made for this level, whatever the server's default is.
-            Self::Postgres(pool) => Inner::PostgresTx(pool.begin_with("begin isolation level read committed").await?),
+            Self::Postgres { pool, patience, cut } => {
+                Inner::Postgres(Remote::begin(pool, "begin isolation level read committed", *patience, cut).await?)
+            }
             // An upgrade from reading to writing can fail half-way, so the write lock is taken at once.
             Self::Sqlite { write, .. } => Inner::SqliteTx(write.begin_with("begin immediate").await?),
         }))
@@ -184,8 +281,9 @@ impl Db {
     /// [`Error::Sql`] when no connection can be had.
     pub async fn snapshot(&self) -> Result<Session, Error> {
         Ok(Session(match self {
-            Self::Postgres(pool) => {
-                Inner::PostgresTx(pool.begin_with("begin isolation level repeatable read read only").await?)
+            Self::Postgres { pool, patience, cut } => {
+                let statement = "begin isolation level repeatable read read only";
+                Inner::Postgres(Remote::begin(pool, statement, *patience * SNAPSHOT, cut).await?)
             }
             Self::Sqlite { read, .. } => Inner::SqliteTx(read.begin().await?),
         }))
@@ -197,7 +295,7 @@ impl Db {
     /// [`Error::Sql`] when no connection can be had.
     pub async fn read(&self) -> Result<Session, Error> {
         Ok(Session(match self {
-            Self::Postgres(pool) => Inner::Postgres(pool.acquire().await?),
+            Self::Postgres { pool, patience, cut } => Inner::Postgres(Remote::acquire(pool, *patience, cut).await?),
             Self::Sqlite { read, .. } => Inner::Sqlite(read.acquire().await?),
         }))
     }
@@ -205,7 +303,7 @@ impl Db {
     /// SQLite without another thread; on PostgreSQL there is no such thing.
     pub(crate) fn direct(&self) -> Option<&Direct> {
         match self {
-            Self::Postgres(_) => None,
+            Self::Postgres { .. } => None,
             Self::Sqlite { direct, .. } => Some(direct),
         }
     }
@@ -213,7 +311,7 @@ impl Db {
     /// Closes every connection; SQLite folds its log into the file.
     pub async fn close(&self) {
         match self {
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { pool, .. } => pool.close().await,
             Self::Sqlite { write, read, direct } => {
                 direct.close();
                 read.close().await;
@@ -230,19 +328,124 @@ impl Session {
     /// [`Error::Sql`]; then nothing was written.
     pub async fn commit(self) -> Result<(), Error> {
         match self.0 {
-            Inner::PostgresTx(tx) => tx.commit().await?,
+            Inner::Postgres(remote) => remote.commit().await?,
             Inner::SqliteTx(tx) => tx.commit().await?,
-            Inner::Postgres(_) | Inner::Sqlite(_) => {}
+            Inner::Sqlite(_) => {}
         }
         Ok(())
     }
 
     pub(crate) fn engine(&mut self) -> Engine<'_> {
         match &mut self.0 {
-            Inner::PostgresTx(tx) => Engine::Postgres(tx),
+            Inner::Postgres(remote) => {
+                let (connection, patience) = remote.parts();
+                Engine::Postgres(connection, patience)
+            }
             Inner::SqliteTx(tx) => Engine::Sqlite(tx),
-            Inner::Postgres(connection) => Engine::Postgres(connection),
             Inner::Sqlite(connection) => Engine::Sqlite(connection),
         }
     }
+}
+
+impl Remote {
+    async fn acquire(pool: &Pool<Postgres>, patience: Duration, cut: &Arc<Cut>) -> Result<Self, sqlx::Error> {
+        let connection = Some(pool.acquire().await?);
+        Ok(Self { connection, in_transaction: false, is_silent: false, patience, cut: Arc::clone(cut) })
+    }
+
+    /// Begins a transaction. A connection that was cut before it was asked for anything is replaced by another.
+    async fn begin(
+        pool: &Pool<Postgres>,
+        statement: &'static str,
+        patience: Duration,
+        cut: &Arc<Cut>,
+    ) -> Result<Self, sqlx::Error> {
+        let mut spare = pool.options().get_max_connections();
+        loop {
+            let mut remote = Self::acquire(pool, patience, cut).await?;
+            // From here on, for who asks may stop waiting at any moment.
+            remote.in_transaction = true;
+            let (connection, patience) = remote.parts();
+            let begun = patience.wait(connection.execute(statement)).await;
+            match begun {
+                Ok(_) => return Ok(remote),
+                Err(error) if spare == 0 || remote.is_silent || !Error::is_cut(&error) => return Err(error),
+                Err(_) => spare -= 1,
+            }
+        }
+    }
+
+    async fn commit(mut self) -> Result<(), sqlx::Error> {
+        // What is not known to be committed must not be tried again on this connection, nor be given up on it.
+        if mem::take(&mut self.in_transaction) {
+            let (connection, patience) = self.parts();
+            patience.wait(connection.execute("commit")).await?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::expect_used, reason = "the connection is taken when this is dropped, and only then")]
+    fn parts(&mut self) -> (&mut PgConnection, Patience<'_>) {
+        let connection = self.connection.as_mut().expect("the connection is there until this is dropped");
+        (connection, Patience { limit: self.patience, is_silent: &mut self.is_silent, cut: &self.cut })
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        if self.is_silent {
+            drop(connection.detach());
+            return;
+        }
+        let in_transaction = self.in_transaction;
+        // Without a runtime everything is ending.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return drop(connection.detach()) };
+        // The pool tests what comes back to it, and has no limit of its own for that: a connection that was cut would never
+        // make room for another.
+        runtime.spawn(async move {
+            let rolled_back =
+                !in_transaction || matches!(timeout(TEST, connection.execute("rollback")).await, Ok(Ok(_)));
+            if rolled_back {
+                let _ = timeout(TEST, connection.return_to_pool()).await;
+            } else {
+                drop(connection.detach());
+            }
+        });
+    }
+}
+
+impl Patience<'_> {
+    pub(crate) async fn wait<T>(self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        let done = timeout(self.limit, work).await.unwrap_or_else(|_| {
+            *self.is_silent = true;
+            Err(silent())
+        });
+        if let Err(error) = &done
+            && Error::is_cut(error)
+        {
+            self.cut.happened();
+        }
+        done
+    }
+}
+
+impl Cut {
+    fn happened(&self) {
+        self.last.store(self.now().max(1), Ordering::Relaxed);
+    }
+
+    /// Whether it happened in this time until now.
+    fn is_within(&self, time: Duration) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        last > 0 && u128::from(self.now() - last.min(self.now())) <= time.as_millis()
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn silent() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
 }

@@ -9,12 +9,15 @@ use std::{
     sync::Mutex,
 };
 
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
+use rusqlite::{Connection, Row, ToSql};
 
 use crate::Result;
 
 /// How many connections are kept when nobody uses them: about one for each thread that answers requests.
 const KEPT: usize = 16;
+
+/// What the statements call their values.
+const NAMES: [&str; 4] = ["$1", "$2", "$3", "$4"];
 
 /// Connections to one SQLite file.
 #[derive(Debug)]
@@ -37,7 +40,16 @@ impl Direct {
     ) -> Result<Option<T>> {
         let free = self.free.lock().ok().and_then(|mut free| free.pop());
         let connection = free.map_or_else(|| self.connect(), Ok)?;
-        let row = connection.prepare_cached(statement)?.query_row(values, read).optional()?;
+        let row = {
+            let mut statement = connection.prepare_cached(statement)?;
+            // To SQLite `$2` is a name, and its position is where it first stands in the text.
+            for (value, name) in values.iter().zip(NAMES) {
+                if let Some(position) = statement.parameter_index(name)? {
+                    statement.raw_bind_parameter(position, value)?;
+                }
+            }
+            statement.raw_query().next()?.map(read).transpose()?
+        };
         // A connection that failed is closed.
         if let Ok(mut free) = self.free.lock()
             && free.len() < KEPT

@@ -35,27 +35,41 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the database could not be reached, or went away: it may be back soon (SQLSTATE classes 08 and 57P).
+    /// Whether the database could not be reached, went away, or has too much to do: it may be back soon.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Connect(_) => true,
-            Self::Sql(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+            Self::Sql(error) => {
+                // PostgreSQL has no connection to spare; SQLite was busy with another process for too long.
+                let is_busy = matches!(code(error).as_deref(), Some("53300" | "5"));
+                is_busy || Self::is_cut(error) || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
             }
-            Self::Sql(error) => matches!(
-                error,
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
-            ),
             _ => false,
         }
+    }
+
+    /// Whether the connection is gone (SQLSTATE classes 08 and 57P).
+    pub(crate) fn is_cut(error: &sqlx::Error) -> bool {
+        let gone = code(error).is_some_and(|code| code.starts_with("08") || code.starts_with("57P"));
+        gone || matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
+    }
+
+    /// Whether there is no room left for the database (SQLSTATE 53100, SQLite's result code 13).
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Sql(error) if matches!(code(error).as_deref(), Some("53100" | "13")))
     }
 
     /// Whether the database gave the transaction up because another was in its way: the same may succeed when it is tried
     /// again (SQLSTATE 40001 and 40P01).
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
-        matches!(error.code().as_deref(), Some("40001" | "40P01"))
+        matches!(self, Self::Sql(error) if matches!(code(error).as_deref(), Some("40001" | "40P01")))
     }
+}
+
+/// PostgreSQL's SQLSTATE, or SQLite's result code.
+fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+    error.as_database_error().and_then(|error| error.code())
 }

@@ -35,7 +35,7 @@ fn doomed((id, digest, size, key): Row) -> Result<Doomed> {
 /// When a statement fails.
 pub async fn mark(session: &mut Session, cutoff: Micros, limit: u32, now: Micros) -> Result<Option<Vec<Doomed>>> {
     let text = match session.engine() {
-        Engine::Postgres(_) => sql::GC_DUE_POSTGRES,
+        Engine::Postgres(..) => sql::GC_DUE_POSTGRES,
         Engine::Sqlite(_) => sql::GC_DUE_SQLITE,
     };
     let due: Vec<i64> =

@@ -314,7 +314,7 @@ pub async fn reach(
 ) -> Result<Vec<Link>> {
     type Row = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>);
     let text = match session.engine() {
-        Engine::Postgres(_) => sql::REACH_POSTGRES,
+        Engine::Postgres(..) => sql::REACH_POSTGRES,
         Engine::Sqlite(_) => sql::REACH_SQLITE,
     };
     let mut links: HashSet<Link> = HashSet::new();

@@ -44,7 +44,7 @@ pub async fn claim(
     now: Micros,
 ) -> Result<Option<Job>> {
     let text = match session.engine() {
-        Engine::Postgres(_) => sql::JOB_CLAIM_POSTGRES,
+        Engine::Postgres(..) => sql::JOB_CLAIM_POSTGRES,
         Engine::Sqlite(_) => sql::JOB_CLAIM_SQLITE,
     };
     let row: Option<(i64, String, i32)> = on!(session, |c| {

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod blob;
 pub mod check;
 pub mod completeness;
+pub mod copy;
 mod db;
 mod direct;
 mod error;

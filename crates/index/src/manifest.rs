@@ -23,6 +23,8 @@ pub struct Stored {
 /// A manifest that refers to another.
 #[derive(Debug, Clone)]
 pub struct Referrer {
+    /// Its stay in the repository.
+    pub stay: OccurrenceId,
     /// Its digest.
     pub digest: Digest,
     /// The media type that it was pushed with.
@@ -331,7 +333,8 @@ pub async fn close(
     Ok(id.map(OccurrenceId))
 }
 
-/// The manifests of the repository whose subject is `subject`, in the order of their pushes.
+/// The manifests of the repository whose subject is `subject`, in the order of their pushes: the first `limit` after the
+/// stay `after`, of one kind if it is given. The size of each in bytes; [`read_referrers`] has the rest.
 ///
 /// # Errors
 /// When the statement fails.
@@ -340,21 +343,46 @@ pub async fn referrers(
     reader: Reader,
     repository: &Name,
     subject: &Digest,
-) -> Result<Vec<Referrer>> {
-    type Row = (Vec<u8>, Vec<u8>, i64, Option<Vec<u8>>, Vec<u8>);
-    let found: Vec<Row> = on!(session, |c| {
-        sqlx::query_as(sql::REFERRERS).bind(reader.0).bind(&**repository).bind(subject.hash()).fetch_all(c).await
+    artifact_type: Option<&str>,
+    after: OccurrenceId,
+    limit: u32,
+) -> Result<Vec<(OccurrenceId, u64)>> {
+    let found: Vec<(i64, i64)> = on!(session, |c| {
+        let query = sqlx::query_as(sql::REFERRERS).bind(reader.0).bind(&**repository).bind(subject.hash());
+        query.bind(after.0).bind(artifact_type.map(str::as_bytes)).bind(i64::from(limit)).fetch_all(c).await
     })?;
-    let referrer = |(digest, media_type, size, artifact_type, payload): Row| {
-        Ok(Referrer {
-            digest: rows::digest(&digest)?,
-            media_type: rows::text(media_type),
-            size: rows::unsigned(size),
-            artifact_type: artifact_type.map(rows::text),
-            payload,
-        })
-    };
-    found.into_iter().map(referrer).collect()
+    Ok(found.into_iter().map(|(stay, size)| (OccurrenceId(stay), rows::unsigned(size))).collect())
+}
+
+/// The manifests of these stays, in their order. All of their bytes are read.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn read_referrers(session: &mut Session, reader: Reader, stays: &[OccurrenceId]) -> Result<Vec<Referrer>> {
+    type Row = (i64, Vec<u8>, Vec<u8>, i64, Option<Vec<u8>>, Vec<u8>);
+    let mut referrers = Vec::with_capacity(stays.len());
+    for chunk in stays.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::REFERRERS_READ, 2, width);
+        let found: Vec<Row> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0);
+            for i in 0..width {
+                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            }
+            query.fetch_all(c).await
+        })?;
+        for (stay, digest, media_type, size, artifact_type, payload) in found {
+            referrers.push(Referrer {
+                stay: OccurrenceId(stay),
+                digest: rows::digest(&digest)?,
+                media_type: rows::text(media_type),
+                size: rows::unsigned(size),
+                artifact_type: artifact_type.map(rows::text),
+                payload,
+            });
+        }
+    }
+    Ok(referrers)
 }
 
 /// Every stay of the manifests that began until `as_of`, in the repositories that `reader` may read.

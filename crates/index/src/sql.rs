@@ -2,8 +2,8 @@
 //!
 //! Written in the subset that SQLite and Postgres share. `{list}` stands for placeholders that are written out when the
 //! number of values is known, `{rows}` for whole rows of them. Where a text must differ between the engines it stands
-//! twice, ending in `_SQLITE` and `_POSTGRES`; there are three such pairs (claim a job, lock blobs at push, the recursive
-//! step of the graph).
+//! twice, ending in `_SQLITE` and `_POSTGRES`; there are few such pairs (claim a job, lock blobs at push and in the
+//! collector, the recursive step of the graph, what the catalogue says to a copy).
 //!
 //! `$1` is the reader wherever a statement shows repositories: reader 0 reads all of them, any other those that
 //! `reader_repository` gives it.
@@ -109,8 +109,11 @@ macro_rules! reach_links {
 }
 
 statements! {
-    STORE_MARK: "select mark from store";
+    STORE_MARK: "select mark from store where copy_of is null";
     STORE_SET_MARK: "insert into store (mark) values ($1)";
+    STORE_COPY: "select copy_of, mark from store where copy_of is not null";
+    STORE_COPY_BEGIN: "insert into store (mark, copy_of) values ($1, $2)";
+    STORE_COPY_END: "update store set copy_of = null where mark = $1 and copy_of is not null";
 
     REPOSITORY_FIND: concat!("select r.id from repository r where r.name = $2 and ", readable!("r.id"));
     REPOSITORY_INSERT: "insert into repository (name, created_at) values ($1, $2) on conflict (name) do nothing returning id";
@@ -136,16 +139,16 @@ statements! {
     BLOB_INSERT:
         "insert into blob (digest, size, object_key, state, created_at, review_at) values ($1, $2, $3, 0, $4, $4)
          on conflict (digest) do update set object_key = excluded.object_key, state = 0, review_at = excluded.review_at
-           where blob.state = 1
+           where blob.state = 1 and blob.object_key = $5
          returning id";
     BLOB_REPLACE: "update blob set object_key = $3 where id = $1 and object_key = $2 and state = 0";
-    /// A blob that comes back while its object is being deleted gets another object; the old one stays recorded, once, also
-    /// when two bring it back.
+    /// A blob that comes back while its object is being deleted gets another object; the old one stays recorded, by whoever
+    /// is first.
     BLOB_REVIVED:
         "insert into upload (id, repository_id, object_key, state, received, hash_state, writer, writer_until, created_at,
            created_by, used_at)
          select $1, $2, b.object_key, 1, 0, b.digest, null, 0, $3, '', $3 from blob b where b.digest = $4 and b.state = 1
-         on conflict do nothing";
+         on conflict (object_key) do nothing returning object_key";
     BLOB_TOUCH: "update blob set review_at = $2 where id = $1 and state = 0";
     BLOBS_OF_MANIFEST_REVIEW:
         "update blob set review_at = $2
@@ -282,12 +285,18 @@ statements! {
          on conflict do nothing";
     MANIFEST_CHILDREN_INSERT:
         "insert into manifest_child (parent_id, position, child_id, media_type) values {rows} on conflict do nothing";
+    /// One page of what refers to a subject, without the manifests' bytes.
     REFERRERS: concat!(
-        "select m.digest, o.media_type, m.size, m.artifact_type, m.payload from repository r
+        "select o.id, m.size from repository r
            join node n on n.kind = 0 and n.key = $3
            join manifest m on m.subject_id = n.id
            join occurrence o on o.manifest_id = m.id and o.repository_id = r.id and o.closed_at is null
-         where r.name = $2 and ", readable!("r.id"), " order by o.id");
+         where r.name = $2 and o.id > $4 and (m.artifact_type = $5 or $5 is null) and ", readable!("r.id"),
+        " order by o.id limit $6");
+    REFERRERS_READ: concat!(
+        "select o.id, m.digest, o.media_type, m.size, m.artifact_type, m.payload from occurrence o
+           join manifest m on m.id = o.manifest_id
+         where ", readable!("o.repository_id"), " and o.id in ({list}) order by o.id");
 
     /// Finds the open stay and holds it: one that is being closed is waited for, and then not found.
     OCCURRENCE_HOLD:
@@ -571,6 +580,33 @@ statements! {
         "insert into audit (at, actor, request_id, action, repository_id, digest, tag, detail)
          values ($1, $2, $3, $4, $5, $6, $7, $8)";
 
+    AUDIT_LAST: "select coalesce(max(id), 0) from audit";
+    AUDIT_AFTER: "select count(*) from audit where id > $1";
+
+    /// The columns of a table: name, type, and whether the database numbers its rows by it.
+    COPY_COLUMNS_SQLITE: "select name, lower(type), false from pragma_table_info($1) order by cid";
+    COPY_COLUMNS_POSTGRES:
+        "select cast(column_name as text), cast(data_type as text), is_identity = 'YES' from information_schema.columns
+         where table_schema = current_schema() and table_name = $1 order by ordinal_position";
+    /// The indexes of a table that are no constraints: name, and the statement that makes it.
+    COPY_INDEXES_SQLITE:
+        "select name, sql from sqlite_master where type = 'index' and tbl_name = $1 and sql is not null order by name";
+    COPY_INDEXES_POSTGRES:
+        "select cast(i.indexname as text), i.indexdef from pg_indexes i
+         where i.schemaname = current_schema() and i.tablename = $1
+           and not exists (select 1 from pg_constraint c where c.conname = i.indexname)
+         order by i.indexname";
+    COPY_OBJECTS: "select count(*), cast(coalesce(sum(size), 0) as bigint) from blob where state = 0";
+    /// What a copy that is cut off leaves in a bucket is deleted as what is left of an upload.
+    COPY_PARTS:
+        "insert into upload (id, repository_id, object_key, state, received, hash_state, writer, writer_until, created_at,
+           created_by, used_at, parts)
+         select $1, min(r.id), $1, 1, 0, $2, null, 0, $3, '', $3, $2 from repository r";
+    COPY_BEGUN:
+        "select u.object_key, b.size, u.parts from upload u join blob b on b.object_key = u.object_key
+         where u.state = 1 order by u.id";
+    COPY_FORGET: "delete from blob where id = $1";
+
     CHECK_OPEN_BLOBS:
         "select r.name, m.digest, b.digest, b.media_type from occurrence o
            join repository r on r.id = o.repository_id join manifest m on m.id = o.manifest_id
@@ -630,6 +666,35 @@ pub(crate) fn rows(text: &str, width: usize, n: usize) -> String {
     }
     rows.push(')');
     text.replace("{rows}", &rows)
+}
+
+/// Reads the rows of a table that fulfil a condition, in the order of its key. Numbers come in one width; the key is named
+/// so that its own index gives the order.
+pub(crate) fn copy_select(table: &str, columns: &[(&str, bool)], condition: &str, key: &[&str]) -> String {
+    let column = |&(name, is_number): &(&str, bool)| match is_number {
+        true => format!("cast(t.{name} as bigint)"),
+        false => format!("t.{name}"),
+    };
+    let columns: Vec<_> = columns.iter().map(column).collect();
+    let key: Vec<_> = key.iter().map(|name| format!("t.{name}")).collect();
+    format!("select {} from {table} t where {condition} order by {}", columns.join(", "), key.join(", "))
+}
+
+/// Writes rows of a table; `{rows}` is to be written out.
+pub(crate) fn copy_insert(table: &str, columns: &[&str]) -> String {
+    format!("insert into {table} ({}) values {{rows}}", columns.join(", "))
+}
+
+/// Has Postgres take rows of a table in its own binary form.
+pub(crate) fn copy_in(table: &str, columns: &[&str]) -> String {
+    format!("copy {table} ({}) from stdin (format binary)", columns.join(", "))
+}
+
+/// Has Postgres number the next row of a table after those that are there.
+pub(crate) fn copy_number(table: &str, column: &str) -> String {
+    format!(
+        "select setval(pg_get_serial_sequence('{table}', '{column}'), coalesce(max({column}), 0) + 1, false) from {table}"
+    )
 }
 
 /// A statement with its lists and rows written out, as one that is sent.

@@ -67,8 +67,14 @@ pub enum ManifestError {
     /// The bytes are not a JSON object, or a member has the wrong type.
     #[error("the manifest is not valid JSON of a manifest: {0}")]
     Json(String),
+    /// It is what Docker pushed before version 1.10.
+    #[error(
+        "it is a Docker schema 1 manifest, which names its layers in a way that this registry does not take; push the image \
+         again with a client that writes schema 2 or OCI, for example skopeo copy --format oci"
+    )]
+    Schema1,
     /// `schemaVersion` is not 2.
-    #[error("schemaVersion is {0}, only 2 is supported (Docker schema 1 is not)")]
+    #[error("schemaVersion is {0}, only 2 is supported")]
     SchemaVersion(i64),
     /// The body's `mediaType` contradicts the `Content-Type`.
     #[error("the manifest's mediaType is {body}, but it was pushed as {header}")]
@@ -100,13 +106,15 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] when it could not be served or referred to without harm.
     pub fn parse(bytes: Vec<u8>, content_type: Option<&str>, algorithm: Algorithm) -> Result<Self, ManifestError> {
-        let body: Body = serde_json::from_str(&json_text(&bytes)).map_err(|e| ManifestError::Json(e.to_string()))?;
         let header = content_type.map(|t| t.split(';').next().unwrap_or(t).trim()).filter(|t| !t.is_empty());
         if header.is_some_and(|header| media_type::DOCKER_SCHEMA1.contains(&header)) {
-            return Err(ManifestError::SchemaVersion(1));
+            return Err(ManifestError::Schema1);
         }
-        if body.schema_version != 2 {
-            return Err(ManifestError::SchemaVersion(body.schema_version));
+        let body: Body = serde_json::from_str(&json_text(&bytes)).map_err(|e| ManifestError::Json(e.to_string()))?;
+        match body.schema_version {
+            2 => {}
+            1 => return Err(ManifestError::Schema1),
+            other => return Err(ManifestError::SchemaVersion(other)),
         }
         let media_type = match (header, body.media_type.as_deref()) {
             (Some(header), Some(body)) if header != body => {

@@ -50,12 +50,21 @@ pub enum ByteRange {
 }
 
 impl ByteRange {
-    /// The single range of a header. `None` when the header is to be ignored: another unit, several ranges, or nonsense
-    /// (RFC 9110, 14.2: an invalid Range header is ignored).
+    /// The ranges of a header, in its order, at most `most` of them. `None` when the header is to be ignored: another
+    /// unit, more ranges than that, or nonsense (RFC 9110, 14.2: an invalid Range header is ignored).
     #[must_use]
-    pub fn single(header: &str) -> Option<Self> {
+    pub fn set(header: &str, most: usize) -> Option<Vec<Self>> {
         let ranges = header.trim().strip_prefix("bytes=")?;
-        let (first, last) = ranges.split_once('-')?;
+        // A list may have empty elements (RFC 9110, 5.6.1.2).
+        let texts: Vec<_> = ranges.split(',').map(str::trim).filter(|text| !text.is_empty()).take(most + 1).collect();
+        if texts.is_empty() || texts.len() > most {
+            return None;
+        }
+        texts.into_iter().map(Self::one).collect()
+    }
+
+    fn one(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-')?;
         match (first.trim(), last.trim()) {
             ("", last) => number(last).ok().map(Self::Last),
             (first, "") => number(first).ok().map(Self::From),
@@ -103,16 +112,22 @@ mod tests {
 
     #[test]
     fn byte_ranges() {
-        assert_eq!(ByteRange::single("bytes=0-0").and_then(|r| r.within(10)), Some((0, 1)));
-        assert_eq!(ByteRange::single("bytes=5-99").and_then(|r| r.within(10)), Some((5, 5)));
-        assert_eq!(ByteRange::single("bytes=5-").and_then(|r| r.within(10)), Some((5, 5)));
-        assert_eq!(ByteRange::single("bytes=-3").and_then(|r| r.within(10)), Some((7, 3)));
-        assert_eq!(ByteRange::single("bytes=-30").and_then(|r| r.within(10)), Some((0, 10)));
-        assert_eq!(ByteRange::single("bytes=10-").and_then(|r| r.within(10)), None);
-        assert_eq!(ByteRange::single("bytes=5-2").and_then(|r| r.within(10)), None);
-        assert_eq!(ByteRange::single("bytes=-0").and_then(|r| r.within(10)), None);
-        for ignored in ["items=0-1", "bytes=0-1,3-4", "bytes=x", "bytes=-"] {
-            assert_eq!(ByteRange::single(ignored), None, "{ignored}");
+        let one = |header: &str| match ByteRange::set(header, 2)?[..] {
+            [range] => range.within(10),
+            _ => panic!("{header} has one range"),
+        };
+        assert_eq!(one("bytes=0-0"), Some((0, 1)));
+        assert_eq!(one("bytes=5-99"), Some((5, 5)));
+        assert_eq!(one("bytes=5-"), Some((5, 5)));
+        assert_eq!(one("bytes=-3"), Some((7, 3)));
+        assert_eq!(one("bytes=-30"), Some((0, 10)));
+        assert_eq!(one("bytes=10-"), None);
+        assert_eq!(one("bytes=5-2"), None);
+        assert_eq!(one("bytes=-0"), None);
+        let several = ByteRange::set("bytes= 0-1,, 3-\t, ", 2);
+        assert_eq!(several, Some(vec![ByteRange::Closed(0, 1), ByteRange::From(3)]));
+        for ignored in ["items=0-1", "bytes=0-1,3-4,6-7", "bytes=x", "bytes=-", "bytes=", "bytes=,", "bytes=0-1,x"] {
+            assert_eq!(ByteRange::set(ignored, 2), None, "{ignored}");
         }
     }
 }

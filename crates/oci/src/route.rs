@@ -40,7 +40,7 @@ pub enum Route {
     /// `DELETE` of an upload (end-14).
     CancelUpload(Upload),
     /// `GET /v2/<name>/referrers/<digest>` (end-12a, end-12b).
-    Referrers(Name, Digest, Option<String>),
+    Referrers(Name, Digest, ReferrersPage),
 }
 
 /// An upload, as its address names it.
@@ -74,6 +74,17 @@ pub struct Page {
     pub n: Option<u64>,
     /// `last=`: only what sorts after it.
     pub last: Option<String>,
+}
+
+/// The query of a list of referrers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReferrersPage {
+    /// `artifactType=`: only of this kind.
+    pub artifact_type: Option<String>,
+    /// `n=`: at most so many.
+    pub n: Option<u64>,
+    /// `last=`: where the page before ended; only `Link` headers say what to write here.
+    pub last: Option<u64>,
 }
 
 /// Why a request is none of the specification's.
@@ -196,7 +207,7 @@ impl Route {
                 }
             }
             ("referrers", text) => match method {
-                "GET" => Ok(Self::Referrers(repository(name)?, digest(text)?, query.text("artifactType"))),
+                "GET" => Ok(Self::Referrers(repository(name)?, digest(text)?, query.referrers()?)),
                 _ => wrong_method(),
             },
             _ => Err(RouteError::NotFound),
@@ -269,13 +280,22 @@ impl Query<'_> {
     }
 
     fn page(&self) -> Result<Page, RouteError> {
-        let n = self.text("n").map(|n| n.parse::<u64>()).transpose();
-        let n = n.map_err(|_| RouteError::Query("n", "must be a number"))?;
+        let n = self.number("n")?;
         let last = self.text("last");
         if last.as_ref().is_some_and(|last| last.contains('\0')) {
             return Err(RouteError::Query("last", "no name holds a NUL"));
         }
         Ok(Page { n, last })
+    }
+
+    fn referrers(&self) -> Result<ReferrersPage, RouteError> {
+        let artifact_type = self.text("artifactType");
+        Ok(ReferrersPage { artifact_type, n: self.number("n")?, last: self.number("last")? })
+    }
+
+    fn number(&self, name: &'static str) -> Result<Option<u64>, RouteError> {
+        let number = self.text(name).map(|number| number.parse()).transpose();
+        number.map_err(|_| RouteError::Query(name, "must be a number"))
     }
 
     fn start_upload(&self) -> Result<StartUpload, RouteError> {
@@ -322,8 +342,12 @@ mod tests {
         );
         assert_eq!(parse("POST", "/v2/a/b/blobs/uploads/", None), Route::StartUpload(name(), StartUpload::default()));
         assert_eq!(
-            parse("GET", &format!("/v2/a/b/referrers/{EMPTY_JSON}"), Some("artifactType=a%2Fb")),
-            Route::Referrers(name(), digest, Some("a/b".into()))
+            parse("GET", &format!("/v2/a/b/referrers/{EMPTY_JSON}"), Some("artifactType=a%2Fb&n=2&last=7")),
+            Route::Referrers(
+                name(),
+                digest,
+                ReferrersPage { artifact_type: Some("a/b".into()), n: Some(2), last: Some(7) }
+            )
         );
         assert_eq!(
             parse("GET", "/v2/blobs/uploads/manifests/1.0", None),

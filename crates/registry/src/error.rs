@@ -51,6 +51,15 @@ pub enum Error {
          that were used together before"
     )]
     WrongStore(&'static str),
+    /// The registry is a copy of another one, and not whole yet.
+    #[error(
+        "this registry is a copy that was not finished; run the `pedigree copy` that began it again, which continues where \
+         it stopped"
+    )]
+    HalfCopy,
+    /// A registry cannot be copied like that. Nothing was changed.
+    #[error("{0}")]
+    NoCopy(&'static str),
     /// The database does not answer.
     #[error("the registry's database does not answer; try again later")]
     Unavailable(#[source] index::Error),
@@ -137,7 +146,11 @@ impl Error {
 /// A statement that fails is never the caller's fault, nor absence: lookups return `Option`.
 impl From<index::Error> for Error {
     fn from(error: index::Error) -> Self {
-        if error.is_outage() { Self::Unavailable(error) } else { Self::internal(error) }
+        match error {
+            error if error.is_full() => Self::Full,
+            error if error.is_outage() => Self::Unavailable(error),
+            error => Self::internal(error),
+        }
     }
 }
 

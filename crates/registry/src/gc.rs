@@ -69,10 +69,12 @@ impl Registry {
                 progress(&collected);
             }
         }
+        // One moment for the whole run: what it leaves for later, it does not look at again.
+        let cutoff = Micros(self.now().0 - policy.grace);
         loop {
             let now = self.now();
             let mut tx = self.db.begin().await?;
-            let Some(doomed) = gc::mark(&mut tx, Micros(now.0 - policy.grace), BATCH, now).await? else { break };
+            let Some(doomed) = gc::mark(&mut tx, cutoff, BATCH, now).await? else { break };
             gc::record(&mut tx, &doomed, &ctx.actor, &ctx.request_id, now).await?;
             tx.commit().await?;
             self.sweep(&mut collected).await?;

@@ -9,6 +9,7 @@ mod chance;
 mod check;
 mod clock;
 mod context;
+mod copy;
 mod delete;
 mod error;
 mod gc;
@@ -45,11 +46,12 @@ pub use chance::Chance;
 pub use check::Progress;
 pub use clock::Clock;
 pub use context::Ctx;
+pub use copy::{Copied, Damage, Step};
 pub use error::{Error, Part, Thing};
 pub use gc::{Collected, Policy};
 pub use impact::{Content, Question};
 pub use index::{Grade, Micros, Reader};
-pub use list::{Referrer, TagPage};
+pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
 pub use push::{PushManifest, Pushed};
@@ -129,7 +131,8 @@ impl Registry {
     /// process that is dead. References to names that are new are resolved again.
     ///
     /// # Errors
-    /// [`Error::WrongStore`] when the database is about another store, [`Error::Internal`] when either fails.
+    /// [`Error::WrongStore`] when the database is about another store, [`Error::HalfCopy`] when it is a copy that is not
+    /// whole, [`Error::Internal`] when either fails.
     pub async fn start(&self, alone: bool) -> Result<(), Error> {
         self.meet_store().await?;
         let mut tx = self.db.begin().await?;
@@ -159,9 +162,15 @@ impl Registry {
     /// Whether the database is about this store, which it must be; false when both are new.
     ///
     /// # Errors
-    /// [`Error::WrongStore`] when the database is about another store, [`Error::Internal`] when either fails.
+    /// [`Error::WrongStore`] when the database is about another store, [`Error::HalfCopy`] when it is a copy that is not
+    /// whole, [`Error::Internal`] when either fails.
     pub async fn knows_store(&self) -> Result<bool, Error> {
-        let known = index::store::mark(&mut self.db.read().await?).await?;
+        let mut session = self.db.read().await?;
+        if index::store::copy(&mut session).await?.is_some() {
+            return Err(Error::HalfCopy);
+        }
+        let known = index::store::mark(&mut session).await?;
+        drop(session);
         match (known, self.store.mark().await?) {
             (Some(known), Some(mark)) if known == mark => Ok(true),
             (Some(_), Some(_)) => Err(Error::WrongStore("the blobs are those of another database")),
@@ -178,14 +187,16 @@ impl Registry {
         Ok(self.store.list().next().await.transpose()?.is_none())
     }
 
-    /// Whether the database answers, for health checks.
+    /// Whether database and store answer, for health checks.
     ///
     /// # Errors
-    /// [`Error::Internal`] when it does not.
+    /// When one does not; [`Error::WrongStore`] when the store is empty, as a folder is whose disk is not mounted.
     pub async fn ready(&self) -> Result<(), Error> {
-        let mut session = self.db.read().await?;
-        index::repository::names(&mut session, Reader::ALL, "", 1).await?;
-        Ok(())
+        index::repository::names(&mut self.db.read().await?, Reader::ALL, "", 1).await?;
+        match self.store.mark().await? {
+            Some(_) => Ok(()),
+            None => Err(Error::WrongStore("the store has lost its mark; is it mounted?")),
+        }
     }
 
     /// Closes the database. Running operations must have ended.

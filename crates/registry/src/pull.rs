@@ -20,7 +20,7 @@ pub struct Manifest {
 }
 
 /// A blob that may be read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Blob {
     /// Its size in bytes.
     pub size: u64,

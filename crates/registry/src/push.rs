@@ -82,7 +82,8 @@ impl Registry {
         Ok(Pushed { digest: manifest.digest, subject: manifest.subject.map(|subject| subject.digest), tags })
     }
 
-    /// Reads what a manifest means. Whatever cannot be understood is in the kit's problem; it never fails a push.
+    /// Reads what a manifest means. Whatever cannot be understood is in the kit's problem; it never fails a push. A store
+    /// that does not answer does.
     async fn understand(&self, repository: &Name, manifest: &Manifest) -> Result<Kit, Error> {
         let Some(config) = modelkit::config_needed(manifest) else {
             return Ok(modelkit::understand(manifest, Config::None));
@@ -101,6 +102,8 @@ impl Registry {
         let key = Key::parse(&blob.key).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))?;
         match self.store.read_small(&key, modelkit::CONFIG_LIMIT).await {
             Ok(bytes) => Ok(modelkit::understand(manifest, Config::Bytes(&bytes))),
+            // What it means would be lost for good; the client tries again.
+            Err(error @ store::Error::Unavailable(_)) => Err(error.into()),
             Err(error) => {
                 tracing::error!(%error, digest = %config.digest, "the config of a manifest cannot be read");
                 Ok(modelkit::understand(manifest, Config::Unavailable("the registry could not read the config")))

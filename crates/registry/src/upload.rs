@@ -170,9 +170,16 @@ impl Registry {
         match self.seal(ctx, &held, &received, digest).await {
             // What was received is still there, and can be finished once more.
             Err(error @ (Error::Unavailable(_) | Error::StoreUnavailable(_) | Error::Full)) => {
-                self.checkpoint(&held, &received).await?;
-                self.release(&held).await?;
+                // Unless the rows were written all the same and only the answer was lost: then there is nothing to keep.
+                if self.checkpoint(&held, &received).await.is_ok() {
+                    self.release(&held).await?;
+                }
                 Err(error)
+            }
+            Err(Error::Lost(left)) => {
+                self.checkpoint(&held, &left).await?;
+                self.release(&held).await?;
+                Err(Error::OutOfOrder { received: left.bytes })
             }
             sealed => sealed,
         }

@@ -1,6 +1,6 @@
 //! What every request can touch, and the whole HTTP surface on one screen.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,8 +11,12 @@ use axum::{
     routing::get,
 };
 use registry::{Access, Ctx, Reader, Registry};
+use tokio::time::timeout;
 
-use crate::{access_log, api, home, metrics::Metrics, v2};
+use crate::{access_log, api, home, metrics::Metrics, proxies::Proxies, traces::Traces, v2, v2::Places};
+
+/// How long database and store may take to show that they are there.
+const READY: Duration = Duration::from_secs(5);
 
 /// What every request can touch.
 #[derive(Debug, Clone)]
@@ -23,9 +27,15 @@ pub struct App {
     pub anonymous: Access,
     /// Whose eyes a caller without an account reads with.
     pub reader: Reader,
+    /// Whether it is spoken to over TLS.
+    pub tls: bool,
+    /// The proxies before it.
+    pub proxies: Proxies,
+    pub(crate) places: Places,
+    pub(crate) traces: Option<Arc<Traces>>,
     /// Which pulls go straight to the store.
     pub(crate) redirect: Arc<Redirect>,
-    metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Which pulls go straight to the store, if it can be reached by clients.
@@ -41,7 +51,14 @@ impl App {
     /// What every request is answered with.
     #[must_use]
     pub fn new(registry: Arc<Registry>, anonymous: Access, reader: Reader) -> Self {
-        Self { registry, anonymous, reader, redirect: Arc::default(), metrics: Arc::default() }
+        let (proxies, places, metrics) = (Proxies::default(), Places::default(), Arc::default());
+        let redirect = Arc::default();
+        Self { registry, anonymous, reader, tls: false, proxies, places, traces: None, redirect, metrics }
+    }
+
+    /// Has at most so many bodies received at once; 0 sets no limit.
+    pub fn limit_uploads(&mut self, number: usize) {
+        self.places = Places::new(number, self.metrics.bodies.clone());
     }
 
     /// The same, with some pulls going straight to the store.
@@ -64,7 +81,7 @@ impl App {
             .layer(middleware::from_fn_with_state(
                 self.clone(),
                 async |State(app): State<Self>, request: Request, next: Next| {
-                    access_log::log(request, next, app.metrics, || app.registry.id()).await
+                    access_log::log(request, next, &app).await
                 },
             ))
             .with_state(self)
@@ -77,8 +94,11 @@ impl App {
     }
 }
 
-async fn page(headers: HeaderMap) -> String {
-    home::page(headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default())
+async fn page(State(app): State<App>, request: Request) -> String {
+    // HTTP/2 names the host in the address.
+    let host = request.headers().get("host").and_then(|host| host.to_str().ok());
+    let host = host.or(request.uri().authority().map(|authority| authority.as_str()));
+    home::page(host.unwrap_or_default(), app.tls)
 }
 
 async fn metrics(State(app): State<App>) -> impl IntoResponse {
@@ -89,9 +109,13 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
     }
 }
 
-async fn ready(State(app): State<App>) -> impl IntoResponse {
-    match app.registry.ready().await {
-        Ok(()) => (StatusCode::OK, "ready\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+async fn ready(State(app): State<App>) -> (StatusCode, &'static str) {
+    match timeout(READY, app.registry.ready()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database or the store does not answer; the log says more\n")
+        }
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database or the store does not answer in time\n"),
     }
 }

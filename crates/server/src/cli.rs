@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod copy;
 mod demo;
 mod gc;
 mod impact;
@@ -22,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     client::{Client, ClientError},
     config::{Config, ConfigError, Flags, LogFormat},
-    serve::StartError,
+    serve::{StartError, copy::CopyError},
 };
 
 /// An OCI registry that knows which models used which data.
@@ -30,7 +31,7 @@ use crate::{
 #[command(
     name = "pedigree",
     version,
-    after_help = "Start with: pedigree demo\n\nExit codes: 0 well, 2 error; `trace`, `impact` and `check` say more in their help."
+    after_help = "Start with: pedigree demo\n\nExit codes: 0 well, 2 error; `trace`, `impact`, `check` and `copy` say more in their help."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -57,6 +58,9 @@ enum Command {
         after_help = "Example: pedigree gc --dry-run --data /srv/pedigree\n\nWhat is known of deleted artifacts is kept. Exit codes: 0 well, 2 error."
     )]
     Gc(gc::Arguments),
+    /// Copy a whole registry: between SQLite and PostgreSQL, between disk and S3
+    #[command(after_help = copy::HELP)]
+    Copy(copy::Arguments),
     /// See it work: a throw-away registry, a small story in it, and the answer to who used a leaked file
     #[command(after_help = "Example: pedigree demo\n\nExit codes: 0 well, 2 error, or (with --exit) nobody was found.")]
     Demo(demo::Arguments),
@@ -105,21 +109,32 @@ struct SettingFlags {
     /// How many layers to scan at once
     #[arg(long, value_name = "N")]
     workers: Option<String>,
+    /// Speak TLS with the certificate in this PEM file; it is read again when it changes
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// The PEM file of the certificate's key
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
 }
 
 impl From<SettingFlags> for Flags {
     fn from(flags: SettingFlags) -> Self {
-        let SettingFlags { listen, data, database, storage, config, names, anonymous, workers } = flags;
-        Self { config, listen, data, database, storage, names, anonymous, workers }
+        let SettingFlags { listen, data, database, storage, config, names, anonymous, workers, tls_cert, tls_key } =
+            flags;
+        Self { config, listen, data, database, storage, names, anonymous, workers, tls_cert, tls_key }
     }
 }
 
 /// Which server to ask.
 #[derive(Debug, Args)]
 struct ServerFlag {
-    /// The server, as http://HOST:PORT or HOST:PORT [default: PEDIGREE_SERVER, else http://127.0.0.1:5000]
+    /// The server, as https://HOST:PORT, http://HOST:PORT or HOST:PORT (without TLS) [default: PEDIGREE_SERVER, else
+    /// http://127.0.0.1:5000]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// Trust the authorities in this PEM file instead of the system's [default: PEDIGREE_CA_CERT]
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
 }
 
 impl ServerFlag {
@@ -127,7 +142,8 @@ impl ServerFlag {
     fn client(&self, named: Option<&str>) -> Result<Client, ClientError> {
         let flag = self.server.clone().or_else(|| named.map(str::to_owned));
         let server = flag.or_else(crate::config::server_variable);
-        Client::new(server.as_deref().unwrap_or("http://127.0.0.1:5000"))
+        let ca_cert = self.ca_cert.clone().or_else(crate::config::ca_cert_variable);
+        Client::new(server.as_deref().unwrap_or("http://127.0.0.1:5000"), ca_cert.as_deref())
     }
 }
 
@@ -138,6 +154,8 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("cannot write: {0}")]
@@ -158,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Config(arguments) => config::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Gc(arguments) => gc::run(arguments),
+        Command::Copy(arguments) => copy::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Impact(arguments) => impact::run(&arguments),

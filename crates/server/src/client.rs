@@ -2,19 +2,30 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    error::Error as _,
+    fs,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::tls;
 
 /// Why a question got no answer. The text is for people.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error("{0:?} is not the address of a server; write http://HOST:PORT or HOST:PORT")]
+    #[error("{0:?} is not the address of a server; write https://HOST:PORT, http://HOST:PORT or HOST:PORT")]
     Address(String),
-    #[error("this program speaks http only, not {0:?}: name a server or proxy that listens without TLS")]
-    Tls(String),
+    #[error("--ca-cert: {} has no certificate that can be read: {why}", path.display())]
+    Authorities { path: PathBuf, why: String },
+    #[error(
+        "{server} cannot prove that it is the server asked for: {error}; --ca-cert FILE or PEDIGREE_CA_CERT names the \
+         authorities to trust"
+    )]
+    Untrusted { server: String, error: rustls::Error },
     #[error(
         "cannot reach {server}: {error}; is `pedigree serve` running there? (--server or PEDIGREE_SERVER names another)"
     )]
@@ -35,14 +46,20 @@ pub(crate) struct Client {
 const ANSWER_LIMIT: u64 = 256 << 20;
 
 impl Client {
-    /// A client of `http://HOST:PORT` or `HOST:PORT`.
-    pub(crate) fn new(server: &str) -> Result<Self, ClientError> {
+    /// A client of `https://HOST:PORT`, `http://HOST:PORT` or `HOST:PORT`, which trusts the authorities in the PEM file
+    /// `ca_cert`, else the system's.
+    pub(crate) fn new(server: &str, ca_cert: Option<&Path>) -> Result<Self, ClientError> {
         let base = address(server)?;
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(tls::provider())
+            .root_certs(ca_cert.map_or(Ok(RootCerts::PlatformVerifier), authorities)?)
+            .build();
         // Registries stand in the local network: no proxy, and none from the environment.
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .timeout_connect(Some(Duration::from_secs(10)))
+            .tls_config(tls)
             .build()
             .new_agent();
         Ok(Self { agent, base })
@@ -151,6 +168,13 @@ impl Client {
     }
 
     fn unreachable(&self, error: ureq::Error) -> ClientError {
+        let reason = match &error {
+            ureq::Error::Io(error) => error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()),
+            other => other.source().and_then(|error| error.downcast_ref::<rustls::Error>()),
+        };
+        if let Some(error @ rustls::Error::InvalidCertificate(_)) = reason {
+            return ClientError::Untrusted { server: self.base.clone(), error: error.clone() };
+        }
         ClientError::Unreachable { server: self.base.clone(), error: Box::new(error) }
     }
 
@@ -168,17 +192,29 @@ impl Client {
 }
 
 fn address(server: &str) -> Result<String, ClientError> {
-    let host = match server.split_once("://") {
-        Some(("http", host)) => host,
-        Some(("https", _)) => return Err(ClientError::Tls(server.into())),
+    let (scheme, host) = match server.split_once("://") {
+        Some((scheme @ ("http" | "https"), host)) => (scheme, host),
         Some(_) => return Err(ClientError::Address(server.into())),
-        None => server,
+        None => ("http", server),
     };
     let host = host.trim_end_matches('/');
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || matches!(c, '?' | '#' | '@')) {
         return Err(ClientError::Address(server.into()));
     }
-    Ok(format!("http://{host}"))
+    Ok(format!("{scheme}://{host}"))
+}
+
+/// The certificates in a PEM file.
+fn authorities(path: &Path) -> Result<RootCerts, ClientError> {
+    let failed = |why: String| ClientError::Authorities { path: path.into(), why };
+    let text = fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| failed(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() { Err(failed("it is no PEM file of one".into())) } else { Ok(certificates.into()) }
 }
 
 /// A path of the API with each byte that may not stand in one escaped; `/`, `:` and `@` stay.
@@ -348,7 +384,7 @@ mod tests {
     fn addresses() {
         assert_eq!(address("localhost:5000").unwrap(), "http://localhost:5000");
         assert_eq!(address("http://[::1]:5000/").unwrap(), "http://[::1]:5000");
-        assert!(matches!(address("https://x"), Err(ClientError::Tls(_))));
+        assert_eq!(address("https://x").unwrap(), "https://x");
         assert!(matches!(address("ftp://x"), Err(ClientError::Address(_))));
         assert!(matches!(address(""), Err(ClientError::Address(_))));
     }

@@ -10,8 +10,11 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use store::{Location, S3Options};
 use tracing_subscriber::EnvFilter;
+
+use crate::proxies::{Proxies, ProxyHeader};
 
 /// The effective configuration of a server.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,10 +41,22 @@ pub struct Config {
     pub log: String,
     /// The form of log lines.
     pub log_format: LogFormat,
+    /// The PEM file of the server's certificate and of those between it and the root; with `tls_key`, TLS is spoken.
+    pub tls_cert: Option<PathBuf>,
+    /// The PEM file of the key of `tls_cert`.
+    pub tls_key: Option<PathBuf>,
+    /// The proxies that are believed when they say whom they speak for (`proxies` and `proxy_header`).
+    pub proxies: Proxies,
+    /// How many bodies of pushes are received at once; 0 sets no limit.
+    pub uploads_at_once: usize,
+    /// The OpenTelemetry collector that gets a span for each request, if any. It may hold a password: never print it.
+    pub otlp_endpoint: Option<String>,
     /// How many layers are scanned at once.
     pub workers: usize,
     /// How many connections to hold to the database.
     pub database_connections: u32,
+    /// How many seconds the database server may be silent.
+    pub database_timeout: u64,
     /// After how many entries the scan of a layer ends.
     pub scan_entries: u64,
     /// After how many bytes, decompressed, the scan of a layer ends.
@@ -153,8 +168,14 @@ impl Default for Config {
             anonymous: None,
             log: "info".into(),
             log_format: LogFormat::Text,
+            tls_cert: None,
+            tls_key: None,
+            proxies: Proxies::default(),
+            uploads_at_once: 256,
+            otlp_endpoint: None,
             workers: 2,
             database_connections: 8,
+            database_timeout: 30,
             scan_entries: 10_000_000,
             scan_bytes: 1 << 40,
             gc_interval: 3600,
@@ -287,6 +308,10 @@ pub struct Flags {
     pub anonymous: Option<String>,
     /// `--workers`
     pub workers: Option<String>,
+    /// `--tls-cert`
+    pub tls_cert: Option<String>,
+    /// `--tls-key`
+    pub tls_key: Option<String>,
 }
 
 /// A configuration, and where each value came from.
@@ -376,8 +401,27 @@ const KEYS: &[Key] = &[
     Key { name: "anonymous", form: Form::Text, allowed: "pull or push" },
     Key { name: "log", form: Form::Text, allowed: "error, warn, info, debug, trace or a list like info,server=debug" },
     Key { name: "log_format", form: Form::Text, allowed: "text or json" },
+    Key { name: "tls_cert", form: Form::Text, allowed: "the path of a PEM file, together with tls_key" },
+    Key { name: "tls_key", form: Form::Text, allowed: "the path of a PEM file, together with tls_cert" },
+    Key {
+        name: "proxies",
+        form: Form::List,
+        allowed: "a list of addresses or networks like 10.0.0.0/8 (a TOML array; commas between them in a variable)",
+    },
+    Key {
+        name: "proxy_header",
+        form: Form::Text,
+        allowed: "x-forwarded-for or forwarded, whichever the proxies write",
+    },
+    Key { name: "uploads_at_once", form: Form::Number, allowed: "a number up to 100000; 0 sets no limit" },
+    Key {
+        name: "otlp_endpoint",
+        form: Form::Text,
+        allowed: "the http:// or https:// URL of an OpenTelemetry collector, for example http://127.0.0.1:4318, or no value",
+    },
     Key { name: "workers", form: Form::Number, allowed: "a number from 1 to 256" },
     Key { name: "database_connections", form: Form::Number, allowed: "a number from 1 to 1000" },
+    Key { name: "database_timeout", form: Form::Number, allowed: "a number of seconds, at least 1" },
     Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
     Key { name: "scan_bytes", form: Form::Number, allowed: "a number of bytes, at least 1" },
     Key { name: "gc_interval", form: Form::Number, allowed: "a number of seconds; 0 for no collection of its own" },
@@ -386,7 +430,8 @@ const KEYS: &[Key] = &[
 ];
 
 /// Variables that are not settings of the server: the last two are the tests' and CI's.
-const OTHER_VARIABLES: [&str; 4] = ["PEDIGREE_SERVER", "PEDIGREE_CONFIG", "PEDIGREE_CLIENTS", "PEDIGREE_TOOLS"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["PEDIGREE_SERVER", "PEDIGREE_CA_CERT", "PEDIGREE_CONFIG", "PEDIGREE_CLIENTS", "PEDIGREE_TOOLS"];
 /// The tests' own, and those that Kubernetes gives every pod beside a service called `pedigree`.
 const OTHER_PREFIXES: [&str; 3] = ["PEDIGREE_TEST_", "PEDIGREE_SERVICE_", "PEDIGREE_PORT"];
 
@@ -404,8 +449,18 @@ fn environment() -> Vec<(String, OsString)> {
 /// The server that `PEDIGREE_SERVER` names.
 #[must_use]
 pub fn server_variable() -> Option<String> {
-    let found = environment().into_iter().find(|(name, _)| name == "PEDIGREE_SERVER")?;
-    found.1.into_string().ok().filter(|text| !text.is_empty())
+    other_variable("PEDIGREE_SERVER")?.into_string().ok()
+}
+
+/// The file that `PEDIGREE_CA_CERT` names: the certificates of the authorities that commands trust.
+#[must_use]
+pub fn ca_cert_variable() -> Option<PathBuf> {
+    other_variable("PEDIGREE_CA_CERT").map(PathBuf::from)
+}
+
+fn other_variable(name: &str) -> Option<OsString> {
+    let found = environment().into_iter().find(|(found, _)| found == name);
+    found.map(|(_, value)| value).filter(|value| !value.is_empty())
 }
 
 /// Reads every source and puts them together.
@@ -414,6 +469,23 @@ pub fn server_variable() -> Option<String> {
 /// A file that cannot be read, an unknown setting, or a value that cannot be used.
 pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
     load_from(flags, environment())
+}
+
+/// The configuration of one of several registries: a file, or a data folder with everything in it. Of the environment only
+/// `AWS_…` counts, for anything else would be meant for all of them.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_place(place: &Path) -> Result<Config, ConfigError> {
+    // What is not there yet is a folder, unless it is called as a file is.
+    let is_file = place.is_file() || !place.exists() && place.extension().is_some_and(|extension| extension == "toml");
+    let place = Some(place.to_owned());
+    let flags = match is_file {
+        true => Flags { config: place, ..Flags::default() },
+        false => Flags { data: place, ..Flags::default() },
+    };
+    let environment = environment().into_iter().filter(|(name, _)| name.starts_with("AWS_"));
+    Ok(load_from(&flags, environment.collect())?.config)
 }
 
 fn load_from(flags: &Flags, mut environment: Vec<(String, OsString)>) -> Result<Loaded, ConfigError> {
@@ -451,6 +523,7 @@ fn load_from(flags: &Flags, mut environment: Vec<(String, OsString)>) -> Result<
         loaded.set(key, values, origin)?;
     }
     loaded.flags(flags)?;
+    loaded.together()?;
     Ok(loaded)
 }
 
@@ -506,6 +579,8 @@ impl Loaded {
             ("names", "--name", flags.names.clone()),
             ("anonymous", "--anonymous", one(&flags.anonymous)),
             ("workers", "--workers", one(&flags.workers)),
+            ("tls_cert", "--tls-cert", one(&flags.tls_cert)),
+            ("tls_key", "--tls-key", one(&flags.tls_key)),
         ];
         for (name, flag, values) in given {
             if let Some(key) = KEYS.iter().find(|key| key.name == name)
@@ -518,6 +593,18 @@ impl Loaded {
             Some(path) => self.data(path.clone(), Origin::Flag("--data")),
             None => Ok(()),
         }
+    }
+
+    /// A certificate without its key, or a key alone, is a mistake that must not end in a server without TLS.
+    fn together(&self) -> Result<(), ConfigError> {
+        let (set, problem) = match (&self.config.tls_cert, &self.config.tls_key) {
+            (Some(_), None) => ("tls_cert", "it is set and tls_key is not"),
+            (None, Some(_)) => ("tls_key", "it is set and tls_cert is not"),
+            _ => return Ok(()),
+        };
+        let origin = self.origins.get(set).unwrap_or(&Origin::Default);
+        let key = KEYS.iter().find(|key| key.name == set);
+        key.map_or(Ok(()), |key| Err(key.error(origin, problem)))
     }
 
     fn data(&mut self, path: PathBuf, origin: Origin) -> Result<(), ConfigError> {
@@ -595,7 +682,24 @@ impl Loaded {
                     _ => return Err(wrong()),
                 };
             }
+            "tls_cert" => config.tls_cert = Some(value).filter(|path| !path.is_empty()).map(PathBuf::from),
+            "tls_key" => config.tls_key = Some(value).filter(|path| !path.is_empty()).map(PathBuf::from),
+            "proxies" => config.proxies.networks = networks(&values).map_err(|bad| key.error(&origin, bad))?,
+            "proxy_header" => {
+                let known = [ProxyHeader::XForwardedFor, ProxyHeader::Forwarded];
+                let found = known.into_iter().find(|header| header.as_str().eq_ignore_ascii_case(value));
+                config.proxies.header = found.ok_or_else(wrong)?;
+            }
+            "uploads_at_once" => {
+                config.uploads_at_once = value.parse().ok().filter(|n| *n <= 100_000).ok_or_else(wrong)?;
+            }
+            "otlp_endpoint" if value.is_empty() => config.otlp_endpoint = None,
+            "otlp_endpoint" if is_http_url(value) => config.otlp_endpoint = Some(value.into()),
+            "otlp_endpoint" => return Err(key.error(&origin, "the value is no such URL")),
             "workers" => config.workers = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(wrong)?,
+            "database_timeout" => {
+                config.database_timeout = seconds(value).filter(|seconds| *seconds > 0).ok_or_else(wrong)?;
+            }
             "database_connections" => {
                 config.database_connections =
                     value.parse().ok().filter(|n| (1..=1000).contains(n)).ok_or_else(wrong)?;
@@ -674,8 +778,15 @@ impl Config {
             "anonymous" => self.anonymous.map_or("", Anonymous::as_str).into(),
             "log" => self.log.clone(),
             "log_format" => self.log_format.as_str().into(),
+            "tls_cert" => self.tls_cert.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            "tls_key" => self.tls_key.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            "proxies" => self.proxies.networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(","),
+            "proxy_header" => self.proxies.header.as_str().into(),
+            "uploads_at_once" => self.uploads_at_once.to_string(),
+            "otlp_endpoint" => self.otlp_endpoint.as_deref().map_or_else(String::new, hide_password),
             "workers" => self.workers.to_string(),
             "database_connections" => self.database_connections.to_string(),
+            "database_timeout" => self.database_timeout.to_string(),
             "scan_entries" => self.scan_entries.to_string(),
             "scan_bytes" => self.scan_bytes.to_string(),
             "gc_interval" => self.gc_interval.to_string(),
@@ -684,6 +795,20 @@ impl Config {
             _ => String::new(),
         }
     }
+}
+
+fn is_http_url(text: &str) -> bool {
+    let url = text.parse::<axum::http::Uri>().ok().filter(|url| url.authority().is_some() && url.query().is_none());
+    url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")))
+}
+
+/// Networks, and addresses, each of which is a network of one.
+fn networks(values: &[String]) -> Result<Vec<IpNet>, String> {
+    let network = |text: &String| {
+        let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+        network.map_err(|_| format!("{text:?} is no address and no network"))
+    };
+    values.iter().map(network).collect()
 }
 
 fn some(value: &str) -> Option<String> {
@@ -765,12 +890,14 @@ mod tests {
             ("PEDIGREE_TEST_X", "x"),
             ("PEDIGREE_SERVER", "x"),
             ("PEDIGREE_CLIENTS", "x"),
+            ("PEDIGREE_PROXIES", "10.0.0.0/8,::1"),
         ]);
         let loaded = load_from(&flags, environment).unwrap();
         assert_eq!(loaded.config.listen, "localhost:3");
         assert_eq!(loaded.config.workers, 4);
         assert_eq!(loaded.config.log, "warn");
         assert_eq!(loaded.config.names, ["a.example"]);
+        assert_eq!(loaded.config.show("proxies"), "10.0.0.0/8,::1/128");
         assert_eq!(loaded.config.scan_bytes, 1 << 40);
         assert_eq!(origin(&loaded, "listen"), "flag --listen");
         assert_eq!(origin(&loaded, "workers"), "variable PEDIGREE_WORKERS");
@@ -788,11 +915,22 @@ mod tests {
         assert!(message(&[("PEDIGREE_LISTN", "x")]).contains("PEDIGREE_LISTEN, PEDIGREE_DATA"));
         assert!(message(&[("PEDIGREE_LISTEN", "5000")]).contains("HOST:PORT"));
         assert!(message(&[("PEDIGREE_LISTEN", "::1:5000")]).contains("HOST:PORT"));
+        assert_eq!(
+            message(&[("PEDIGREE_TLS_KEY", "k.pem")]),
+            "variable PEDIGREE_TLS_KEY: tls_key: it is set and tls_cert is not; allowed is the path of a PEM file, together \
+             with tls_cert"
+        );
+        assert!(
+            message(&[("PEDIGREE_PROXIES", "10.0.0.0/8, proxy.example")]).contains("\"proxy.example\" is no address")
+        );
+        assert!(message(&[("PEDIGREE_PROXY_HEADER", "x-real-ip")]).contains("x-forwarded-for or forwarded"));
         assert!(message(&[("PEDIGREE_ANONYMOUS", "all")]).contains("pull or push"));
         assert!(
             message(&[("PEDIGREE_CONFIG", "/nowhere/at/all")]).starts_with("variable PEDIGREE_CONFIG: cannot read")
         );
         assert!(!message(&[("PEDIGREE_DATABASE", "mysql://u:secret@h/d")]).contains("secret"));
+        let endpoint = message(&[("PEDIGREE_OTLP_ENDPOINT", "grpc://u:secret@h:4317")]);
+        assert!(endpoint.contains("http://127.0.0.1:4318") && !endpoint.contains("secret"), "{endpoint}");
     }
 
     #[test]
@@ -815,7 +953,9 @@ mod tests {
     fn passwords_are_hidden() {
         assert_eq!(hide_password("postgres://u:p/@w@h:1/d?a=b&password=x"), "postgres://u:***@h:1/d?a=b&password=***");
         assert_eq!(hide_password("postgres://h/d"), "postgres://h/d");
-        let config = Config { database: Some("postgres://u:secret@h/d".into()), ..Config::default() };
-        assert!(!format!("{config:?}").contains("secret"));
+        let s3 =
+            S3 { secret_key: Some("hush".into()), environment: vec![("AWS_X".into(), "hush".into())], ..S3::default() };
+        let config = Config { database: Some("postgres://u:hush@h/d".into()), s3, ..Config::default() };
+        assert!(!format!("{config:?}").contains("hush"));
     }
 }

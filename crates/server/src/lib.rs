@@ -9,8 +9,12 @@ pub mod config;
 mod connections;
 mod home;
 mod metrics;
+mod proxies;
 pub mod serve;
 mod table;
+mod tls;
+mod traces;
 mod v2;
 
 pub use app::App;
+pub use proxies::{Proxies, ProxyHeader};

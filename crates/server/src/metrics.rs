@@ -12,20 +12,37 @@ use prometheus_client::{
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
+        info::Info,
     },
     registry::Registry,
 };
-use registry::Stats;
+use registry::{Collected, Stats};
+
+use crate::v2::Counts;
 
 /// Counted by this process since its start.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     requests: Family<Request, Counter>,
-    durations: Family<Kind, Histogram, fn() -> Histogram>,
+    durations: Family<Asked, Histogram, fn() -> Histogram>,
     sent: Counter,
     received: Counter,
     running: Gauge,
+    /// Bodies that are received, wait, or were refused.
+    pub(crate) bodies: Counts,
+    /// What the collector did.
+    pub(crate) collector: Collector,
     registry: Registry,
+}
+
+/// What the collector did since the start of this process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Collector {
+    runs: Counter,
+    failures: Counter,
+    manifests: Counter,
+    blobs: Counter,
+    bytes: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -36,15 +53,18 @@ struct Request {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
+struct Asked {
     kind: &'static str,
+    method: &'static str,
 }
 
 /// A request that is being answered.
 pub(crate) struct Running<'a> {
     metrics: &'a Metrics,
-    kind: &'static str,
-    method: &'static str,
+    /// What kind of request it is.
+    pub(crate) kind: &'static str,
+    /// Its method, or `other`.
+    pub(crate) method: &'static str,
     began: Instant,
 }
 
@@ -58,6 +78,8 @@ impl Default for Metrics {
             sent: Counter::default(),
             received: Counter::default(),
             running: Gauge::default(),
+            bodies: Counts::default(),
+            collector: Collector::default(),
             registry: Registry::with_prefix("pedigree"),
         };
         let registry = &mut metrics.registry;
@@ -65,26 +87,59 @@ impl Default for Metrics {
         let help = "Seconds from a request's head to its answer's head";
         registry.register("http_request_duration_seconds", help, metrics.durations.clone());
         registry.register("http_sent_bytes", "Bytes of answers, without their heads", metrics.sent.clone());
-        registry.register("http_received_bytes", "Bytes of requests that said how many", metrics.received.clone());
+        registry.register("http_received_bytes", "Bytes of requests, without their heads", metrics.received.clone());
         registry.register("http_requests_running", "Requests that are being answered", metrics.running.clone());
+        let bodies = &metrics.bodies;
+        registry.register("uploads_receiving", "Bodies of pushes that are being received", bodies.receiving.clone());
+        registry.register("uploads_waiting", "Bodies of pushes that wait for a place", bodies.waiting.clone());
+        registry.register(
+            "uploads_refused",
+            "Bodies of pushes that waited for a place in vain",
+            bodies.refused.clone(),
+        );
+        let collector = &metrics.collector;
+        registry.register("gc_runs", "Garbage collections that came to their end", collector.runs.clone());
+        registry.register("gc_failures", "Garbage collections that failed", collector.failures.clone());
+        registry.register("gc_manifests", "Manifests that the collector deleted", collector.manifests.clone());
+        registry.register("gc_blobs", "Blobs that the collector deleted", collector.blobs.clone());
+        registry.register("gc_bytes", "Bytes of those blobs", collector.bytes.clone());
+        registry.register("build", "The program", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
         metrics
+    }
+}
+
+impl Collector {
+    /// A run has ended.
+    pub(crate) fn done(&self, collected: Option<&Collected>) {
+        let Some(Collected { manifests, blobs, bytes }) = collected else {
+            self.failures.inc();
+            return;
+        };
+        self.runs.inc();
+        self.manifests.inc_by(*manifests);
+        self.blobs.inc_by(*blobs);
+        self.bytes.inc_by(*bytes);
     }
 }
 
 impl Metrics {
     /// A request has come.
-    pub(crate) fn begin(&self, method: &str, path: &str, received: u64) -> Running<'_> {
+    pub(crate) fn begin(&self, method: &str, path: &str) -> Running<'_> {
         // Whatever a client makes up must not become a label.
         const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
         let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
         self.running.inc();
-        self.received.inc_by(received);
         Running { metrics: self, kind: kind(path), method, began: Instant::now() }
     }
 
     /// Bytes have gone out.
     pub(crate) fn sent(&self, bytes: u64) {
         self.sent.inc_by(bytes);
+    }
+
+    /// Bytes have come in.
+    pub(crate) fn received(&self, bytes: u64) {
+        self.received.inc_by(bytes);
     }
 
     /// Everything, with what the database knows.
@@ -126,7 +181,7 @@ impl Running<'_> {
         let Self { metrics, kind, method, began } = &self;
         metrics.requests.get_or_create(&Request { kind, method, status }).inc();
         let took: Duration = began.elapsed();
-        metrics.durations.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
+        metrics.durations.get_or_create(&Asked { kind, method }).observe(took.as_secs_f64());
     }
 }
 
@@ -177,9 +232,12 @@ mod tests {
     #[test]
     fn what_was_counted_is_told() {
         let metrics = Metrics::default();
-        metrics.begin("GET", "/v2/a/manifests/1", 0).end(200);
-        metrics.begin("BREW", "/v2/a/manifests/1", 7).end(405);
+        metrics.begin("GET", "/v2/a/manifests/1").end(200);
+        metrics.begin("BREW", "/v2/a/manifests/1").end(405);
         metrics.sent(5);
+        metrics.received(7);
+        metrics.collector.done(Some(&Collected { manifests: 1, blobs: 2, bytes: 30 }));
+        metrics.collector.done(None);
         let text = metrics.text(&Stats { uploads: 3, ..Stats::default() });
         for line in [
             "pedigree_http_requests_total{kind=\"manifests\",method=\"GET\",status=\"200\"} 1",
@@ -187,7 +245,15 @@ mod tests {
             "pedigree_http_sent_bytes_total 5",
             "pedigree_http_received_bytes_total 7",
             "pedigree_http_requests_running 0",
+            "pedigree_http_request_duration_seconds_count{kind=\"manifests\",method=\"GET\"} 1",
             "pedigree_uploads_open 3",
+            "pedigree_uploads_waiting 0",
+            "pedigree_uploads_refused_total 0",
+            "pedigree_gc_runs_total 1",
+            "pedigree_gc_failures_total 1",
+            "pedigree_gc_manifests_total 1",
+            "pedigree_gc_blobs_total 2",
+            "pedigree_gc_bytes_total 30",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }

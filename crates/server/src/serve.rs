@@ -1,5 +1,7 @@
 //! A running server: what is checked before anything is touched, what is opened, and how it ends.
 
+pub mod copy;
+
 use std::{
     fs::{self, File, TryLockError},
     io,
@@ -17,7 +19,9 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     app::{App, Redirect},
     config::{Anonymous, Config, ConfigError, hide_password},
-    connections,
+    connections, metrics,
+    tls::{Tls, TlsError},
+    traces::Traces,
 };
 
 /// How often the server looks for such uploads.
@@ -29,6 +33,7 @@ pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
     registry: Arc<Registry>,
+    traces: Option<Arc<Traces>>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     // Held for as long as the server runs: a second one on the same folder would corrupt nothing, but serve half.
@@ -50,6 +55,12 @@ pub enum StartError {
          --anonymous pull (everyone may read) or --anonymous push (everyone may write)"
     )]
     Open(SocketAddr),
+    /// The certificate or its key cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// Spans cannot be sent where they should go.
+    #[error("otlp_endpoint: {0}")]
+    Traces(String),
     /// The data folder cannot be used.
     #[error("cannot use the data folder {0}: {1}")]
     Data(PathBuf, io::Error),
@@ -81,11 +92,17 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`], in words for the operator.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Some(Arc::new(Tls::open(cert, key)?)),
+        _ => None,
+    };
+    let traces = config.otlp_endpoint.as_deref().map(Traces::to).transpose();
+    let traces = traces.map_err(|error| StartError::Traces(error.to_string()))?.map(Arc::new);
     let listener = listen(config).await?;
     let address = listener.local_addr().map_err(|e| StartError::Address(config.listen.clone(), e))?;
     let postgres = match &config.database {
         Some(url) => {
-            let db = postgres(url, config.database_connections).await?;
+            let db = postgres(url, config).await?;
             if let Err(error @ index::Error::Newer(_)) = db.require_current().await {
                 return Err(error.into());
             }
@@ -110,9 +127,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     }
     // From here on something is touched: a database that does not answer has been found, and one of a newer version is
     // left as it is.
-    let alone = config.database.is_none() || matches!(location, Location::Disk(_));
-    // What is shared by several servers anyway needs no lock on this machine.
-    let lock = if alone { Some(lock(&config.data)?) } else { None };
+    let lock = hold(config, &location)?;
     let db = match postgres {
         Some(db) => db,
         None => Db::sqlite(&database_file(&config.data)).await?,
@@ -128,8 +143,17 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         Some(Anonymous::Push) | None => Access::Push,
     };
     let redirect = Redirect { from: config.redirect_from, except: config.redirect_except.clone() };
-    let app = App::new(Arc::clone(&registry), anonymous, Reader::ALL).redirecting(redirect);
-    tasks.spawn(connections::serve(listener, app.router(), stopped(stopping.clone())));
+    let mut app = App::new(Arc::clone(&registry), anonymous, Reader::ALL).redirecting(redirect);
+    app.tls = tls.is_some();
+    app.proxies = config.proxies.clone();
+    app.limit_uploads(config.uploads_at_once);
+    app.traces.clone_from(&traces);
+    let collector = app.metrics.collector.clone();
+    tasks.spawn(connections::serve(listener, tls.clone(), app.router(), stopped(stopping.clone())));
+    if let Some(tls) = tls {
+        let stopping = stopping.clone();
+        tasks.spawn(async move { tls.follow(stopped(stopping)).await });
+    }
     for _ in 0..config.workers {
         let (registry, stopping) = (Arc::clone(&registry), stopping.clone());
         tasks.spawn(async move { registry.work(stopped(stopping)).await });
@@ -137,9 +161,9 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     tasks.spawn(reap(Arc::clone(&registry), stopping.clone()));
     if config.gc_interval > 0 {
         let every = Duration::from_secs(config.gc_interval);
-        tasks.spawn(collect(Arc::clone(&registry), policy(config), every, stopping));
+        tasks.spawn(collect(Arc::clone(&registry), collector, policy(config), every, stopping));
     }
-    Ok(Running { address, registry, stop, tasks, _lock: lock })
+    Ok(Running { address, registry, traces, stop, tasks, _lock: lock })
 }
 
 impl Running {
@@ -149,6 +173,10 @@ impl Running {
         self.registry.stop_waiting();
         while self.tasks.join_next().await.is_some() {}
         self.registry.close().await;
+        if let Some(traces) = self.traces {
+            // That the thread cannot be waited for changes nothing any more.
+            let _ = tokio::task::spawn_blocking(move || traces.flush()).await;
+        }
     }
 }
 
@@ -178,7 +206,7 @@ async fn existing(config: &Config) -> Result<Registry, StartError> {
         return Err(lacks(objects));
     }
     let db = match &config.database {
-        Some(url) => postgres(url, config.database_connections).await?,
+        Some(url) => postgres(url, &patient(config)).await?,
         None if file.exists() => Db::sqlite(&file).await?,
         None => return Err(lacks(&file)),
     };
@@ -219,7 +247,13 @@ fn maintenance(registry: &Registry) -> Ctx {
     Ctx { actor: "gc".into(), request_id: registry.id(), reader: Reader::ALL, access: Access::Push }
 }
 
-async fn collect(registry: Arc<Registry>, policy: Policy, every: Duration, stopping: watch::Receiver<bool>) {
+async fn collect(
+    registry: Arc<Registry>,
+    metrics: metrics::Collector,
+    policy: Policy,
+    every: Duration,
+    stopping: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             () = stopped(stopping.clone()) => return,
@@ -231,6 +265,7 @@ async fn collect(registry: Arc<Registry>, policy: Policy, every: Duration, stopp
             () = stopped(stopping.clone()) => return,
             collected = registry.collect(&ctx, &policy, |_| {}) => collected,
         };
+        metrics.done(collected.as_ref().ok());
         match collected {
             Ok(collected) if collected == Collected::default() => {}
             Ok(Collected { manifests, blobs, bytes }) => tracing::info!(manifests, blobs, bytes, "garbage collected"),
@@ -254,6 +289,13 @@ async fn listen(config: &Config) -> Result<TcpListener, StartError> {
     })
 }
 
+/// Keeps other servers away, for as long as the file is open.
+fn hold(config: &Config, location: &Location) -> Result<Option<File>, StartError> {
+    // What is shared by several servers anyway needs no lock on this machine.
+    let alone = config.database.is_none() || matches!(location, Location::Disk(_));
+    alone.then(|| lock(&config.data)).transpose()
+}
+
 fn lock(data: &Path) -> Result<File, StartError> {
     let failed = |error| StartError::Data(data.to_owned(), error);
     fs::create_dir_all(data).map_err(failed)?;
@@ -265,8 +307,16 @@ fn lock(data: &Path) -> Result<File, StartError> {
     }
 }
 
-async fn postgres(url: &str, connections: u32) -> Result<Db, StartError> {
-    Db::postgres(url, connections).await.map_err(|error| StartError::Postgres(hide_password(url), error))
+/// The same for maintenance, whose statements look at whole tables.
+fn patient(config: &Config) -> Config {
+    const HOURS: u64 = 6 * 3600;
+    Config { database_timeout: config.database_timeout.max(HOURS), ..config.clone() }
+}
+
+async fn postgres(url: &str, config: &Config) -> Result<Db, StartError> {
+    let patience = Duration::from_secs(config.database_timeout);
+    let db = Db::postgres(url, config.database_connections, patience).await;
+    db.map_err(|error| StartError::Postgres(hide_password(url), error))
 }
 
 /// The registry on an open database.

@@ -2,6 +2,8 @@
 
 mod error;
 mod leftover;
+mod places;
+mod ranges;
 mod unstoppable;
 
 use axum::{
@@ -10,11 +12,21 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use oci::{Algorithm, ByteRange, Code, ContentRange, Digest, Name, Page, Route, StartUpload, Tag, Upload, media_type};
+use oci::{
+    Algorithm, Code, ContentRange, Digest, Name, Page, ReferrersPage, Route, StartUpload, Tag, Upload, media_type,
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use registry::{Ctx, Incoming, MANIFEST_LIMIT, Position, PushManifest, Pushed, TagPage};
 use serde_json::json;
 
-use self::{error::Failure, leftover::Leftover, unstoppable::Unstoppable};
+pub(crate) use self::places::{Counts, Places};
+use self::{
+    error::Failure,
+    leftover::Leftover,
+    places::Place,
+    ranges::{Part, Wanted},
+    unstoppable::Unstoppable,
+};
 use crate::app::{self, App};
 
 /// How long a manifest may take to come.
@@ -33,7 +45,20 @@ pub(crate) async fn entry(State(app): State<App>, request: Request) -> Response 
         Ok(route) if safe => answer(&app, &ctx, route, parts, body).await,
         // A client that goes away drops its request, but what it began is to be ended: bytes that came are kept, and the
         // upload is let go of.
-        Ok(route) => Unstoppable::new(async move { answer(&app, &ctx, route, parts, body).await }).await,
+        Ok(route) => match place(&app, receives(&route) && !body.is_end_stream()).await {
+            Ok(place) => {
+                let work = async move {
+                    let answered = answer(&app, &ctx, route, parts, body).await;
+                    drop(place);
+                    answered
+                };
+                Unstoppable::new(work).await
+            }
+            Err(failure) => {
+                drop(body);
+                Err(failure)
+            }
+        },
         Err(error) => {
             drop(body);
             let (status, code) = error.status();
@@ -48,6 +73,25 @@ pub(crate) async fn entry(State(app): State<App>, request: Request) -> Response 
     let version = HeaderValue::from_static("registry/2.0");
     response.headers_mut().insert("docker-distribution-api-version", version);
     response
+}
+
+/// Whether the body of such a request is taken in.
+const fn receives(route: &Route) -> bool {
+    matches!(route, Route::PutManifest(..) | Route::StartUpload(..) | Route::PatchUpload(..) | Route::FinishUpload(..))
+}
+
+/// A place for a body that is to be received, if there is one.
+async fn place(app: &App, receives: bool) -> Result<Option<Place>, Failure> {
+    if !receives {
+        return Ok(None);
+    }
+    let busy = || {
+        let message = "as much is being received as this registry takes at once; try again soon".to_owned();
+        let mut failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, message);
+        failure.header("retry-after", places::PATIENCE.as_secs().to_string());
+        failure
+    };
+    app.places.take().await.map(Some).ok_or_else(busy)
 }
 
 async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) -> Result<Response, Failure> {
@@ -67,7 +111,7 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
             // hyper leaves the body out of the answer to a HEAD, and keeps its length.
             let found = registry.manifest(ctx, &name, &reference).await?;
             let etag = format!("\"{}\"", found.digest);
-            if matches_etag(&parts.headers, &etag) {
+            if ranges::matches_etag(&parts.headers, &etag) {
                 return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
             }
             let media_type = HeaderValue::from_str(&found.media_type);
@@ -111,9 +155,7 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
             registry.cancel_upload(ctx, &upload).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Route::Referrers(name, digest, artifact_type) => {
-            referrers(app, ctx, &name, &digest, artifact_type.as_deref()).await
-        }
+        Route::Referrers(name, digest, page) => referrers(app, ctx, &name, &digest, &page).await,
     }
 }
 
@@ -147,35 +189,35 @@ async fn get_blob(
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     let blob = app.registry.blob(ctx, name, digest).await?;
-    let etag = format!("\"{digest}\"");
     let mut response = Response::new(Body::empty());
     blob_headers(response.headers_mut(), digest, blob.size);
-    if matches_etag(headers, &etag) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        return Ok(response);
-    }
-    let same = headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
-    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok()).filter(|_| same);
-    let (first, length) = match range.and_then(ByteRange::single) {
-        None => (0, blob.size),
-        Some(range) => match range.within(blob.size) {
-            Some((first, length)) => {
-                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                let content_range = format!("bytes {first}-{}/{}", first + length - 1, blob.size);
-                set(response.headers_mut(), "content-range", &content_range);
-                (first, length)
-            }
-            None => {
-                let mut failure = Failure::new(
-                    StatusCode::RANGE_NOT_SATISFIABLE,
-                    Code::SizeInvalid,
-                    format!("the blob has {} bytes, the range lies outside", blob.size),
-                );
-                failure.header("content-range", format!("bytes */{}", blob.size));
-                return Err(failure);
-            }
-        },
+    let part = match ranges::wanted(headers, &format!("\"{digest}\""), blob.size) {
+        Wanted::NotModified => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            return Ok(response);
+        }
+        Wanted::Unsatisfiable => {
+            let message = format!("the blob has {} bytes, the range lies outside", blob.size);
+            let mut failure = Failure::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::SizeInvalid, message);
+            failure.header("content-range", format!("bytes */{}", blob.size));
+            return Err(failure);
+        }
+        Wanted::Parts(parts) => {
+            let multipart = ranges::multipart(app, blob, parts).await?;
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            set(response.headers_mut(), "content-type", &multipart.content_type);
+            set(response.headers_mut(), "content-length", &multipart.length.to_string());
+            *response.body_mut() = multipart.body;
+            return Ok(response);
+        }
+        Wanted::Part(part) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            set(response.headers_mut(), "content-range", &part.content_range(blob.size));
+            set(response.headers_mut(), "content-length", &part.length.to_string());
+            part
+        }
+        Wanted::Whole => Part { first: 0, length: blob.size },
     };
     if let Some(address) = redirect(app, headers, &blob).await? {
         let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
@@ -183,8 +225,7 @@ async fn get_blob(
         set(response.headers_mut(), CONTENT_DIGEST, &digest.to_string());
         return Ok(response);
     }
-    set(response.headers_mut(), "content-length", &length.to_string());
-    *response.body_mut() = Body::from_stream(app.registry.read_blob(&blob, first, length).await?);
+    *response.body_mut() = Body::from_stream(app.registry.read_blob(&blob, part.first, part.length).await?);
     Ok(response)
 }
 
@@ -203,9 +244,9 @@ async fn referrers(
     ctx: &Ctx,
     name: &Name,
     digest: &Digest,
-    artifact_type: Option<&str>,
+    page: &ReferrersPage,
 ) -> Result<Response, Failure> {
-    let found = app.registry.referrers(ctx, name, digest, artifact_type).await?;
+    let found = app.registry.referrers(ctx, name, digest, page).await?;
     let descriptor = |referrer: registry::Referrer| {
         let mut descriptor = json!({
             "mediaType": referrer.media_type, "digest": referrer.digest, "size": referrer.size,
@@ -218,12 +259,18 @@ async fn referrers(
         }
         descriptor
     };
-    let manifests: Vec<_> = found.into_iter().map(descriptor).collect();
+    let manifests: Vec<_> = found.referrers.into_iter().map(descriptor).collect();
     let index = json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests});
     let mut response = (StatusCode::OK, index.to_string()).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::OCI_INDEX));
-    if artifact_type.is_some() {
+    let mut query = page.n.map_or_else(String::new, |n| format!("&n={n}"));
+    if let Some(artifact_type) = &page.artifact_type {
         response.headers_mut().insert("oci-filters-applied", HeaderValue::from_static("artifactType"));
+        query += &format!("&artifactType={}", utf8_percent_encode(artifact_type, NON_ALPHANUMERIC));
+    }
+    if let Some(last) = found.next {
+        let link = format!("</v2/{name}/referrers/{digest}?last={last}{query}>; rel=\"next\"");
+        set(response.headers_mut(), "link", &link);
     }
     Ok(response)
 }
@@ -289,11 +336,6 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
-}
-
-fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
-    let Some(tags) = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()) else { return false };
-    tags.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
 }
 
 fn content_range(headers: &HeaderMap) -> Result<Option<ContentRange>, Failure> {

@@ -1,5 +1,6 @@
 //! Objects as files of a folder.
 
+mod output;
 mod read;
 mod write;
 
@@ -11,6 +12,7 @@ use std::{
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{ObjectStore as _, ObjectStoreExt as _, local::LocalFileSystem};
+use tokio::sync::Semaphore;
 
 pub(crate) use self::{read::Chunks, write::Writer};
 use crate::{Error, Key, MARK, Received};
@@ -20,6 +22,8 @@ use crate::{Error, Key, MARK, Received};
 pub(crate) struct Folder {
     objects: Arc<LocalFileSystem>,
     root: PathBuf,
+    /// How many more files may be written in large blocks.
+    few: Arc<Semaphore>,
 }
 
 impl Folder {
@@ -28,7 +32,7 @@ impl Folder {
         let root = root.canonicalize()?;
         // Empty folders stay: to remove one while an upload is about to use it would fail that upload.
         let objects = LocalFileSystem::new_with_prefix(&root).map_err(Error::from_object_store)?;
-        Ok(Self { objects: Arc::new(objects), root })
+        Ok(Self { objects: Arc::new(objects), root, few: Arc::new(Semaphore::new(write::FEW)) })
     }
 
     pub(crate) async fn mark(&self) -> Result<Option<String>, Error> {
@@ -54,7 +58,7 @@ impl Folder {
     }
 
     pub(crate) async fn write(&self, key: &Key, received: Received, coming: Option<u64>) -> Result<Writer, Error> {
-        Writer::open(self.path(key), received, coming).await
+        Writer::open(self.path(key), received, coming, Arc::clone(&self.few)).await
     }
 
     pub(crate) async fn read(&self, key: &Key, offset: u64, length: u64) -> Result<Chunks, Error> {

@@ -2,6 +2,10 @@
 
 use std::io;
 
+use oci::{Algorithm, Hasher};
+
+use crate::Received;
+
 /// Why the store did not do what was asked. A failure to read is never mistaken for absence.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,7 +21,7 @@ pub enum Error {
     Busy,
     /// The last bytes that an object under way had are gone; what is left can be continued.
     #[error("the last bytes of the upload are lost; it continues at byte {}", .0.bytes)]
-    Lost(Box<crate::Received>),
+    Lost(Box<Received>),
     /// The object would have more parts than a bucket allows; the number is how many bytes would fit.
     #[error("the object is larger than the {0} bytes that its parts allow")]
     TooLarge(u64),
@@ -30,6 +34,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// The bucket does not know an upload in parts any more: it was completed, or aborted, by somebody else. What it had is
+    /// gone, and it can only begin anew.
+    pub(crate) fn without_parts(algorithm: Algorithm) -> Self {
+        Self::Lost(Box::new(Received::nothing(Hasher::new(algorithm))))
+    }
+
     pub(crate) fn from_object_store(error: object_store::Error) -> Self {
         use object_store::Error as E;
         let text = error.to_string();

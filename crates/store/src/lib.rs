@@ -97,7 +97,7 @@ pub struct Writer(Writing);
 
 #[derive(Debug)]
 enum Writing {
-    Disk(disk::Writer),
+    Disk(Box<disk::Writer>),
     S3(Box<s3::Writer>),
 }
 
@@ -159,16 +159,16 @@ impl Store {
     /// [`Error::TooLarge`] when what is coming would not fit.
     pub async fn write(&self, key: &Key, received: Received, coming: Option<u64>) -> Result<Writer, Error> {
         Ok(Writer(match &self.0 {
-            Backend::Disk(folder) => Writing::Disk(folder.write(key, received, coming).await?),
+            Backend::Disk(folder) => Writing::Disk(Box::new(folder.write(key, received, coming).await?)),
             Backend::S3(bucket) => Writing::S3(Box::new(bucket.write(key, received, coming).await?)),
         }))
     }
 
-    /// Makes an object of what was received with [`End::Last`]. In a bucket that costs at most one call, whatever the size.
-    /// It may be repeated.
+    /// Makes an object of what was received with [`End::Last`]. In a bucket that costs at most one call, whatever the size,
+    /// and a look at the object where an earlier request left bytes over. It may be repeated.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] or [`Error::Io`] when that fails; [`Error::NotFound`] when the bytes are gone.
+    /// [`Error::Unavailable`] or [`Error::Io`] when that fails; [`Error::Lost`] when the bytes are gone.
     pub async fn complete(&self, key: &Key, received: &Received) -> Result<(), Error> {
         match &self.0 {
             Backend::Disk(_) => Ok(()),

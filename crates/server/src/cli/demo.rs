@@ -103,12 +103,12 @@ fn next(host: &str) -> String {
   oras push --plain-http {host}/my/files:1.0 FILE
 {}
 It serves until Ctrl-C; then everything in it is gone.\n",
-        home::ask_lines(host)
+        home::ask_lines(host, false)
     )
 }
 
 fn push_and_ask(host: &str) -> Result<Impact, Failure> {
-    let client = Client::new(host)?;
+    let client = Client::new(host, None)?;
     for layout in story::LAYOUTS {
         let tags = layout.push(&client)?;
         let mut line = format!("  {}", layout.repository);

@@ -24,12 +24,13 @@ pub(super) fn run(flags: SettingFlags) -> Outcome {
                 }
             });
         }
-        let host = reached_as(&config, running.address);
+        let (host, tls) = (reached_as(&config, running.address), config.tls_cert.is_some());
         print(&format!(
-            "Pedigree listens on http://{}\n\n{}\nAsk:\n{}\nEnd with Ctrl-C.\n",
+            "Pedigree listens on {}://{}\n\n{}\nAsk:\n{}\nEnd with Ctrl-C.\n",
+            home::scheme(tls),
             running.address,
-            home::push_lines(&host),
-            home::ask_lines(&host)
+            home::push_lines(&host, tls),
+            home::ask_lines(&host, tls)
         ))?;
         serve_until_signal(running, signals).await;
         Ok::<_, Failure>(ExitCode::SUCCESS)

@@ -60,6 +60,11 @@ impl Parts {
         Some((self.id.as_ref()?, etags.map(|etag| PartId { content_id: etag.clone() }).collect()))
     }
 
+    /// Whether there is an object at the key, which holds the tail.
+    pub(super) fn is_readable(&self) -> bool {
+        self.tail.as_ref().is_some_and(|tail| tail.object.is_some())
+    }
+
     /// How many bytes the parts have, without the tail.
     pub(super) const fn bytes(&self) -> u64 {
         self.etags.len() as u64 * self.size

@@ -12,7 +12,7 @@ use object_store::{
     GetOptions, ObjectStore as _, ObjectStoreExt as _, PutPayload, PutPayloadMut, multipart::MultipartStore as _,
     path::Path,
 };
-use oci::Hasher;
+use oci::{Algorithm, Hasher};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
@@ -185,7 +185,8 @@ impl Writer {
             put.e_tag.ok_or_else(|| Error::Io(io::Error::other("the bucket gives objects no ETag"))).map(Some)
         };
         let as_part = async |id, tail| {
-            let part = client.put_part(&self.path, id, number, tail).await.map_err(Error::from_object_store)?;
+            let part = client.put_part(&self.path, id, number, tail).await;
+            let part = part.map_err(|error| refused(error, self.hasher.algorithm()))?;
             Ok(Some(part.content_id))
         };
         let (object, part) = match (&self.parts.id, end) {
@@ -232,7 +233,7 @@ impl Writer {
     async fn settle(&mut self) -> Result<(), Error> {
         let Some(sending) = self.sending.front_mut() else { return Ok(()) };
         let etag = (&mut sending.task).await.map_err(|error| Error::Io(io::Error::other(error)))?;
-        self.parts.etags.push(etag.map_err(Error::from_object_store)?);
+        self.parts.etags.push(etag.map_err(|error| refused(error, self.hasher.algorithm()))?);
         self.parts.hash_state = mem::take(&mut sending.hash_state);
         self.parts.tail = None;
         self.sending.pop_front();
@@ -243,6 +244,14 @@ impl Writer {
     async fn memory(&self, begun: u64) -> Result<(OwnedSemaphorePermit, Instant), Error> {
         let most = self.coming.map_or(self.parts.size, |coming| coming.saturating_add(begun).min(self.parts.size));
         Ok((self.bucket.0.budget.take(most.max(begun)).await?, Instant::now()))
+    }
+}
+
+/// Why a part was not taken.
+fn refused(error: object_store::Error, algorithm: Algorithm) -> Error {
+    match Error::from_object_store(error) {
+        Error::NotFound => Error::without_parts(algorithm),
+        error => error,
     }
 }
 
