@@ -257,6 +257,9 @@ fn decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
+/// How many tags one push may set; the specification asks for ten at least.
+const MOST_TAGS: usize = 50;
+
 struct Query<'a>(&'a str);
 
 impl Query<'_> {
@@ -276,6 +279,10 @@ impl Query<'_> {
     }
 
     fn tags(&self) -> Result<Vec<Tag>, RouteError> {
+        // Each is a header of the answer, of which clients read only so many.
+        if self.all("tag").count() > MOST_TAGS {
+            return Err(RouteError::Query("tag", "one push sets at most 50 tags"));
+        }
         self.all("tag").map(|text| text.parse().map_err(|e| RouteError::Reference(text, e))).collect()
     }
 

@@ -4,7 +4,10 @@
 //! needed. A marked blob is invisible. Its object goes before its row, so that nothing is ever untracked, and a push of the
 //! same bytes meanwhile gets an object of its own.
 
+use std::time::Duration;
+
 use index::{Micros, gc};
+use tokio::time::{Instant, sleep};
 
 use crate::{Access, Ctx, Error, Registry, authz};
 
@@ -30,7 +33,10 @@ pub struct Collected {
 }
 
 /// How many rows one transaction looks at: few enough that SQLite's only writer is soon free again.
-const BATCH: u32 = 500;
+const BATCH: u32 = 150;
+/// How many times as long as a batch took the collector then rests, so that pushes hardly notice it; and how long at most.
+const REST: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_millis(50);
 
 impl Registry {
     /// Deletes what nobody needs, and reports after each batch what went until then.
@@ -72,13 +78,14 @@ impl Registry {
         // One moment for the whole run: what it leaves for later, it does not look at again.
         let cutoff = Micros(self.now().0 - policy.grace);
         loop {
-            let now = self.now();
+            let (now, began) = (self.now(), Instant::now());
             let mut tx = self.db.begin().await?;
             let Some(doomed) = gc::mark(&mut tx, cutoff, BATCH, now).await? else { break };
             gc::record(&mut tx, &doomed, &ctx.actor, &ctx.request_id, now).await?;
             tx.commit().await?;
             self.sweep(&mut collected).await?;
             progress(&collected);
+            sleep((began.elapsed() * REST).min(LONGEST_REST)).await;
         }
         Ok(collected)
     }

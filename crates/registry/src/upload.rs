@@ -165,7 +165,14 @@ impl Registry {
         incoming: Incoming<impl Stream<Item = Result<Bytes, E>> + Send>,
     ) -> Result<Finished, Error> {
         let ctx = &self.continuing(ctx, to).await?;
-        let held = self.hold(ctx, to).await?;
+        let held = match self.hold(ctx, to).await {
+            // A client that never heard that it succeeded tries again: what it wants is done.
+            Err(unknown @ Error::Unknown(Thing::Upload)) => {
+                let done = blob::look(&self.db, ctx.reader, &to.name, digest).await?.is_some();
+                return if done { Ok(Finished { digest: *digest }) } else { Err(unknown) };
+            }
+            held => held?,
+        };
         let received = self.receive_or_release(&held, incoming, End::Last).await?;
         match self.seal(ctx, &held, &received, digest).await {
             // What was received is still there, and can be finished once more.
@@ -202,7 +209,10 @@ impl Registry {
         }
         if actual != *digest {
             self.discard(&held.upload.id, &held.writer).await?;
-            let why = format!("the upload was to be {digest}, but its {} bytes have {actual}", received.bytes);
+            let why = format!(
+                "the upload was to be {digest}, but its {} bytes have {actual}; it is gone, begin another",
+                received.bytes
+            );
             return Err(Error::Invalid { what: Part::Digest, why });
         }
         keeper.during(self.store.complete(&held.key, received)).await??;
@@ -470,6 +480,11 @@ impl Registry {
             Err(error) => return Err(error.into()),
         };
         if !whole {
+            // A collector may have deleted it between the two looks.
+            let same = blob::find(&mut self.db.read().await?, digest).await?.is_some_and(|now| now.key == known.key);
+            if !same {
+                return Ok(None);
+            }
             tracing::error!(%digest, %key, "an object was lost or short; a push replaces it");
             keeper.during(self.store.complete(&held.key, received)).await??;
             keeper.during(self.store.delete(&key)).await??;

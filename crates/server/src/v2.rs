@@ -134,6 +134,10 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
             let blob = registry.blob_wanted(ctx, &name, &digest).await?;
             let mut response = Response::new(Body::empty());
             blob_headers(response.headers_mut(), &digest, blob.size);
+            if ranges::matches_etag(&parts.headers, &format!("\"{digest}\"")) {
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+            }
             Ok(response)
         }
         Route::DeleteBlob(name, digest) => {

@@ -27,9 +27,6 @@ pub use s3::{Parts, S3Options};
 /// The name of the store's mark.
 const MARK: &str = "pedigree-store";
 
-/// How many objects are deleted at once.
-const DELETIONS: usize = 8;
-
 /// Where a store is.
 #[derive(Debug, Clone)]
 pub enum Location {
@@ -268,12 +265,7 @@ impl Store {
     /// [`Error::Unavailable`] or [`Error::Io`] when one of them is still there.
     pub async fn delete_all(&self, keys: &[Key]) -> Result<(), Error> {
         match &self.0 {
-            Backend::Disk(folder) => {
-                for some in keys.chunks(DELETIONS) {
-                    futures_util::future::try_join_all(some.iter().map(|key| folder.delete(key))).await?;
-                }
-                Ok(())
-            }
+            Backend::Disk(folder) => folder.delete_all(keys).await,
             Backend::S3(bucket) => bucket.delete_all(keys).await,
         }
     }

@@ -1,6 +1,9 @@
 //! Two registries for a copy: a source that is there, a target that is new or half a copy, and nobody who serves either.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use index::Db;
 use registry::{Copied, Registry, Step};
@@ -51,6 +54,15 @@ pub async fn copy(from: &Config, to: &Config, progress: impl FnMut(Step) + Send)
 /// The registry that a copy goes to. A schema is made only where there is none, and no registry's objects either.
 async fn target(from: &Config, to: &Config) -> Result<(Registry, Option<fs::File>), StartError> {
     let (location, file) = (to.location()?, database_file(&to.data));
+    if is_within(&to.data, &from.data) || is_within(&from.data, &to.data) {
+        return Err(registry::Error::NoCopy("one of the two folders is inside the other; choose another folder").into());
+    }
+    if to.database.is_none()
+        && !file.exists()
+        && fs::read_dir(&to.data).is_ok_and(|mut entries| entries.next().is_some())
+    {
+        return Err(registry::Error::NoCopy("its folder has other files in it; choose an empty one").into());
+    }
     let marked = location.is_marked().await?;
     let db = match &to.database {
         Some(url) => Some(postgres(url, &patient(to)).await?),
@@ -80,6 +92,14 @@ async fn target(from: &Config, to: &Config) -> Result<(Registry, Option<fs::File
         db.require_current().await?;
     }
     Ok((open(to, &location, db, ([127, 0, 0, 1], 0).into())?, held))
+}
+
+/// Whether a folder, which need not exist, would be in another, which is not the same.
+fn is_within(inner: &Path, outer: &Path) -> bool {
+    let Ok(outer) = fs::canonicalize(outer) else { return false };
+    let inner = std::path::absolute(inner).unwrap_or_else(|_| inner.to_owned());
+    let there = inner.ancestors().find_map(|folder| fs::canonicalize(folder).ok().map(|there| (folder, there)));
+    there.is_some_and(|(folder, there)| there.starts_with(&outer) && (there != outer || *folder != *inner))
 }
 
 fn is_same(from: &Config, to: &Config) -> bool {

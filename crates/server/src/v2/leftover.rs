@@ -13,8 +13,8 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 /// How much is read for nobody, and for how long.
-const BYTES: usize = 1 << 20;
-const PATIENCE: Duration = Duration::from_secs(2);
+const BYTES: usize = 64 << 20;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a body is given back that nobody read to its end.
 #[derive(Clone, Default)]
