@@ -13,6 +13,8 @@ use crate::Result;
 pub(crate) const REPOSITORY: &str = "scale/large";
 /// When everything was pushed: long before any grace, in microseconds.
 const AT: &str = "1700000000000000";
+/// Long after the benchmark.
+const LATER: &str = "4100000000000000";
 /// Rows of one statement.
 const ROWS: usize = 500;
 
@@ -107,19 +109,41 @@ impl Database {
         )
     }
 
-    /// Adds blobs that nobody needs, in the store too; no other round has the same ones.
-    pub(crate) fn litter(&mut self, objects: &Path, blobs: u32, round: u32) -> Result<()> {
-        let what = format!("garbage {round}");
+    /// Adds blobs that nobody needs, in the store too, and that are not to be collected yet; no other round has the same.
+    pub(crate) fn litter(&mut self, objects: &Path, blobs: u32, round: &str) -> Result<()> {
+        let what = format!("garbage of {round}");
         for n in 1..=blobs {
             let file = objects.join(key(&what, n));
             std::fs::create_dir_all(file.parent().ok_or("a key without a folder")?)?;
             std::fs::write(file, [b'g'; 4096])?;
         }
         self.rows("blob (digest, size, object_key, state, created_at, review_at)", 1..=blobs, |engine, n| {
-            format!("{}, 4096, '{}', 0, {AT}, {AT}", engine.bytes(&hash(&what, n)), key(&what, n))
+            format!("{}, 4096, '{}', 0, {AT}, {LATER}", engine.bytes(&hash(&what, n)), key(&what, n))
         })?;
-        let first = "insert into blob_link (repository_id, blob_id, created_at) select 1, id, created_at from blob";
-        self.execute(format!("{first} where review_at = {AT}"))
+        let link = "insert into blob_link (repository_id, blob_id, created_at) select 1, id, created_at from blob";
+        self.execute(format!("{link} where review_at = {LATER}"))
+    }
+
+    /// Lets them be collected.
+    pub(crate) fn expose(&mut self) -> Result<()> {
+        self.execute(format!("update blob set review_at = {AT} where review_at = {LATER}"))
+    }
+
+    /// How many of them are still to be collected, and whether any has been begun with.
+    pub(crate) fn left(&mut self) -> Result<(i64, bool)> {
+        let due = format!("select count(*) from blob where review_at = {AT}");
+        let marked = "select count(*) from blob where state = 1";
+        let (due, marked) = (self.number(due)?, self.number(marked.to_owned())?);
+        Ok((due + marked, marked > 0))
+    }
+
+    fn number(&mut self, query: String) -> Result<i64> {
+        Ok(self.runtime.block_on(async {
+            match &mut self.engine {
+                Engine::Sqlite(c) => sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(c).await,
+                Engine::Postgres(c) => sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(c).await,
+            }
+        })?)
     }
 
     fn rows(

@@ -87,12 +87,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let peer = Program { software: Software::Distribution, path: arguments.registry.clone(), arguments: Vec::new() };
+    let program = |software, path: &PathBuf, arguments| Program {
+        software,
+        path: path.clone(),
+        arguments,
+        variables: Vec::new(),
+    };
+    let peer = program(Software::Distribution, &arguments.registry, Vec::new());
     let ours = if arguments.against_itself {
         peer.clone()
     } else {
-        let arguments_of_ours = arguments.pedigree_argument.clone();
-        Program { software: Software::Pedigree, path: arguments.pedigree.clone(), arguments: arguments_of_ours }
+        program(Software::Pedigree, &arguments.pedigree, arguments.pedigree_argument.clone())
     };
     for program in [&ours, &peer] {
         if !program.path.is_file() {

@@ -60,7 +60,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let wanted = |measurement| arguments.only.is_empty() || arguments.only.contains(&measurement);
     let flags = arguments.database.iter().map(|url| format!("--database={url}")).collect();
-    let program = Program { software: Software::Pedigree, path: arguments.pedigree.clone(), arguments: flags };
+    let path = arguments.pedigree.clone();
+    let program = Program { software: Software::Pedigree, path, arguments: flags, variables: Vec::new() };
     let mut server = Server::start(&program, &arguments.folder)?;
     let url = |data: &Path| match &arguments.database {
         Some(url) => url.clone(),
@@ -94,7 +95,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     if wanted(Measurement::Gc) {
-        gc(arguments, &server, &url(&server.data()))?;
+        let mut database = Database::open(&url(&server.data()))?;
+        let data = server.data();
+        gc("a command", arguments, &server, &mut database, |_| collect(arguments, &data))?;
+        // As often as can be said.
+        server.set("PEDIGREE_GC_INTERVAL", "1");
+        server.restart(|_| Ok(()))?;
+        gc("the server", arguments, &server, &mut database, watch)?;
     }
     Ok(())
 }
@@ -115,24 +122,32 @@ fn page(host: &str, path: &str) -> Result<f64> {
 
 /// Pushes go on all the time, by turns alone and beside a collection. One collection sees only a few of them, so that their
 /// percentiles are those of all rounds together.
-fn gc(arguments: &Arguments, server: &Server, url: &str) -> Result<()> {
-    let mut database = Database::open(url)?;
+fn gc(
+    collector: &str,
+    arguments: &Arguments,
+    server: &Server,
+    database: &mut Database,
+    mut collect: impl FnMut(&mut Database) -> Result<(Instant, Instant)>,
+) -> Result<()> {
     let (mut collections, mut alone, mut beside) = (Vec::new(), Vec::new(), Vec::new());
-    let pushed = AtomicU64::new(1);
+    let objects = server.data().join("objects");
     for repetition in 0..=arguments.repetitions {
-        database.litter(&server.data().join("objects"), arguments.garbage, repetition)?;
-        let ((), before) = pushes(&server.host, &pushed, || {
+        database.litter(&objects, arguments.garbage, &format!("{collector} {repetition}"))?;
+        let ((), before) = pushes(&server.host, || {
             std::thread::sleep(Duration::from_secs(2));
             Ok(())
         })?;
-        let (taken, during) = pushes(&server.host, &pushed, || collect(arguments, &server.data()))?;
+        database.expose()?;
+        let ((start, end), during) = pushes(&server.host, || collect(database))?;
         // The first one warms up.
         if repetition > 0 {
-            collections.push(taken);
-            alone.extend(before);
-            beside.extend(during);
+            collections.push(milliseconds(end - start));
+            alone.extend(before.iter().map(Push::milliseconds));
+            let meets = |push: &&Push| push.end > start && push.start < end;
+            beside.extend(during.iter().filter(meets).map(Push::milliseconds));
         }
     }
+    println!("collected by {collector}; {} pushes alone, {} meanwhile", alone.len(), beside.len());
     print(format!("gc of {}, ms", arguments.garbage), &collections, Some(1000.0));
     for percent in [50, 95] {
         let [alone, beside] = [&alone, &beside].map(|samples| percentile(samples, percent));
@@ -140,35 +155,67 @@ fn gc(arguments: &Arguments, server: &Server, url: &str) -> Result<()> {
         print(format!("push beside gc, p{percent} ms"), &[beside], None);
         print("ratio of the two", &[beside / alone], (percent == 95).then_some(1.2));
     }
-    eprintln!("{} pushes alone, {} beside", alone.len(), beside.len());
     Ok(())
 }
 
-/// Collects as an operator would, beside the server. How long the command takes, in milliseconds.
-fn collect(arguments: &Arguments, data: &Path) -> Result<f64> {
+/// Waits until the server has collected everything. From when to when it did, to a few milliseconds.
+fn watch(database: &mut Database) -> Result<(Instant, Instant)> {
+    let begun = Instant::now();
+    let mut start = None;
+    loop {
+        std::thread::sleep(Duration::from_millis(2));
+        let (left, marked) = database.left()?;
+        if marked && start.is_none() {
+            start = Some(Instant::now());
+        }
+        if left == 0 {
+            return Ok((start.ok_or("the collection was not seen")?, Instant::now()));
+        }
+        if begun.elapsed() > Duration::from_secs(60) {
+            return Err("the server does not collect".into());
+        }
+    }
+}
+
+/// Collects as an operator would, beside the server. From when to when the command runs.
+fn collect(arguments: &Arguments, data: &Path) -> Result<(Instant, Instant)> {
     let mut command = Command::new(&arguments.pedigree);
     command.args(["gc", "--json", "--grace=3600", "--data"]).arg(data).env("PEDIGREE_LOG", "error");
     command.args(arguments.database.iter().map(|url| format!("--database={url}")));
     let start = Instant::now();
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    let taken = milliseconds(start.elapsed());
+    let end = Instant::now();
     let said = String::from_utf8(output.stdout)?;
     let collected: serde_json::Value = serde_json::from_str(&said)?;
     if collected["blobs"] != arguments.garbage {
         return Err(format!("not what was to be collected: {said}").into());
     }
-    Ok(taken)
+    Ok((start, end))
 }
 
-/// How long each push takes while some work goes on, in milliseconds, of two clients.
-fn pushes<T>(host: &str, number: &AtomicU64, work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<f64>)> {
+/// A push, from its first connection to its last answer.
+struct Push {
+    start: Instant,
+    end: Instant,
+}
+
+impl Push {
+    fn milliseconds(&self) -> f64 {
+        milliseconds(self.end - self.start)
+    }
+}
+
+/// The pushes of two clients while some work goes on.
+fn pushes<T>(host: &str, work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Push>)> {
+    // No two pushes have the same blobs.
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
     let done = AtomicBool::new(false);
     let push = || {
         let mut samples = Vec::new();
         while !done.load(Ordering::Relaxed) {
             let start = Instant::now();
-            load::push_manifest(host, "scale/pushed", number.fetch_add(1, Ordering::Relaxed))?;
-            samples.push(milliseconds(start.elapsed()));
+            load::push_manifest(host, "scale/pushed", NUMBERS.fetch_add(1, Ordering::Relaxed))?;
+            samples.push(Push { start, end: Instant::now() });
         }
         Result::Ok(samples)
     };

@@ -24,6 +24,8 @@ pub(crate) struct Program {
     pub(crate) path: PathBuf,
     /// What to say to it besides where to listen and where to keep its data.
     pub(crate) arguments: Vec<String>,
+    /// Its settings that have no argument.
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 /// A running registry.
@@ -51,6 +53,11 @@ impl Server {
         meanwhile(&self.data())?;
         (self.process, self.host, self.started_in) = launch(&self.program, self.folder.path())?;
         Ok(())
+    }
+
+    /// Gives the server a setting from its next start on.
+    pub(crate) fn set(&mut self, variable: &'static str, value: &str) {
+        self.program.variables.push((variable, value.to_owned()));
     }
 
     /// The folder that the server keeps its data in.
@@ -119,7 +126,7 @@ fn launch(program: &Program, folder: &Path) -> Result<(Child, String, Duration)>
         Software::Pedigree => {
             command.args(["serve", "--listen", &host, "--data"]).arg(&data).args(&program.arguments);
             // As quiet as the other one.
-            command.env("PEDIGREE_LOG", "error");
+            command.env("PEDIGREE_LOG", "error").envs(program.variables.iter().cloned());
         }
     }
     let start = Instant::now();
