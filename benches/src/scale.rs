@@ -163,7 +163,7 @@ fn watch(database: &mut Database) -> Result<(Instant, Instant)> {
     let begun = Instant::now();
     let mut start = None;
     loop {
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(10));
         let (left, marked) = database.left()?;
         if marked && start.is_none() {
             start = Some(Instant::now());

@@ -14,7 +14,12 @@ fuzz_target!(|line: &str| {
             if let Some(name) = route.repository() {
                 assert_eq!(name.parse::<Name>().as_ref(), Ok(name));
             }
-            if let Route::UploadStatus(_, id) | Route::PatchUpload(_, id) | Route::FinishUpload(_, id, _) = route {
+            if let Route::UploadStatus(upload)
+            | Route::PatchUpload(upload)
+            | Route::FinishUpload(upload, _)
+            | Route::CancelUpload(upload) = route
+            {
+                let id = upload.id;
                 assert!(!id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id:?}");
             }
         }

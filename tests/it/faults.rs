@@ -344,7 +344,10 @@ fn a_collection_is_cut_off_anywhere(beyond: Beyond, step: usize) {
     println!("{beyond:?} collection: cut off {cuts} times, whole after {bytes} bytes");
     assert!(cuts > 2 && collect());
     assert_eq!(server.count("select count(*) from blob"), 2, "what is kept, and its config");
-    assert_eq!(objects(&server).len(), 2);
+    // A blob that came back while it was marked has another object; what it had is left to the reaper.
+    let discarded = server.count("select count(*) from upload where state = 1") as usize;
+    let objects = objects(&server).len();
+    assert!((2..=2 + discarded).contains(&objects), "{objects} objects, {discarded} discarded");
 }
 
 #[test]

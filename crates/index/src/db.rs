@@ -153,6 +153,8 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
+            // Pages, 32 MiB: who fills the log pays for all of it, and a longer one has each page fewer times.
+            .pragma("wal_autocheckpoint", "8000")
             .pragma("cache_size", "-16384")
             .pragma("temp_store", "memory")
             .statement_cache_capacity(200);
@@ -265,13 +267,39 @@ impl Db {
     /// # Errors
     /// [`Error::Sql`] when no connection can be had.
     pub async fn begin(&self) -> Result<Session, Error> {
-        Ok(Session(match self {
-            // The locks of a push are made for this level, whatever the server's default is.
-            Self::Postgres { pool, patience, cut } => {
-                Inner::Postgres(Remote::begin(pool, "begin isolation level read committed", *patience, cut).await?)
+        // The locks of a push are made for this level, whatever the server's default is. In SQLite an upgrade from reading to
+        // writing can fail half-way, so the write lock is taken at once.
+        let postgres = "begin isolation level read committed";
+        let sqlite = "pragma busy_timeout = 30000; pragma synchronous = full; begin immediate";
+        self.begin_with(postgres, sqlite).await
+    }
+
+    /// Begins a transaction that writes and whose commit the loss of power may undo, until an ordinary one that writes has
+    /// been committed after it. It costs others much less.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] when no connection can be had.
+    pub async fn begin_relaxed(&self) -> Result<Session, Error> {
+        let postgres = "begin isolation level read committed; set local synchronous_commit = off";
+        let sqlite = "pragma busy_timeout = 0; pragma synchronous = normal; begin immediate";
+        // SQLite itself would look for another process's transaction to end less and less often.
+        let until = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match self.begin_with(postgres, sqlite).await {
+                Err(Error::Sql(error)) if Error::is_busy(&error) && Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                begun => return begun,
             }
-            // An upgrade from reading to writing can fail half-way, so the write lock is taken at once.
-            Self::Sqlite { write, .. } => Inner::SqliteTx(write.begin_with("begin immediate").await?),
+        }
+    }
+
+    async fn begin_with(&self, postgres: &'static str, sqlite: &'static str) -> Result<Session, Error> {
+        Ok(Session(match self {
+            Self::Postgres { pool, patience, cut } => {
+                Inner::Postgres(Remote::begin(pool, postgres, *patience, cut).await?)
+            }
+            Self::Sqlite { write, .. } => Inner::SqliteTx(write.begin_with(sqlite).await?),
         }))
     }
 

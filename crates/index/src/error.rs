@@ -41,12 +41,17 @@ impl Error {
         match self {
             Self::Connect(_) => true,
             Self::Sql(error) => {
-                // PostgreSQL has no connection to spare; SQLite was busy with another process for too long.
-                let is_busy = matches!(code(error).as_deref(), Some("53300" | "5"));
-                is_busy || Self::is_cut(error) || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+                Self::is_busy(error)
+                    || Self::is_cut(error)
+                    || matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
             }
             _ => false,
         }
+    }
+
+    /// Whether PostgreSQL has no connection to spare, or SQLite was busy with another process for too long.
+    pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+        matches!(code(error).as_deref(), Some("53300" | "5"))
     }
 
     /// Whether the connection is gone (SQLSTATE classes 08 and 57P; 25P03, when this process stood still for long).

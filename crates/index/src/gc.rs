@@ -104,6 +104,15 @@ pub async fn record(
     Ok(())
 }
 
+/// Makes the marks durable that relaxed transactions made, once this one, which is none, is committed.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn settle(session: &mut Session, doomed: &Doomed) -> Result<()> {
+    on!(session, |c| sqlx::query(sql::GC_SETTLE).bind(doomed.id.0).execute(c).await.map(drop))?;
+    Ok(())
+}
+
 /// Forgets blobs whose objects are gone, except those that have come back meanwhile with other ones.
 ///
 /// # Errors

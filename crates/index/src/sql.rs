@@ -190,6 +190,8 @@ statements! {
     GC_AUDIT:
         "insert into audit (at, actor, request_id, action, digest)
          select cast($1 as bigint), $2, $3, 'gc.blob', b.digest from blob b where b.id in ({list}) order by b.id";
+    /// Writes what stands there, so that a commit makes durable what relaxed ones wrote.
+    GC_SETTLE: "update blob set state = 1 where id = $1 and state = 1";
     /// By key: a blob that has come back meanwhile has another one.
     GC_FORGET: "delete from blob where state = 1 and object_key in ({list})";
     GC_COUNT: concat!("select count(*), cast(coalesce(sum(b.size), 0) as bigint) from blob b where ", unneeded!());

@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use index::{Micros, gc};
+use index::{
+    Micros,
+    gc::{self, Doomed},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{Access, Ctx, Error, Registry, authz};
@@ -33,7 +36,9 @@ pub struct Collected {
 }
 
 /// How many rows one transaction looks at: few enough that SQLite's only writer is soon free again.
-const BATCH: u32 = 150;
+const BATCH: u32 = 32;
+/// How many marks, and how many deletions, are made durable at once.
+const DELETED_AT_ONCE: u32 = 1000;
 /// How many times as long as a batch took the collector then rests, so that pushes hardly notice it; and how long at most.
 const REST: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_millis(50);
@@ -77,16 +82,23 @@ impl Registry {
         }
         // One moment for the whole run: what it leaves for later, it does not look at again.
         let cutoff = Micros(self.now().0 - policy.grace);
+        let mut marked = Vec::new();
         loop {
+            // Nothing is deleted before `delete` has made this durable.
+            let mut tx = self.db.begin_relaxed().await?;
             let (now, began) = (self.now(), Instant::now());
-            let mut tx = self.db.begin().await?;
             let Some(doomed) = gc::mark(&mut tx, cutoff, BATCH, now).await? else { break };
             gc::record(&mut tx, &doomed, &ctx.actor, &ctx.request_id, now).await?;
             tx.commit().await?;
-            self.sweep(&mut collected).await?;
-            progress(&collected);
-            sleep((began.elapsed() * REST).min(LONGEST_REST)).await;
+            marked.extend(doomed);
+            if marked.len() >= DELETED_AT_ONCE as usize {
+                self.delete(&mut marked, &mut collected).await?;
+                progress(&collected);
+            }
+            rest(began).await;
         }
+        self.delete(&mut marked, &mut collected).await?;
+        progress(&collected);
         Ok(collected)
     }
 
@@ -106,20 +118,47 @@ impl Registry {
         Ok(Collected { manifests, blobs, bytes })
     }
 
-    /// Deletes the objects of marked blobs, then their rows.
+    /// Deletes what a collector marked that was cut off.
     async fn sweep(&self, collected: &mut Collected) -> Result<(), Error> {
         loop {
-            let doomed = gc::marked(&mut self.db.read().await?, BATCH).await?;
-            if doomed.is_empty() {
+            let mut marked = gc::marked(&mut self.db.read().await?, DELETED_AT_ONCE).await?;
+            if marked.is_empty() {
                 return Ok(());
             }
-            let keys = doomed.iter().map(|blob| self.key(&blob.key)).collect::<Result<Vec<_>, _>>()?;
-            self.store.delete_all(&keys).await?;
-            let mut tx = self.db.begin().await?;
-            gc::forget(&mut tx, &doomed).await?;
-            tx.commit().await?;
-            collected.blobs += doomed.len() as u64;
-            collected.bytes += doomed.iter().map(|blob| blob.size).sum::<u64>();
+            self.delete(&mut marked, collected).await?;
         }
     }
+
+    /// Deletes the objects of marked blobs, and then forgets the blobs. Each step is durable before the next: many at once, for
+    /// that costs pushes more than all else.
+    async fn delete(&self, marked: &mut Vec<Doomed>, collected: &mut Collected) -> Result<(), Error> {
+        let Some(first) = marked.first() else { return Ok(()) };
+        let mut tx = self.db.begin().await?;
+        gc::settle(&mut tx, first).await?;
+        tx.commit().await?;
+        for some in marked.chunks(BATCH as usize) {
+            let began = Instant::now();
+            let keys = some.iter().map(|blob| self.key(&blob.key)).collect::<Result<Vec<_>, _>>()?;
+            self.store.delete_all(&keys).await?;
+            rest(began).await;
+        }
+        self.store.sync_deletions().await?;
+        for some in marked.chunks(BATCH as usize) {
+            // What is remembered all the same is swept again.
+            let mut tx = self.db.begin_relaxed().await?;
+            let began = Instant::now();
+            gc::forget(&mut tx, some).await?;
+            tx.commit().await?;
+            collected.blobs += some.len() as u64;
+            collected.bytes += some.iter().map(|blob| blob.size).sum::<u64>();
+            rest(began).await;
+        }
+        marked.clear();
+        Ok(())
+    }
+}
+
+/// Leaves the database and the disk to others for a while.
+async fn rest(began: Instant) {
+    sleep((began.elapsed() * REST).min(LONGEST_REST)).await;
 }

@@ -84,18 +84,21 @@ impl Folder {
     }
 
     pub(crate) async fn delete_all(&self, keys: &[Key]) -> Result<(), Error> {
-        let (root, paths): (_, Vec<_>) = (self.root.clone(), keys.iter().map(|key| self.path(key)).collect());
+        let paths: Vec<_> = keys.iter().map(|key| self.path(key)).collect();
         let delete = move || {
-            for path in paths {
-                match fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            // Once for all of their folders: one after the other they would hold up every push for its own sync.
-            Ok(rustix::fs::syncfs(fs::File::open(root)?)?)
+            paths.iter().try_for_each(|path| match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            })
         };
         Ok(tokio::task::spawn_blocking(delete).await.map_err(io::Error::other)??)
+    }
+
+    pub(crate) async fn sync_deletions(&self) -> Result<(), Error> {
+        let root = self.root.clone();
+        // Once for all of their folders: one after the other they would hold up every push for its own sync.
+        let sync = move || -> io::Result<()> { Ok(rustix::fs::syncfs(fs::File::open(root)?)?) };
+        Ok(tokio::task::spawn_blocking(sync).await.map_err(io::Error::other)??)
     }
 
     pub(crate) fn list(&self) -> BoxStream<'_, Result<Result<Key, String>, Error>> {

@@ -271,7 +271,8 @@ impl Store {
         }
     }
 
-    /// Deletes all of these objects, as [`Store::delete`] does one; a bucket takes a thousand at once.
+    /// Deletes all of these objects, as [`Store::delete`] does one, but durably only after [`Store::sync_deletions`]; a
+    /// bucket takes a thousand at once.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Io`] when one of them is still there.
@@ -279,6 +280,18 @@ impl Store {
         match &self.0 {
             Backend::Disk(folder) => folder.delete_all(keys).await,
             Backend::S3(bucket) => bucket.delete_all(keys).await,
+        }
+    }
+
+    /// Makes durable what [`Store::delete_all`] did.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a deletion may come undone.
+    pub async fn sync_deletions(&self) -> Result<(), Error> {
+        match &self.0 {
+            Backend::Disk(folder) => folder.sync_deletions().await,
+            // A bucket forgets at once.
+            Backend::S3(_) => Ok(()),
         }
     }
 
