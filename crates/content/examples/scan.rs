@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{path}");
         println!("  {:?}, {} {}", facts.state, facts.form.compression.as_str(), facts.form.archive.as_str());
         println!("  {} bytes, {} files, {:?}", facts.bytes, facts.files, facts.skipped);
+        println!("  inside them {} bytes, {} files", facts.inner_bytes, facts.inner_files);
         println!("  diffID {:?}", facts.diff_id);
         println!("  tree {}, contents {}", hash(facts.tree), hash(facts.contents));
         println!(

@@ -5,7 +5,7 @@ use std::io;
 use oci::Digest;
 
 /// Bumped whenever the facts of the same bytes would change, so that older facts are known to be outdated.
-pub const SCANNER_VERSION: i32 = 1;
+pub const SCANNER_VERSION: i32 = 2;
 
 /// The path of the one file of a raw layer: the layer's own bytes, which have no name inside themselves.
 pub const WHOLE: &[u8] = b"";
@@ -17,12 +17,18 @@ pub const INNER: &[u8] = b"!";
 /// Where a scan stops. What was found until then stays findable and the layer is [`State::Partial`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most tar entries of any kind; ten million by default.
+    /// The most entries of archives, of any kind; ten million by default. As many again may be inside files.
     pub entries: u64,
-    /// The most uncompressed bytes, without the holes of sparse files; 1 TiB by default.
+    /// The most uncompressed bytes, without the holes of sparse files; 1 TiB by default. As many again may come out of files.
     pub bytes: u64,
-    /// The most bytes of holes in sparse files, which cost time but no space in the layer; 64 GiB by default.
+    /// The most bytes of holes in sparse files, which cost time but no space in the layer; 64 GiB by default, and again
+    /// inside files.
     pub holes: u64,
+    /// How many files a file may be inside of, each in the next; 2 by default. 0 looks into none.
+    pub depth: u32,
+    /// How many times its size may come out of a file, whatever is inside what; 1,100 by default, as gzip stays below 1,033.
+    /// From every file 16 MiB more may come.
+    pub ratio: u64,
     /// The longest path in bytes; 64 KiB by default, sixteen times Linux's `PATH_MAX`.
     pub path: usize,
     /// The largest pax header in bytes, which is held in memory whole; 1 MiB by default, as in Go's reader.
@@ -41,6 +47,8 @@ impl Default for Limits {
             entries: 10_000_000,
             bytes: 1 << 40,
             holes: 64 << 30,
+            depth: 2,
+            ratio: 1100,
             path: 64 << 10,
             header: 1 << 20,
             window_log: 27,
@@ -65,12 +73,14 @@ pub struct Known {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// The path as the archive has it: any bytes, not normalised, possibly absolute or with `..`. For raw layers
-    /// [`WHOLE`] or [`INNER`].
+    /// [`WHOLE`] or [`INNER`]. For a file inside a file see [`crate::scan()`].
     pub path: Vec<u8>,
     /// The size in bytes, holes of sparse files included.
     pub size: u64,
     /// The SHA-256 of the content as extraction would write it.
     pub sha256: [u8; 32],
+    /// How many files it is inside of: 0 for the layer's own, which alone make its identities.
+    pub depth: u32,
 }
 
 /// What a layer contains.
@@ -83,16 +93,22 @@ pub struct Facts {
     /// The SHA-256 of the uncompressed bytes; `None` when they could not be read to their end. An uncompressed blob has
     /// its own digest here, provided that it is a SHA-256 one.
     pub diff_id: Option<Digest>,
-    /// The identity of the files and their places, see [`crate::Identity`]; `None` unless indexed, and for raw layers.
+    /// The identity of the files and their places, see [`crate::Identity`]; `None` when not all of the layer's own files
+    /// were seen, and for raw layers.
     pub tree: Option<[u8; 32]>,
-    /// The identity of the set of files, see [`crate::Identity`]; `None` unless indexed. An indexed layer without it holds
-    /// nothing that identifies anything: neither its digest nor its diffID should ever be a match.
+    /// The identity of the set of files, see [`crate::Identity`]; `None` when not all of the layer's own files were seen. An
+    /// indexed layer without it holds nothing that identifies anything: neither its digest nor its diffID should ever be a
+    /// match.
     pub contents: Option<[u8; 32]>,
     /// How many regular files were read to their end, empty ones and every occurrence of a repeated path included. A raw
     /// layer is one.
     pub files: u64,
     /// How many uncompressed bytes were read; when indexed, how many there are.
     pub bytes: u64,
+    /// How many regular files were read to their end inside of files.
+    pub inner_files: u64,
+    /// How many bytes files were unpacked to.
+    pub inner_bytes: u64,
     /// What else the archive had.
     pub skipped: Skipped,
 }
@@ -102,7 +118,8 @@ pub struct Facts {
 pub enum State {
     /// Every byte was accounted for.
     Indexed,
-    /// The scan ended before the end, for this reason. What was found until then was handed on.
+    /// The scan of the layer, or of what is inside one of its files, ended before the end, for this reason. What was found
+    /// until then was handed on.
     Partial(String),
     /// The bytes cannot be understood at all, for this reason. Never the answer of a scan, since no bytes show that they
     /// are encrypted: for callers, see [`opaque_by_media_type`].

@@ -4,7 +4,10 @@
 //! This crate does no IO of its own and extracts nothing. It reads from a reader handed in, gives files to a sink handed
 //! in, and spills long lists to files handed in. It does not know what a layer is for, nor where it is stored.
 
+mod budget;
+mod bytes;
 mod facts;
+mod format;
 mod gzip;
 mod identity;
 mod path;

@@ -97,6 +97,14 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// A gzip member that has a name.
+pub(crate) fn gzip_named(name: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let level = flate2::Compression::fast();
+    let mut encoder = flate2::GzBuilder::new().filename(name).write(Vec::new(), level);
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
 }
@@ -126,12 +134,23 @@ impl Scan {
         self
     }
 
+    /// All files that were found, none of which is inside another.
     pub(crate) fn assert_files(&self, files: &[(&[u8], &[u8])]) {
+        self.assert_found(&files.iter().map(|&(path, body)| (path, body, 0)).collect::<Vec<_>>());
+    }
+
+    /// All files that were found, and how deep inside others they are.
+    pub(crate) fn assert_found(&self, files: &[(&[u8], &[u8], u32)]) {
         let expected: Vec<_> = files
             .iter()
-            .map(|(path, body)| File { path: path.to_vec(), size: body.len() as u64, sha256: sha256(body) })
+            .map(|&(path, body, depth)| File {
+                path: path.to_vec(),
+                size: body.len() as u64,
+                sha256: sha256(body),
+                depth,
+            })
             .collect();
-        assert_eq!(self.files, expected);
+        assert_eq!(self.files, expected, "{:?}", self.paths());
     }
 }
 
