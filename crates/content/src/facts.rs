@@ -153,6 +153,8 @@ pub enum Archive {
     Raw,
     /// A tar of any dialect.
     Tar,
+    /// A zip.
+    Zip,
 }
 
 impl Compression {
@@ -168,17 +170,18 @@ impl Compression {
 }
 
 impl Archive {
-    /// The name: `raw`, `tar`.
+    /// The name: `raw`, `tar`, `zip`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Raw => "raw",
             Self::Tar => "tar",
+            Self::Zip => "zip",
         }
     }
 }
 
-/// The odd entries of an archive, by count. They are ordinary: none of them makes a layer partial.
+/// The odd entries of an archive, by count. They are ordinary: but for `opaque` ones, none of them makes a layer partial.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Skipped {
     /// Symbolic links, and hard links, whose content is under their target's entry.
@@ -189,6 +192,9 @@ pub struct Skipped {
     pub directories: u64,
     /// Regular files whose path is absolute or climbs with `..`. These are not skipped, since nothing is ever extracted.
     pub unsafe_paths: u64,
+    /// Files in a zip, also in one inside a file, that are encrypted or compressed in another way than deflate. What they
+    /// hold cannot be told.
+    pub opaque: u64,
     /// Anything else: volume labels, continuations of other volumes, vendors' own entries.
     pub other: u64,
 }

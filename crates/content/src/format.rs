@@ -1,6 +1,6 @@
 //! What bytes are, told by how they begin.
 
-use crate::{Archive, Compression, tar};
+use crate::{Archive, Compression, tar, zip};
 
 /// How many bytes [`Format::of`] looks at.
 pub(crate) const SNIFFED: usize = tar::BLOCK;
@@ -22,6 +22,9 @@ impl Format {
         }
         if tar::is_tar(start) {
             return Some(Self::Archive(Archive::Tar));
+        }
+        if zip::is_zip(start) {
+            return Some(Self::Archive(Archive::Zip));
         }
         None
     }

@@ -1,8 +1,9 @@
 //! gzip (RFC 1952), one or more members.
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
-
-use crate::bytes::{Bytes, Halt};
+use crate::{
+    bytes::{Bytes, Halt},
+    deflate::{Inflate, Step},
+};
 
 /// Whether bytes begin as gzip does: magic number, deflate, no reserved flag.
 pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
@@ -12,8 +13,7 @@ pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
 /// Decodes members one after the other. flate2's own readers are not used, since they allocate anew for each of the many
 /// members that seekable layers have, and refuse the zero padding that block devices leave.
 pub(crate) struct Gzip {
-    inflate: Decompress,
-    crc: Crc,
+    inflate: Inflate,
     place: Place,
     name: Option<Vec<u8>>,
     failed: Option<String>,
@@ -28,7 +28,7 @@ enum Place {
 
 impl Gzip {
     pub(crate) fn new() -> Self {
-        Self { inflate: Decompress::new(false), crc: Crc::new(), place: Place::Header, name: None, failed: None }
+        Self { inflate: Inflate::new(), place: Place::Header, name: None, failed: None }
     }
 
     /// The name of the first member, without directories; none that is empty or too long. It is known once something was read.
@@ -88,24 +88,18 @@ impl Gzip {
         if flags & 2 != 0 {
             skip(source, 2)?;
         }
-        self.inflate.reset(false);
-        self.crc.reset();
+        self.inflate.reset();
         self.place = Place::Body;
         Ok(())
     }
 
     fn body(&mut self, source: &mut dyn Bytes, out: &mut [u8]) -> Result<usize, Halt> {
-        let input = source.peek(1)?;
-        let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
-        let ended = input.is_empty();
-        let status = self.inflate.decompress(input, out, FlushDecompress::None);
-        let consumed = usize::try_from(self.inflate.total_in() - before_in).unwrap_or(usize::MAX);
-        let produced = usize::try_from(self.inflate.total_out() - before_out).unwrap_or(usize::MAX).min(out.len());
+        let Step { consumed, produced, ended } = self.inflate.step(source.peek(1)?, out);
         source.consume(consumed);
-        self.crc.update(&out[..produced]);
         // What was decoded before a failure is handed out first, so that it stays findable.
-        match status {
-            Ok(Status::StreamEnd) => {
+        match ended {
+            Ok(false) => {}
+            Ok(true) => {
                 if let Err(halt) = self.trailer(source) {
                     match halt {
                         Halt::Stream(reason) => self.failed = Some(reason),
@@ -114,12 +108,7 @@ impl Gzip {
                 }
                 self.place = Place::Header;
             }
-            Ok(Status::Ok | Status::BufError) if produced == 0 && ended => return Err(cut()),
-            Ok(Status::Ok | Status::BufError) if produced == 0 && consumed == 0 => {
-                return Err(broken("the decoder makes no progress"));
-            }
-            Ok(Status::Ok | Status::BufError) => {}
-            Err(error) => self.failed = Some(format!("gzip: {error}")),
+            Err(reason) => self.failed = Some(format!("gzip: {reason}")),
         }
         Ok(produced)
     }
@@ -130,7 +119,9 @@ impl Gzip {
         else {
             return Err(cut());
         };
-        if u32::from_le_bytes(*crc) != self.crc.sum() || u32::from_le_bytes(*length) != self.crc.amount() {
+        if u32::from_le_bytes(*crc) != self.inflate.crc.sum()
+            || u32::from_le_bytes(*length) != self.inflate.crc.amount()
+        {
             return Err(broken("the checksum is wrong"));
         }
         skip(source, 8)

@@ -6,6 +6,7 @@
 
 mod budget;
 mod bytes;
+mod deflate;
 mod facts;
 mod format;
 mod gzip;
@@ -16,6 +17,7 @@ mod sort;
 mod source;
 mod stream;
 mod tar;
+mod zip;
 mod zstandard;
 
 pub use facts::{

@@ -10,10 +10,12 @@ use crate::{
     budget::Budget,
     bytes::{AHEAD, Bytes, Halt, Hashed, Hashing, Window},
     format::{Format, SNIFFED},
+    identity::EMPTY,
     path,
     source::Source,
     stream::{Plain, Unpacked},
     tar::{self, Tar},
+    zip::{self, Zip},
 };
 
 /// Reads a blob once, hands every file on as it is found, and answers with the facts of the whole.
@@ -25,6 +27,10 @@ use crate::{
 /// - A tar of any dialect gives its regular files. Odd entries are counted in [`Skipped`]. Sparse files are hashed with their
 ///   holes. Of a hard link's content, only a copy of its own in the archive is a file. The end marker may be missing, bytes
 ///   other than zeros after it make the layer partial.
+/// - A zip gives its files too, and is one file itself, as below. Directories are recognised by their paths. Symbolic links look
+///   like files that hold their targets, and are handed on as such; only the end of the zip tells, in time for the identities.
+///   Entries that are encrypted, or compressed in another way than deflate, make the layer partial, as does a table of
+///   contents that lists anything else than what is there.
 /// - Anything else is one file, at the path [`WHOLE`]. When it was compressed there are two: the bytes as stored at [`WHOLE`], and
 ///   their content at [`INNER`]; identities are of the latter.
 ///
@@ -72,6 +78,7 @@ pub fn scan<R: Read, E>(
         skipped: Skipped::default(),
         problem: None,
         problems: 0,
+        whole: false,
         windows: Vec::new(),
     };
     let layer = pass.layer(&mut Source::new(&mut reader, known.map(|known| known.size)))?;
@@ -94,6 +101,8 @@ struct Pass<'a, F> {
     /// The first file that could not be looked into whole, and why; and how many there were.
     problem: Option<String>,
     problems: u64,
+    /// Whether the layer counts as one file.
+    whole: bool,
     /// Buffers to use again.
     windows: Vec<Window>,
 }
@@ -144,7 +153,7 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
             Unpacked::new(&mut stored, self.limits.window_log, self.own, window).map_err(ScanError::Read)?;
         let layer = self.content(Hashed::new(&mut bytes, Hashing::running()), compression)?;
         // Bytes that are no good compressed stream are a file all the same.
-        if layer.form.archive == Archive::Raw && !layer.content.is_some_and(is_nothing) {
+        if layer.form.archive != Archive::Tar && !layer.content.is_some_and(is_nothing) {
             let stored = stored.finish().map_err(fault)?;
             self.hand_on(WHOLE, stored)?;
         }
@@ -165,9 +174,12 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         let path = if compression == Compression::None { WHOLE } else { INNER };
         let read = match archive {
             Archive::Tar => self.entries(&mut content, archive, b"", 0),
+            Archive::Zip => {
+                self.one_file(&mut content);
+                self.entries(&mut content, archive, b"", 0)
+            }
             Archive::Raw => {
-                self.inner.begin();
-                content.feed(self.inner);
+                self.one_file(&mut content);
                 self.look(&mut content, &Spot { path: path.to_vec(), own: path.len(), depth: 0, unpacked: false })
             }
         };
@@ -191,14 +203,28 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
             Ok(whole) => (Some(whole), problem),
             Err(reason) => (None, Some(problem.unwrap_or(reason))),
         };
-        if let (Archive::Raw, Some(whole)) = (archive, content) {
-            self.files += 1;
-            if !is_nothing(whole) {
-                self.identity.add_pathless(&whole.0).map_err(ScanError::Spill)?;
-                self.hand_on(path, whole)?;
+        match (archive, content) {
+            (Archive::Raw, Some(whole)) => {
+                self.files += 1;
+                if !is_nothing(whole) {
+                    self.identity.add_pathless(&whole.0).map_err(ScanError::Spill)?;
+                    self.hand_on(path, whole)?;
+                }
             }
+            (Archive::Zip, Some(whole)) => self.hand_on(path, whole)?,
+            _ => {}
         }
         Ok(Layer { form, content, problem })
+    }
+
+    /// Takes the layer as one file, out of which may come what its size allows.
+    fn one_file<'b>(&mut self, content: &mut Hashed<'b>)
+    where
+        'a: 'b,
+    {
+        self.inner.begin();
+        content.feed(self.inner);
+        self.whole = true;
     }
 
     fn hand_on(&mut self, path: &[u8], (sha256, size): ([u8; 32], u64)) -> Result<(), ScanError<E>> {
@@ -240,6 +266,7 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         match archive {
             Archive::Raw => Ok(()),
             Archive::Tar => self.tar(content, prefix, depth),
+            Archive::Zip => self.zip(content, prefix, depth),
         }
     }
 
@@ -259,6 +286,25 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         Ok(())
     }
 
+    fn zip(&mut self, content: &mut Hashed<'_>, prefix: &[u8], depth: u32) -> Result<(), Stop<E>> {
+        let mut zip = Zip::new(self.limits, self.budget(depth), self.inner);
+        let one = u64::from(depth == 0);
+        while let Some(entry) = zip.next(content)? {
+            match entry {
+                zip::Entry::File { path, mut body } => self.entry(&mut body, path, prefix, depth)?,
+                zip::Entry::Directory => self.skipped.directories += one,
+                // As if it were empty, so that it counts for no identity.
+                zip::Entry::Link { path } if depth == 0 => {
+                    self.skipped.links += 1;
+                    self.identity.add(&path, &EMPTY).map_err(|error| Stop::Fail(ScanError::Spill(error)))?;
+                }
+                zip::Entry::Link { .. } => {}
+                zip::Entry::Opaque => self.skipped.opaque += 1,
+            }
+        }
+        Ok(())
+    }
+
     /// A file of an archive.
     fn entry(&mut self, body: &mut dyn Bytes, path: Vec<u8>, prefix: &[u8], depth: u32) -> Result<(), Stop<E>> {
         let path = if prefix.is_empty() { path } else { self.joined(prefix, &path)? };
@@ -268,7 +314,7 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
     /// Reads a file, and what is inside it.
     fn file(&mut self, body: &mut dyn Bytes, spot: Spot) -> Result<(), Stop<E>> {
         let mut content = Hashed::new(body, Hashing::running());
-        if spot.depth == 0 {
+        if spot.depth == 0 && !self.whole {
             self.inner.begin();
             content.feed(self.inner);
         }

@@ -16,3 +16,5 @@ mod nested;
 mod properties;
 #[cfg(test)]
 mod raw;
+#[cfg(test)]
+mod zips;
