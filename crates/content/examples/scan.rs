@@ -27,6 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let facts = scan(file, known, &Limits::default(), &mut spill, |file: File| {
             if list {
                 println!("{} {:>12} {}", hex::encode(file.sha256), file.size, file.path.escape_ascii());
+                if let Some(metadata) = file.metadata {
+                    println!("{metadata:#?}");
+                }
             }
             Ok::<_, Infallible>(())
         })?;

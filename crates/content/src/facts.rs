@@ -4,6 +4,8 @@ use std::io;
 
 use oci::Digest;
 
+use crate::Metadata;
+
 /// Bumped whenever the facts of the same bytes would change, so that older facts are known to be outdated.
 pub const SCANNER_VERSION: i32 = 2;
 
@@ -33,6 +35,9 @@ pub struct Limits {
     pub path: usize,
     /// The largest pax header in bytes, which is held in memory whole; 1 MiB by default, as in Go's reader.
     pub header: usize,
+    /// The most that is held of a header, a footer or a list of tensors, in bytes; 8 MiB by default. What is made of it may
+    /// take ten times as much for a moment.
+    pub metadata: usize,
     /// The largest window that a zstd frame may demand, as a power of two; 27 by default, 128 MiB, which is what
     /// `zstd` itself accepts unasked.
     pub window_log: u32,
@@ -51,6 +56,7 @@ impl Default for Limits {
             ratio: 1100,
             path: 64 << 10,
             header: 1 << 20,
+            metadata: 8 << 20,
             window_log: 27,
             memory: 32 << 20,
         }
@@ -59,8 +65,8 @@ impl Default for Limits {
 
 /// What is known of the blob before it is read: its verified digest and its size.
 ///
-/// With it, uncompressed bytes need no second hash, a raw layer is not read beyond its beginning, and a reader that ends
-/// early is a [`ScanError::Read`] instead of a truncated archive.
+/// With it, uncompressed bytes need no second hash, a raw layer is not read beyond its beginning unless it has [`Metadata`],
+/// and a reader that ends early is a [`ScanError::Read`] instead of a truncated archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// The digest that was verified when the blob was stored.
@@ -81,6 +87,8 @@ pub struct File {
     pub sha256: [u8; 32],
     /// How many files it is inside of: 0 for the layer's own, which alone make its identities.
     pub depth: u32,
+    /// What it says of itself, if it is of a format that does.
+    pub metadata: Option<Box<Metadata>>,
 }
 
 /// What a layer contains.

@@ -1,6 +1,6 @@
 //! What bytes are, told by how they begin.
 
-use crate::{Archive, Compression, tar, zip};
+use crate::{Archive, Compression, FileFormat, tar, zip};
 
 /// How many bytes [`Format::of`] looks at.
 pub(crate) const SNIFFED: usize = tar::BLOCK;
@@ -12,6 +12,8 @@ pub(crate) enum Format {
     Compressed,
     /// One of the archives.
     Archive(Archive),
+    /// One of the formats that say something of themselves.
+    Metadata(FileFormat),
 }
 
 impl Format {
@@ -26,6 +28,6 @@ impl Format {
         if zip::is_zip(start) {
             return Some(Self::Archive(Archive::Zip));
         }
-        None
+        FileFormat::of(start).map(Self::Metadata)
     }
 }

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fs, io, io::Read};
 use oci::Digest;
 
 use crate::{
-    Archive, Compression, Facts, File, Form, INNER, Identities, Identity, Known, Limits, ScanError, Skipped, State,
-    WHOLE,
+    Archive, Compression, Facts, File, Form, INNER, Identities, Identity, Known, Limits, Metadata, ScanError, Skipped,
+    State, WHOLE,
     budget::Budget,
     bytes::{AHEAD, Bytes, Halt, Hashed, Hashing, Window},
     format::{Format, SNIFFED},
@@ -52,9 +52,14 @@ use crate::{
 /// layer: in a `x.tar.gz`, both `x.tar.gz!x.tar` and `x.tar.gz!x.tar!a.csv` are at depth 1. What is broken or exceeds a limit in
 /// there makes the layer partial, but takes nothing from what the layer is as a whole.
 ///
+/// # What files say of themselves
+///
+/// Of safetensors, GGUF and Parquet files the headers, or footers, are read as the bytes pass, and of the former two each tensor is
+/// hashed; see [`Metadata`]. If they make no sense, that is told there, and nowhere else.
+///
 /// `spill` gives files for lists that exceed [`Limits::memory`]; see [`Identity::new`]. Memory is bounded by the limits, whatever
 /// the bytes: some 2 MiB, twice the memory for sorting, and in front of a sparse file of very many pieces up to 16 MiB for
-/// where they belong; for each depth 1 MiB and a zstd window where one is demanded.
+/// where they belong; for each depth 1 MiB and a zstd window where one is demanded; ten times [`Limits::metadata`].
 ///
 /// # Errors
 /// [`ScanError`] when reader, sink or spilling fail; never for what the bytes are.
@@ -155,7 +160,7 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         // Bytes that are no good compressed stream are a file all the same.
         if layer.form.archive != Archive::Tar && !layer.content.is_some_and(is_nothing) {
             let stored = stored.finish().map_err(fault)?;
-            self.hand_on(WHOLE, stored)?;
+            self.hand_on(WHOLE, stored, None)?;
         }
         Ok(layer)
     }
@@ -173,19 +178,19 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         };
         let path = if compression == Compression::None { WHOLE } else { INNER };
         let read = match archive {
-            Archive::Tar => self.entries(&mut content, archive, b"", 0),
+            Archive::Tar => self.entries(&mut content, archive, b"", 0).map(|()| None),
             Archive::Zip => {
                 self.one_file(&mut content);
-                self.entries(&mut content, archive, b"", 0)
+                self.entries(&mut content, archive, b"", 0).map(|()| None)
             }
             Archive::Raw => {
                 self.one_file(&mut content);
                 self.look(&mut content, &Spot { path: path.to_vec(), own: path.len(), depth: 0, unpacked: false })
             }
         };
-        let problem = match read {
-            Ok(()) => None,
-            Err(Stop::Halt(halt)) => Some(reason(halt)?),
+        let (metadata, problem) = match read {
+            Ok(metadata) => (metadata, None),
+            Err(Stop::Halt(halt)) => (None, Some(reason(halt)?)),
             Err(Stop::Fail(error)) => return Err(error),
         };
         let known = self.known.and_then(|known| Some((content.known()?, known.size)));
@@ -208,10 +213,10 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
                 self.files += 1;
                 if !is_nothing(whole) {
                     self.identity.add_pathless(&whole.0).map_err(ScanError::Spill)?;
-                    self.hand_on(path, whole)?;
+                    self.hand_on(path, whole, metadata)?;
                 }
             }
-            (Archive::Zip, Some(whole)) => self.hand_on(path, whole)?,
+            (Archive::Zip, Some(whole)) => self.hand_on(path, whole, None)?,
             _ => {}
         }
         Ok(Layer { form, content, problem })
@@ -227,8 +232,14 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         self.whole = true;
     }
 
-    fn hand_on(&mut self, path: &[u8], (sha256, size): ([u8; 32], u64)) -> Result<(), ScanError<E>> {
-        (self.sink)(File { path: path.to_vec(), size, sha256, depth: 0 }).map_err(ScanError::Sink)
+    /// Hands the layer on as a file.
+    fn hand_on(
+        &mut self,
+        path: &[u8],
+        (sha256, size): ([u8; 32], u64),
+        metadata: Option<Box<Metadata>>,
+    ) -> Result<(), ScanError<E>> {
+        (self.sink)(File { path: path.to_vec(), size, sha256, depth: 0, metadata }).map_err(ScanError::Sink)
     }
 
     fn facts(self, layer: Layer) -> Result<Facts, ScanError<E>> {
@@ -318,31 +329,35 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
             self.inner.begin();
             content.feed(self.inner);
         }
-        self.look(&mut content, &spot)?;
+        let metadata = self.look(&mut content, &spot)?;
         let (sha256, size) = content.finish()?;
-        self.found(spot, size, sha256).map_err(Stop::Fail)
+        let Spot { path, depth, .. } = spot;
+        self.found(File { path, size, sha256, depth, metadata }).map_err(Stop::Fail)
     }
 
-    fn found(&mut self, spot: Spot, size: u64, sha256: [u8; 32]) -> Result<(), ScanError<E>> {
-        let Spot { path, depth, .. } = spot;
-        if depth == 0 {
+    fn found(&mut self, file: File) -> Result<(), ScanError<E>> {
+        let File { path, size, sha256, depth, .. } = &file;
+        if *depth == 0 {
             self.files += 1;
-            self.skipped.unsafe_paths += u64::from(path::is_unsafe(&path));
+            self.skipped.unsafe_paths += u64::from(path::is_unsafe(path));
             // Empty ones too: they may replace a file of the same path.
-            self.identity.add(&path, &sha256).map_err(ScanError::Spill)?;
+            self.identity.add(path, sha256).map_err(ScanError::Spill)?;
         } else {
             self.inner_files += 1;
         }
-        if size == 0 {
+        if *size == 0 {
             return Ok(());
         }
-        (self.sink)(File { path, size, sha256, depth }).map_err(ScanError::Sink)
+        (self.sink)(file).map_err(ScanError::Sink)
     }
 
     /// Looks into a file. Whatever is wrong in there, the file itself can be read on.
-    fn look(&mut self, content: &mut Hashed<'_>, spot: &Spot) -> Result<(), Stop<E>> {
+    fn look(&mut self, content: &mut Hashed<'_>, spot: &Spot) -> Result<Option<Box<Metadata>>, Stop<E>> {
         let inside = match Format::of(content.peek(SNIFFED)?) {
-            None => return Ok(()),
+            None => return Ok(None),
+            Some(Format::Metadata(format)) => {
+                return Ok(Some(Box::new(format.read(content, self.limits.metadata)?)));
+            }
             Some(Format::Compressed) => self.unpack(content, spot),
             Some(Format::Archive(archive)) => self.open(content, spot, archive),
         };
@@ -352,9 +367,9 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
                 content.skip(u64::MAX)?;
                 self.problems += 1;
                 self.problem.get_or_insert_with(|| format!("{}: {reason}", shown(&spot.path)));
-                Ok(())
+                Ok(None)
             }
-            other => other,
+            other => other.map(|()| None),
         }
     }
 

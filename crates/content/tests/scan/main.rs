@@ -11,6 +11,8 @@ mod fixtures;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
 mod nested;
 #[cfg(test)]
 mod properties;
