@@ -92,7 +92,11 @@ pub(crate) fn tar(parts: &[Vec<u8>]) -> Vec<u8> {
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip_at(1, bytes)
+}
+
+pub(crate) fn gzip_at(level: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
@@ -106,7 +110,11 @@ pub(crate) fn gzip_named(name: &[u8], bytes: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
-    zstd::encode_all(bytes, 1).unwrap()
+    zstd_at(1, bytes)
+}
+
+pub(crate) fn zstd_at(level: i32, bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, level).unwrap()
 }
 
 /// What a scan gave.

@@ -5,7 +5,7 @@ use content::{Archive, Compression, Form, Limits, WHOLE};
 use crate::build::{Scan, file, gzip, scan, sha256, tar, try_scan};
 
 /// How an entry of a zip is written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Packing {
     pub(crate) deflated: bool,
     /// Whether its sizes stand behind it only, or also, or not.
@@ -72,7 +72,7 @@ impl Builder {
     }
 
     /// A symbolic link, as Info-ZIP writes it.
-    fn link(self, name: &[u8], target: &[u8]) -> Self {
+    pub(crate) fn link(self, name: &[u8], target: &[u8]) -> Self {
         self.raw(name, target, (crc(target), target.len() as u64), 0, 0, 0o120_777, PLAIN)
     }
 
