@@ -9,7 +9,8 @@ use crate::Metadata;
 /// Bumped whenever the facts of the same bytes would change, so that older facts are known to be outdated.
 pub const SCANNER_VERSION: i32 = 2;
 
-/// The path of the one file of a raw layer: the layer's own bytes, which have no name inside themselves.
+/// The path of the one file of a raw layer, and of a zip as the file that it is too: the layer's own bytes, which have no
+/// name inside themselves.
 pub const WHOLE: &[u8] = b"";
 
 /// The path of what a compressed layer without an archive holds, for example the CSV in a `train.csv.gz`: the layer, `!`,
@@ -26,7 +27,7 @@ pub struct Limits {
     /// The most bytes of holes in sparse files, which cost time but no space in the layer; 64 GiB by default, and again
     /// inside files.
     pub holes: u64,
-    /// How many files a file may be inside of, each in the next; 2 by default. 0 looks into none.
+    /// How many files a file may be inside of, each in the next; 2 by default, at most 32. 0 looks into none.
     pub depth: u32,
     /// How many times its size may come out of a file, whatever is inside what; 1,100 by default, as gzip stays below 1,033.
     /// From every file 16 MiB more may come.
@@ -36,7 +37,7 @@ pub struct Limits {
     /// The largest pax header in bytes, which is held in memory whole; 1 MiB by default, as in Go's reader.
     pub header: usize,
     /// The most that is held of a header, a footer or a list of tensors, in bytes; 8 MiB by default. What is made of it may
-    /// take ten times as much for a moment.
+    /// take five times as much for a moment.
     pub metadata: usize,
     /// The largest window that a zstd frame may demand, as a power of two; 27 by default, 128 MiB, which is what
     /// `zstd` itself accepts unasked.
@@ -109,7 +110,7 @@ pub struct Facts {
     /// match.
     pub contents: Option<[u8; 32]>,
     /// How many regular files were read to their end, empty ones and every occurrence of a repeated path included. A raw
-    /// layer is one.
+    /// layer is one; a zip is none itself.
     pub files: u64,
     /// How many uncompressed bytes were read; when indexed, how many there are.
     pub bytes: u64,

@@ -59,7 +59,8 @@ use crate::{
 ///
 /// `spill` gives files for lists that exceed [`Limits::memory`]; see [`Identity::new`]. Memory is bounded by the limits, whatever
 /// the bytes: some 2 MiB, twice the memory for sorting, and in front of a sparse file of very many pieces up to 16 MiB for
-/// where they belong; for each depth 1 MiB and a zstd window where one is demanded; ten times [`Limits::metadata`].
+/// where they belong; for each depth 1 MiB and a zstd window where one is demanded; six times
+/// [`Limits::metadata`].
 ///
 /// # Errors
 /// [`ScanError`] when reader, sink or spilling fail; never for what the bytes are.
@@ -396,7 +397,7 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
     }
 
     fn deeper(&self, depth: u32) -> Result<u32, Halt> {
-        let limit = self.limits.depth;
+        let limit = self.limits.depth.min(DEPTH);
         let deeper = Some(depth + 1).filter(|&depth| depth <= limit);
         deeper.ok_or_else(|| Halt::Archive(format!("the limit of {limit} files inside each other is exceeded")))
     }
@@ -417,6 +418,9 @@ impl<'a, F> Pass<'a, F> {
         if depth == 0 { self.own } else { self.inner }
     }
 }
+
+/// The most that [`Limits::depth`] can be, as each depth takes its part of the stack.
+const DEPTH: u32 = 32;
 
 /// How much of a path is shown in a reason.
 const SHOWN: usize = 200;

@@ -1,13 +1,13 @@
 //! safetensors: the length of a JSON object, the object, and the bytes of the tensors.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Fault, Metadata, Tensor, broken, cut};
+use super::{ENTRIES, Fault, Metadata, Tensor, broken, cut};
 use crate::bytes::{Bytes, Hashed};
 
 /// The longest header that the format allows.
@@ -38,11 +38,9 @@ pub(super) fn read(content: &mut Hashed<'_>, limit: usize, metadata: &mut Metada
     let Header { entries, tensors } =
         serde_json::from_slice(&header).map_err(|error| Fault::Broken(format!("the header is malformed: {error}")))?;
     drop(header);
-    metadata.entry_count = entries.len() as u64;
-    for (name, value) in entries {
-        if let Text(Some(value)) = value {
-            metadata.keep(name, value);
-        }
+    metadata.entry_count = entries.count;
+    for (name, value) in entries.some {
+        metadata.keep(name, value);
     }
     let start = content.position();
     let tensors = tensors.into_iter().map(|(name, listed)| listed.tensor(name, start));
@@ -53,8 +51,15 @@ pub(super) fn read(content: &mut Hashed<'_>, limit: usize, metadata: &mut Metada
 
 /// The JSON object: tensors by name, and one member that is none.
 struct Header {
-    entries: BTreeMap<String, Text>,
+    entries: Entries,
     tensors: Vec<(String, Listed)>,
+}
+
+/// How many entries there are, and the texts among the first few.
+#[derive(Default)]
+struct Entries {
+    count: u64,
+    some: Vec<(String, String)>,
 }
 
 /// A tensor as the header has it.
@@ -114,7 +119,7 @@ impl<'de> Deserialize<'de> for Header {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-                let mut header = Header { entries: BTreeMap::new(), tensors: Vec::new() };
+                let mut header = Header { entries: Entries::default(), tensors: Vec::new() };
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
                         header.entries = map.next_value()?;
@@ -123,6 +128,31 @@ impl<'de> Deserialize<'de> for Header {
                     }
                 }
                 Ok(header)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Entries;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("texts by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Entries::default();
+                while let Some((name, Text(value))) = map.next_entry::<String, Text>()? {
+                    entries.count += 1;
+                    if let Some(value) = value.filter(|_| entries.some.len() < ENTRIES) {
+                        entries.some.push((name, value));
+                    }
+                }
+                Ok(entries)
             }
         }
         deserializer.deserialize_map(Members)
