@@ -27,6 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let facts = scan(file, known, &Limits::default(), &mut spill, |file: File| {
             if list {
                 println!("{} {:>12} {}", hex::encode(file.sha256), file.size, file.path.escape_ascii());
+                if let Some(metadata) = file.metadata {
+                    println!("{metadata:#?}");
+                }
             }
             Ok::<_, Infallible>(())
         })?;
@@ -37,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{path}");
         println!("  {:?}, {} {}", facts.state, facts.form.compression.as_str(), facts.form.archive.as_str());
         println!("  {} bytes, {} files, {:?}", facts.bytes, facts.files, facts.skipped);
+        println!("  inside them {} bytes, {} files", facts.inner_bytes, facts.inner_files);
         println!("  diffID {:?}", facts.diff_id);
         println!("  tree {}, contents {}", hash(facts.tree), hash(facts.contents));
         println!(

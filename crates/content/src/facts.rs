@@ -4,10 +4,13 @@ use std::io;
 
 use oci::Digest;
 
-/// Bumped whenever the facts of the same bytes would change, so that older facts are known to be outdated.
-pub const SCANNER_VERSION: i32 = 1;
+use crate::Metadata;
 
-/// The path of the one file of a raw layer: the layer's own bytes, which have no name inside themselves.
+/// Bumped whenever the facts of the same bytes would change, so that older facts are known to be outdated.
+pub const SCANNER_VERSION: i32 = 2;
+
+/// The path of the one file of a raw layer, and of a zip as the file that it is too: the layer's own bytes, which have no
+/// name inside themselves.
 pub const WHOLE: &[u8] = b"";
 
 /// The path of what a compressed layer without an archive holds, for example the CSV in a `train.csv.gz`: the layer, `!`,
@@ -17,16 +20,25 @@ pub const INNER: &[u8] = b"!";
 /// Where a scan stops. What was found until then stays findable and the layer is [`State::Partial`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most tar entries of any kind; ten million by default.
+    /// The most entries of archives, of any kind; ten million by default. As many again may be inside files.
     pub entries: u64,
-    /// The most uncompressed bytes, without the holes of sparse files; 1 TiB by default.
+    /// The most uncompressed bytes, without the holes of sparse files; 1 TiB by default. As many again may come out of files.
     pub bytes: u64,
-    /// The most bytes of holes in sparse files, which cost time but no space in the layer; 64 GiB by default.
+    /// The most bytes of holes in sparse files, which cost time but no space in the layer; 64 GiB by default, and again
+    /// inside files.
     pub holes: u64,
+    /// How many files a file may be inside of, each in the next; 2 by default, at most 32. 0 looks into none.
+    pub depth: u32,
+    /// How many times its size may come out of a file, whatever is inside what; 1,100 by default, as gzip stays below 1,033.
+    /// From every file 16 MiB more may come.
+    pub ratio: u64,
     /// The longest path in bytes; 64 KiB by default, sixteen times Linux's `PATH_MAX`.
     pub path: usize,
     /// The largest pax header in bytes, which is held in memory whole; 1 MiB by default, as in Go's reader.
     pub header: usize,
+    /// The most that is held of a header, a footer or a list of tensors, in bytes; 8 MiB by default. What is made of it may
+    /// take five times as much for a moment.
+    pub metadata: usize,
     /// The largest window that a zstd frame may demand, as a power of two; 27 by default, 128 MiB, which is what
     /// `zstd` itself accepts unasked.
     pub window_log: u32,
@@ -41,8 +53,11 @@ impl Default for Limits {
             entries: 10_000_000,
             bytes: 1 << 40,
             holes: 64 << 30,
+            depth: 2,
+            ratio: 1100,
             path: 64 << 10,
             header: 1 << 20,
+            metadata: 8 << 20,
             window_log: 27,
             memory: 32 << 20,
         }
@@ -51,8 +66,8 @@ impl Default for Limits {
 
 /// What is known of the blob before it is read: its verified digest and its size.
 ///
-/// With it, uncompressed bytes need no second hash, a raw layer is not read beyond its beginning, and a reader that ends
-/// early is a [`ScanError::Read`] instead of a truncated archive.
+/// With it, uncompressed bytes need no second hash, a raw layer is not read beyond its beginning unless it has [`Metadata`],
+/// and a reader that ends early is a [`ScanError::Read`] instead of a truncated archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// The digest that was verified when the blob was stored.
@@ -65,12 +80,16 @@ pub struct Known {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// The path as the archive has it: any bytes, not normalised, possibly absolute or with `..`. For raw layers
-    /// [`WHOLE`] or [`INNER`].
+    /// [`WHOLE`] or [`INNER`]. For a file inside a file see [`crate::scan()`].
     pub path: Vec<u8>,
     /// The size in bytes, holes of sparse files included.
     pub size: u64,
     /// The SHA-256 of the content as extraction would write it.
     pub sha256: [u8; 32],
+    /// How many files it is inside of: 0 for the layer's own, which alone make its identities.
+    pub depth: u32,
+    /// What it says of itself, if it is of a format that does.
+    pub metadata: Option<Box<Metadata>>,
 }
 
 /// What a layer contains.
@@ -83,16 +102,22 @@ pub struct Facts {
     /// The SHA-256 of the uncompressed bytes; `None` when they could not be read to their end. An uncompressed blob has
     /// its own digest here, provided that it is a SHA-256 one.
     pub diff_id: Option<Digest>,
-    /// The identity of the files and their places, see [`crate::Identity`]; `None` unless indexed, and for raw layers.
+    /// The identity of the files and their places, see [`crate::Identity`]; `None` when not all of the layer's own files
+    /// were seen, and for raw layers.
     pub tree: Option<[u8; 32]>,
-    /// The identity of the set of files, see [`crate::Identity`]; `None` unless indexed. An indexed layer without it holds
-    /// nothing that identifies anything: neither its digest nor its diffID should ever be a match.
+    /// The identity of the set of files, see [`crate::Identity`]; `None` when not all of the layer's own files were seen. An
+    /// indexed layer without it holds nothing that identifies anything: neither its digest nor its diffID should ever be a
+    /// match.
     pub contents: Option<[u8; 32]>,
     /// How many regular files were read to their end, empty ones and every occurrence of a repeated path included. A raw
-    /// layer is one.
+    /// layer is one; a zip is none itself.
     pub files: u64,
     /// How many uncompressed bytes were read; when indexed, how many there are.
     pub bytes: u64,
+    /// How many regular files were read to their end inside of files.
+    pub inner_files: u64,
+    /// How many bytes files were unpacked to.
+    pub inner_bytes: u64,
     /// What else the archive had.
     pub skipped: Skipped,
 }
@@ -102,7 +127,8 @@ pub struct Facts {
 pub enum State {
     /// Every byte was accounted for.
     Indexed,
-    /// The scan ended before the end, for this reason. What was found until then was handed on.
+    /// The scan of the layer, or of what is inside one of its files, ended before the end, for this reason. What was found
+    /// until then was handed on.
     Partial(String),
     /// The bytes cannot be understood at all, for this reason. Never the answer of a scan, since no bytes show that they
     /// are encrypted: for callers, see [`opaque_by_media_type`].
@@ -136,6 +162,8 @@ pub enum Archive {
     Raw,
     /// A tar of any dialect.
     Tar,
+    /// A zip.
+    Zip,
 }
 
 impl Compression {
@@ -151,17 +179,18 @@ impl Compression {
 }
 
 impl Archive {
-    /// The name: `raw`, `tar`.
+    /// The name: `raw`, `tar`, `zip`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Raw => "raw",
             Self::Tar => "tar",
+            Self::Zip => "zip",
         }
     }
 }
 
-/// The odd entries of an archive, by count. They are ordinary: none of them makes a layer partial.
+/// The odd entries of an archive, by count. They are ordinary: but for `opaque` ones, none of them makes a layer partial.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Skipped {
     /// Symbolic links, and hard links, whose content is under their target's entry.
@@ -172,6 +201,9 @@ pub struct Skipped {
     pub directories: u64,
     /// Regular files whose path is absolute or climbs with `..`. These are not skipped, since nothing is ever extracted.
     pub unsafe_paths: u64,
+    /// Files in a zip, also in one inside a file, that are encrypted or compressed in another way than deflate. What they
+    /// hold cannot be told.
+    pub opaque: u64,
     /// Anything else: volume labels, continuations of other volumes, vendors' own entries.
     pub other: u64,
 }

@@ -1,10 +1,9 @@
 //! gzip (RFC 1952), one or more members.
 
-use std::io::Read;
-
-use flate2::{Crc, Decompress, FlushDecompress, Status};
-
-use crate::source::{Halt, Source};
+use crate::{
+    bytes::{Bytes, Halt},
+    deflate::{Inflate, Step},
+};
 
 /// Whether bytes begin as gzip does: magic number, deflate, no reserved flag.
 pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
@@ -14,9 +13,9 @@ pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
 /// Decodes members one after the other. flate2's own readers are not used, since they allocate anew for each of the many
 /// members that seekable layers have, and refuse the zero padding that block devices leave.
 pub(crate) struct Gzip {
-    inflate: Decompress,
-    crc: Crc,
+    inflate: Inflate,
     place: Place,
+    name: Option<Vec<u8>>,
     failed: Option<String>,
 }
 
@@ -29,11 +28,17 @@ enum Place {
 
 impl Gzip {
     pub(crate) fn new() -> Self {
-        Self { inflate: Decompress::new(false), crc: Crc::new(), place: Place::Header, failed: None }
+        Self { inflate: Inflate::new(), place: Place::Header, name: None, failed: None }
+    }
+
+    /// The name of the first member, without directories; none that is empty or too long. It is known once something was read.
+    pub(crate) fn name(&self) -> Option<&[u8]> {
+        let name = self.name.as_deref().filter(|name| name.len() <= NAME)?;
+        name.rsplit(|&byte| byte == b'/').next().filter(|name| !name.is_empty())
     }
 
     /// Decodes some bytes; none at the end.
-    pub(crate) fn read<R: Read>(&mut self, source: &mut Source<R>, out: &mut [u8]) -> Result<usize, Halt> {
+    pub(crate) fn read(&mut self, source: &mut dyn Bytes, out: &mut [u8]) -> Result<usize, Halt> {
         loop {
             if let Some(reason) = &self.failed {
                 return Err(Halt::Stream(reason.clone()));
@@ -51,7 +56,7 @@ impl Gzip {
         }
     }
 
-    fn header<R: Read>(&mut self, source: &mut Source<R>) -> Result<(), Halt> {
+    fn header(&mut self, source: &mut dyn Bytes) -> Result<(), Halt> {
         let start = source.peek(10)?;
         if !is_gzip(start) {
             // Padding is none of the content; anything else would be content that no one reads.
@@ -69,32 +74,32 @@ impl Gzip {
             };
             skip(source, 2 + u64::from(length))?;
         }
-        for flag in [8, 16] {
-            if flags & flag != 0 {
-                skip_text(source)?;
-            }
+        let mut name = Vec::new();
+        if flags & 8 != 0 {
+            read_text(source, &mut |bytes| {
+                // One byte more tells that it is too long.
+                name.extend_from_slice(&bytes[..bytes.len().min(NAME + 1 - name.len())]);
+            })?;
         }
+        if flags & 16 != 0 {
+            read_text(source, &mut |_| ())?;
+        }
+        self.name.get_or_insert(name);
         if flags & 2 != 0 {
             skip(source, 2)?;
         }
-        self.inflate.reset(false);
-        self.crc.reset();
+        self.inflate.reset();
         self.place = Place::Body;
         Ok(())
     }
 
-    fn body<R: Read>(&mut self, source: &mut Source<R>, out: &mut [u8]) -> Result<usize, Halt> {
-        let input = source.some()?;
-        let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
-        let ended = input.is_empty();
-        let status = self.inflate.decompress(input, out, FlushDecompress::None);
-        let consumed = usize::try_from(self.inflate.total_in() - before_in).unwrap_or(usize::MAX);
-        let produced = usize::try_from(self.inflate.total_out() - before_out).unwrap_or(usize::MAX).min(out.len());
+    fn body(&mut self, source: &mut dyn Bytes, out: &mut [u8]) -> Result<usize, Halt> {
+        let Step { consumed, produced, ended } = self.inflate.step(source.peek(1)?, out);
         source.consume(consumed);
-        self.crc.update(&out[..produced]);
         // What was decoded before a failure is handed out first, so that it stays findable.
-        match status {
-            Ok(Status::StreamEnd) => {
+        match ended {
+            Ok(false) => {}
+            Ok(true) => {
                 if let Err(halt) = self.trailer(source) {
                     match halt {
                         Halt::Stream(reason) => self.failed = Some(reason),
@@ -103,41 +108,42 @@ impl Gzip {
                 }
                 self.place = Place::Header;
             }
-            Ok(Status::Ok | Status::BufError) if produced == 0 && ended => return Err(cut()),
-            Ok(Status::Ok | Status::BufError) if produced == 0 && consumed == 0 => {
-                return Err(broken("the decoder makes no progress"));
-            }
-            Ok(Status::Ok | Status::BufError) => {}
-            Err(error) => self.failed = Some(format!("gzip: {error}")),
+            Err(reason) => self.failed = Some(format!("gzip: {reason}")),
         }
         Ok(produced)
     }
 
-    fn trailer<R: Read>(&mut self, source: &mut Source<R>) -> Result<(), Halt> {
+    fn trailer(&mut self, source: &mut dyn Bytes) -> Result<(), Halt> {
         let Some([crc, length]) =
             source.peek(8)?.first_chunk::<8>().and_then(|bytes| bytes.as_chunks().0.first_chunk())
         else {
             return Err(cut());
         };
-        if u32::from_le_bytes(*crc) != self.crc.sum() || u32::from_le_bytes(*length) != self.crc.amount() {
+        if u32::from_le_bytes(*crc) != self.inflate.crc.sum()
+            || u32::from_le_bytes(*length) != self.inflate.crc.amount()
+        {
             return Err(broken("the checksum is wrong"));
         }
         skip(source, 8)
     }
 }
 
-fn skip<R: Read>(source: &mut Source<R>, count: u64) -> Result<(), Halt> {
+fn skip(source: &mut dyn Bytes, count: u64) -> Result<(), Halt> {
     if source.skip(count)? { Ok(()) } else { Err(cut()) }
 }
 
-/// Skips the bytes up to a zero byte. A name may be as long as the blob; it is never held.
-fn skip_text<R: Read>(source: &mut Source<R>) -> Result<(), Halt> {
+/// The longest name that is of interest: what file systems allow.
+const NAME: usize = 255;
+
+/// Hands the bytes up to a zero byte to `take` in pieces. A name may be as long as the blob.
+fn read_text(source: &mut dyn Bytes, take: &mut dyn FnMut(&[u8])) -> Result<(), Halt> {
     loop {
-        let bytes = source.some()?;
+        let bytes = source.peek(1)?;
         if bytes.is_empty() {
             return Err(cut());
         }
         let end = bytes.iter().position(|&byte| byte == 0);
+        take(&bytes[..end.unwrap_or(bytes.len())]);
         let count = end.map_or(bytes.len(), |end| end + 1);
         source.consume(count);
         if end.is_some() {

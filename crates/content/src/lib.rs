@@ -1,18 +1,25 @@
 //! What is inside a layer: one streaming pass over a blob's bytes gives identities and files.
 //!
-//! Bytes decide, not media types: gzip, zstd and tar are recognised by their first bytes, anything else is one raw file.
+//! Bytes decide, not media types: gzip, zstd, tar and zip are recognised by their first bytes, in a layer and in its files;
+//! anything else is one raw file. Files of models and tables say more of themselves, which is read too.
 //! This crate does no IO of its own and extracts nothing. It reads from a reader handed in, gives files to a sink handed
 //! in, and spills long lists to files handed in. It does not know what a layer is for, nor where it is stored.
 
+mod budget;
+mod bytes;
+mod deflate;
 mod facts;
+mod format;
 mod gzip;
 mod identity;
+mod metadata;
 mod path;
 mod scan;
 mod sort;
 mod source;
 mod stream;
 mod tar;
+mod zip;
 mod zstandard;
 
 pub use facts::{
@@ -20,4 +27,5 @@ pub use facts::{
     opaque_by_media_type,
 };
 pub use identity::{Identities, Identity};
+pub use metadata::{Column, FileFormat, Metadata, Tensor};
 pub use scan::scan;

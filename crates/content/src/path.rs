@@ -1,5 +1,7 @@
 //! Paths, which are bytes.
 
+use std::borrow::Cow;
+
 /// Whether a path is absolute or climbs with `..`, so that extracting it would be unsafe.
 pub(crate) fn is_unsafe(path: &[u8]) -> bool {
     path.first() == Some(&b'/') || path.split(|&byte| byte == b'/').any(|part| part == b"..")
@@ -25,6 +27,21 @@ pub(crate) fn normalise(path: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn common_directory(a: &[u8], b: &[u8]) -> usize {
     let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     a[..same].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1)
+}
+
+/// The name of what a compressed file of this name unpacks to.
+pub(crate) fn unpacked(name: &[u8]) -> Cow<'_, [u8]> {
+    const SUFFIXES: [(&[u8], &[u8]); 5] =
+        [(b".gz", b""), (b".zst", b""), (b".zstd", b""), (b".tgz", b".tar"), (b".tzst", b".tar")];
+    for (suffix, instead) in SUFFIXES {
+        if let Some((stem, end)) = name.len().checked_sub(suffix.len()).map(|at| name.split_at(at))
+            && !stem.is_empty()
+            && end.eq_ignore_ascii_case(suffix)
+        {
+            return if instead.is_empty() { Cow::Borrowed(stem) } else { Cow::Owned([stem, instead].concat()) };
+        }
+    }
+    Cow::Borrowed(name)
 }
 
 #[cfg(test)]
@@ -61,6 +78,25 @@ mod tests {
         }
         for path in ["", "a", "./a", "..a/b..", "a/.../b"] {
             assert!(!is_unsafe(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn names_of_what_is_unpacked() {
+        for (name, unpacked) in [
+            ("train.csv.gz", "train.csv"),
+            ("TRAIN.CSV.GZ", "TRAIN.CSV"),
+            ("x.tar.zst", "x.tar"),
+            ("x.zstd", "x"),
+            ("x.tgz", "x.tar"),
+            ("x.TZST", "x.tar"),
+            ("x.gz.gz", "x.gz"),
+            ("x.csv", "x.csv"),
+            (".gz", ".gz"),
+            ("gz", "gz"),
+            ("", ""),
+        ] {
+            assert_eq!(super::unpacked(name.as_bytes()), unpacked.as_bytes(), "{name}");
         }
     }
 

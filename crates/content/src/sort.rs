@@ -35,7 +35,7 @@ pub(crate) struct Records {
 }
 
 struct Record {
-    /// The first bytes of the key, big-endian, which decide most comparisons without a jump to the key.
+    /// A few bytes of the key, big-endian; those from which on it differed from others when it was sorted.
     prefix: u64,
     start: u32,
     key: u32,
@@ -64,7 +64,7 @@ impl Sorter {
         let (Ok(start), Ok(length)) = (u32::try_from(self.records.bytes.len()), u32::try_from(key.len())) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a key is too long to be sorted"));
         };
-        self.records.index.push(Record { prefix: prefix(key), start, key: length });
+        self.records.index.push(Record { prefix: 0, start, key: length });
         self.records.bytes.extend_from_slice(key);
         self.records.bytes.extend_from_slice(value);
         Ok(())
@@ -139,15 +139,39 @@ impl Records {
         &self.bytes[start..start + length]
     }
 
+    /// Sorts by key, then by value. Comparing the next few bytes, held where they are compared, is much faster than going to
+    /// the keys; those that agree on them are sorted again by the bytes from where they differ.
     fn sort(&mut self, value: usize) {
         let mut index = mem::take(&mut self.index);
-        // Stable sorting is chosen for its speed with what is sorted already, as most archives are.
-        index.sort_by(|a, b| {
-            a.prefix
-                .cmp(&b.prefix)
-                .then_with(|| self.key(a).cmp(self.key(b)))
-                .then_with(|| self.value(a, value).cmp(self.value(b, value)))
-        });
+        let mut alike = vec![(0..index.len(), 0)];
+        while let Some((range, from)) = alike.pop() {
+            let start = range.start;
+            let index = &mut index[range];
+            let Some(first) = index.first().map(|first| self.key(first)) else { continue };
+            let common = index.iter().fold(first.len(), |common, record| {
+                let same = first[from..common].iter().zip(&self.key(record)[from..]).take_while(|(a, b)| a == b);
+                from + same.count()
+            });
+            for record in &mut *index {
+                record.prefix = prefix(&self.key(record)[common..]);
+            }
+            // Stable sorting is chosen for its speed with what is sorted already, as most archives are. Of keys that look alike
+            // here because one ends where the other has zeros, the shorter is the lesser.
+            let seen = |record: &Record| (record.key as usize - common).min(PREFIX);
+            index.sort_by_key(|record| (record.prefix, seen(record)));
+            let mut at = start;
+            for same in index.chunk_by_mut(|a, b| (a.prefix, seen(a)) == (b.prefix, seen(b))) {
+                let next = at + same.len();
+                match same {
+                    [] | [_] => {}
+                    [first, ..] if seen(first) < PREFIX => {
+                        same.sort_by(|a, b| self.value(a, value).cmp(self.value(b, value)));
+                    }
+                    _ => alike.push((at..next, common + PREFIX)),
+                }
+                at = next;
+            }
+        }
         self.index = index;
     }
 
@@ -164,9 +188,12 @@ impl Records {
     }
 }
 
+/// How many bytes [`prefix`] takes.
+const PREFIX: usize = size_of::<u64>();
+
 fn prefix(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let length = key.len().min(8);
+    let mut bytes = [0; PREFIX];
+    let length = key.len().min(PREFIX);
     bytes[..length].copy_from_slice(&key[..length]);
     u64::from_be_bytes(bytes)
 }

@@ -1,142 +1,159 @@
-//! A layer's uncompressed bytes.
+//! Uncompressed bytes, up to a limit.
 
-use std::io::{self, Read};
+use std::io;
 
 use crate::{
-    Compression, Known, Limits,
+    Compression,
+    budget::Budget,
+    bytes::{Bytes, Halt, Window},
     gzip::{Gzip, is_gzip},
-    source::{Halt, Hashing, Source, Window, is_zero},
     zstandard::{Zstd, is_zstd},
 };
-
-/// How far sniffing looks. Only skippable zstd frames need more than a few bytes.
-const SNIFFED: usize = 64 << 10;
 
 /// The buffer of uncompressed bytes. Small files are hashed where they lie in it.
 const BUFFER: usize = 256 << 10;
 
-/// The uncompressed bytes, buffered, counted and, unless their digest is known, hashed.
-pub(crate) struct Stream<R> {
-    source: Source<R>,
+impl Compression {
+    /// What bytes begin as.
+    pub(crate) fn of(start: &[u8]) -> Self {
+        if is_gzip(start) {
+            Self::Gzip
+        } else if is_zstd(start) {
+            Self::Zstd
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// Bytes that need no unpacking.
+pub(crate) struct Plain<'a> {
+    bytes: &'a mut (dyn Bytes + 'a),
+    budget: &'a Budget,
+    /// How many of the bytes that can be seen are taken from the budget.
+    seen: usize,
+}
+
+impl<'a> Plain<'a> {
+    pub(crate) fn new(bytes: &'a mut (dyn Bytes + 'a), budget: &'a Budget) -> Self {
+        Self { bytes, budget, seen: 0 }
+    }
+}
+
+impl Bytes for Plain<'_> {
+    fn peek(&mut self, count: usize) -> Result<&[u8], Halt> {
+        if self.seen < count {
+            let bytes = self.bytes.peek(count)?;
+            let new = bytes.len() - self.seen;
+            let room = usize::try_from(self.budget.room()).unwrap_or(usize::MAX).min(new);
+            self.budget.unpacked(room);
+            self.seen += room;
+            if room < new && self.seen < count {
+                return Err(Halt::Stream(self.budget.exceeded()));
+            }
+        }
+        Ok(self.buffered())
+    }
+
+    fn buffered(&self) -> &[u8] {
+        &self.bytes.buffered()[..self.seen]
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.bytes.consume(count);
+        self.seen -= count;
+    }
+}
+
+/// What compressed bytes unpack to.
+pub(crate) struct Unpacked<'a> {
+    bytes: &'a mut (dyn Bytes + 'a),
     decoder: Decoder,
     window: Window,
-    hash: Hashing,
-    read: u64,
-    limit: u64,
+    budget: &'a Budget,
+    failed: Option<String>,
 }
 
 enum Decoder {
-    None,
     Gzip(Box<Gzip>),
     Zstd(Zstd),
 }
 
-impl<R: Read> Stream<R> {
-    /// Looks at the first bytes to see how to read the rest.
-    pub(crate) fn open(reader: R, known: Option<Known>, limits: &Limits) -> io::Result<Self> {
-        let mut source = Source::new(reader, known);
-        let start = source.peek(SNIFFED)?;
-        let decoder = if is_gzip(start) {
+impl<'a> Unpacked<'a> {
+    /// Unpacks bytes, whose beginning must have been seen and be compressed. A zstd frame may demand a window of `window_log`.
+    /// The buffer may have been used before.
+    pub(crate) fn new(
+        bytes: &'a mut (dyn Bytes + 'a),
+        window_log: u32,
+        budget: &'a Budget,
+        window: Window,
+    ) -> io::Result<Self> {
+        let decoder = if is_gzip(bytes.buffered()) {
             Decoder::Gzip(Box::new(Gzip::new()))
-        } else if is_zstd(start) {
-            Decoder::Zstd(Zstd::new(limits.window_log)?)
         } else {
-            Decoder::None
+            Decoder::Zstd(Zstd::new(window_log)?)
         };
-        let hash = if matches!(decoder, Decoder::None) {
-            // Stored and uncompressed bytes are the same; one hash is enough.
-            source.forget_hash();
-            Hashing::new(known)
-        } else {
-            Hashing::new(None)
-        };
-        Ok(Self { source, decoder, window: Window::new(BUFFER), hash, read: 0, limit: limits.bytes })
+        Ok(Self { bytes, decoder, window: window.empty(BUFFER), budget, failed: None })
     }
 
-    pub(crate) fn compression(&self) -> Compression {
-        match self.decoder {
-            Decoder::None => Compression::None,
-            Decoder::Gzip(_) => Compression::Gzip,
-            Decoder::Zstd(_) => Compression::Zstd,
+    /// The name that the content has in there, once some of it was read.
+    pub(crate) fn name(&self) -> Option<&[u8]> {
+        match &self.decoder {
+            Decoder::Gzip(gzip) => gzip.name(),
+            Decoder::Zstd(_) => None,
         }
     }
 
-    /// The bytes as they are stored.
-    pub(crate) fn source(&mut self) -> &mut Source<R> {
-        &mut self.source
+    /// The buffer, to be used again.
+    pub(crate) fn into_window(self) -> Window {
+        self.window
     }
 
-    /// How many uncompressed bytes were read.
-    pub(crate) fn read(&self) -> u64 {
-        self.read
+    fn decode(&mut self) -> Result<usize, Halt> {
+        let room = usize::try_from(self.budget.room()).unwrap_or(usize::MAX);
+        let out = self.window.space();
+        let length = out.len().min(room);
+        // At the limit one more byte tells whether there is more.
+        let mut probe = [0];
+        let out = if room == 0 { &mut probe } else { &mut out[..length] };
+        let read = match &mut self.decoder {
+            Decoder::Gzip(gzip) => gzip.read(self.bytes, out)?,
+            Decoder::Zstd(zstd) => zstd.read(self.bytes, out)?,
+        };
+        if read > 0 && room == 0 {
+            return Err(Halt::Stream(self.budget.exceeded()));
+        }
+        self.budget.unpacked(read);
+        self.window.fill(read);
+        Ok(read)
     }
+}
 
-    /// How many uncompressed bytes were consumed.
-    pub(crate) fn position(&self) -> u64 {
-        self.read - self.window.bytes().len() as u64
-    }
-
-    /// Some bytes; none at the end.
-    pub(crate) fn some(&mut self) -> Result<&[u8], Halt> {
-        self.peek(1)
-    }
-
-    /// At least `count` bytes, which must not exceed the buffer; fewer only at the end.
-    pub(crate) fn peek(&mut self, count: usize) -> Result<&[u8], Halt> {
+impl Bytes for Unpacked<'_> {
+    fn peek(&mut self, count: usize) -> Result<&[u8], Halt> {
         while self.window.bytes().len() < count {
-            let room = usize::try_from(self.limit - self.read).unwrap_or(usize::MAX);
-            let out = self.window.space();
-            let length = out.len().min(room);
-            // At the limit one more byte tells whether there is more.
-            let mut probe = [0];
-            let out = if room == 0 { &mut probe } else { &mut out[..length] };
-            let read = match &mut self.decoder {
-                Decoder::None => self.source.read(out)?,
-                Decoder::Gzip(gzip) => gzip.read(&mut self.source, out)?,
-                Decoder::Zstd(zstd) => zstd.read(&mut self.source, out)?,
-            };
-            if read == 0 {
-                break;
+            if let Some(reason) = &self.failed {
+                return Err(Halt::Stream(reason.clone()));
             }
-            if room == 0 {
-                return Err(Halt::Stream(format!("the limit of {} uncompressed bytes is exceeded", self.limit)));
+            match self.decode() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(halt) => {
+                    if let Halt::Stream(reason) = &halt {
+                        self.failed = Some(reason.clone());
+                    }
+                    return Err(halt);
+                }
             }
-            self.hash.update(&out[..read]);
-            self.read += read as u64;
-            self.window.fill(read);
         }
         Ok(self.window.bytes())
     }
 
-    pub(crate) fn consume(&mut self, count: usize) {
+    fn buffered(&self) -> &[u8] {
+        self.window.bytes()
+    }
+
+    fn consume(&mut self, count: usize) {
         self.window.consume(count);
-    }
-
-    /// Hands the next bytes to `take` in pieces; false when there are fewer.
-    pub(crate) fn take(&mut self, mut count: u64, mut take: impl FnMut(&[u8])) -> Result<bool, Halt> {
-        while count > 0 {
-            let bytes = self.some()?;
-            if bytes.is_empty() {
-                return Ok(false);
-            }
-            let step = usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len());
-            take(&bytes[..step]);
-            self.consume(step);
-            count -= step as u64;
-        }
-        Ok(true)
-    }
-
-    /// Reads to the end; whether only zero bytes were left.
-    pub(crate) fn rest_is_zero(&mut self) -> Result<bool, Halt> {
-        let mut zero = true;
-        self.take(u64::MAX, |bytes| zero &= is_zero(bytes))?;
-        Ok(zero)
-    }
-
-    /// Reads to the end; the hash of all uncompressed bytes.
-    pub(crate) fn finish(&mut self) -> Result<[u8; 32], Halt> {
-        self.take(u64::MAX, |_| ())?;
-        Ok(self.hash.get())
     }
 }

@@ -1,10 +1,10 @@
 //! Zstandard (RFC 8878), one or more frames.
 
-use std::io::{self, Read};
+use std::io;
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use crate::source::{Halt, Source};
+use crate::bytes::{Bytes, Halt};
 
 const FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -48,7 +48,7 @@ impl Zstd {
     }
 
     /// Decodes some bytes; none at the end.
-    pub(crate) fn read<R: Read>(&mut self, source: &mut Source<R>, out: &mut [u8]) -> Result<usize, Halt> {
+    pub(crate) fn read(&mut self, source: &mut dyn Bytes, out: &mut [u8]) -> Result<usize, Halt> {
         loop {
             match self.place {
                 Place::Header => self.header(source)?,
@@ -63,7 +63,7 @@ impl Zstd {
         }
     }
 
-    fn header<R: Read>(&mut self, source: &mut Source<R>) -> Result<(), Halt> {
+    fn header(&mut self, source: &mut dyn Bytes) -> Result<(), Halt> {
         let bytes = source.peek(8)?;
         if bytes.starts_with(&FRAME) {
             self.place = Place::Body;
@@ -79,8 +79,8 @@ impl Zstd {
         Ok(())
     }
 
-    fn body<R: Read>(&mut self, source: &mut Source<R>, out: &mut [u8]) -> Result<usize, Halt> {
-        let bytes = source.some()?;
+    fn body(&mut self, source: &mut dyn Bytes, out: &mut [u8]) -> Result<usize, Halt> {
+        let bytes = source.peek(1)?;
         let ended = bytes.is_empty();
         let mut input = InBuffer::around(bytes);
         let mut output = OutBuffer::around(out);

@@ -3,10 +3,12 @@
 use std::ops::Range;
 
 use super::BLOCK;
-use crate::source::is_zero;
+use crate::bytes::is_zero;
 
 const NAME: Range<usize> = 0..100;
 const SIZE: Range<usize> = 124..136;
+/// Mode, owner, group, size and time.
+const NUMBERS: [Range<usize>; 5] = [100..108, 108..116, 116..124, SIZE, 136..148];
 const CHECKSUM: Range<usize> = 148..156;
 const TYPE: usize = 156;
 const MAGIC: Range<usize> = 257..263;
@@ -99,7 +101,8 @@ fn name(block: &[u8; BLOCK]) -> Vec<u8> {
 /// Whether the checksum of a block is right. It is the sum of all bytes, its own counting as spaces. Some old writers
 /// summed signed bytes.
 pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
-    let Some(expected) = octal(&block[CHECKSUM]) else { return false };
+    // An empty field sums to nothing, as no block does.
+    let Some(expected @ 1..) = octal(&block[CHECKSUM]) else { return false };
     // What each of the checksum's own bytes must count for instead of what it is.
     let own: u64 = block[CHECKSUM].iter().map(|&byte| u64::from(byte)).sum();
     let unsigned = sum(block) + 8 * u64::from(b' ') - own;
@@ -107,6 +110,13 @@ pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
         let high = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte >= 128).count() as u64;
         expected + 256 * (high(block) - high(&block[CHECKSUM])) == unsigned
     }
+}
+
+/// Whether an archive may begin with this block. Other files are looked at too, and of many some have what looks like a
+/// checksum by chance: then there must be the magic, or numbers wherever the oldest dialect has them.
+pub(super) fn is_first(block: &[u8; BLOCK]) -> bool {
+    is_header(block)
+        && (block[MAGIC].starts_with(b"ustar") || NUMBERS.into_iter().all(|at| number(&block[at]).is_some()))
 }
 
 /// The sum of all bytes, eight at a time, since it is a good part of the work on small files: each of a word's four lanes

@@ -1,6 +1,6 @@
 //! pax extended headers: records `length key=value` and a newline, the length counting itself.
 
-use crate::source::Halt;
+use crate::bytes::Halt;
 
 /// What an extended header says about the next entry, as far as it matters here.
 #[derive(Default)]

@@ -1,16 +1,12 @@
 //! Sparse files. They are hashed with their holes, as extraction would write them, so that the same file packed by a tool that
 //! does not know holes is the same file.
 
-use std::io::Read;
-
-use sha2::{Digest as _, Sha256};
-
 use super::{
     BLOCK, cut,
     header::number,
     pax::{PaxSparse, decimal},
 };
-use crate::{source::Halt, stream::Stream};
+use crate::bytes::{Bytes, Halt, Hashed, Window};
 
 /// The most pieces of one file that are held, 4 MiB of them.
 const PIECES: usize = 1 << 18;
@@ -21,21 +17,28 @@ pub(super) struct Sparse {
     pieces: Vec<(u64, u64)>,
     size: u64,
     holes: u64,
+    /// How far the file was laid out, and which piece is next.
+    at: u64,
+    next: usize,
+    window: Window,
 }
+
+/// The buffer in which a file is laid out.
+const BUFFER: usize = 64 << 10;
 
 /// The map of a sparse file and its name, where the sparse format has one. `old_sparse` is the header of GNU's older format, `stored` is the size of the body. What is left of
 /// the body afterwards is the pieces.
-pub(super) fn read<R: Read>(
-    stream: &mut Stream<R>,
+pub(super) fn read(
+    bytes: &mut Hashed<'_>,
     old_sparse: Option<&[u8; BLOCK]>,
     pax: PaxSparse,
     stored: u64,
 ) -> Result<(Option<Vec<u8>>, Option<Sparse>), Halt> {
     if let Some(block) = old_sparse {
-        return Ok((None, Some(old(stream, block, stored)?)));
+        return Ok((None, Some(old(bytes, block, stored)?)));
     }
     let (numbers, data) = match (pax.major, pax.minor, pax.map) {
-        (Some(1), Some(0), _) => in_body(stream, stored)?,
+        (Some(1), Some(0), _) => in_body(bytes, stored)?,
         (None | Some(0), _, Some(map)) => (map, stored),
         _ => return Ok((pax.name, None)),
     };
@@ -45,14 +48,14 @@ pub(super) fn read<R: Read>(
 }
 
 /// GNU's older format: four pieces in the header, the rest in blocks of 21 that follow it.
-fn old<R: Read>(stream: &mut Stream<R>, header: &[u8; BLOCK], stored: u64) -> Result<Sparse, Halt> {
+fn old(bytes: &mut Hashed<'_>, header: &[u8; BLOCK], stored: u64) -> Result<Sparse, Halt> {
     let size = number(&header[483..495]).ok_or_else(broken)?;
     let mut pieces = Vec::new();
     let mut more = add_pieces(&mut pieces, &header[386..483])?;
     while more {
-        let Some(block) = stream.peek(BLOCK)?.first_chunk::<BLOCK>() else { return Err(cut(stream)) };
+        let Some(block) = bytes.peek(BLOCK)?.first_chunk::<BLOCK>() else { return Err(cut(bytes)) };
         more = add_pieces(&mut pieces, &block[..505])?;
-        stream.consume(BLOCK);
+        bytes.consume(BLOCK);
     }
     Sparse::new(pieces, size, stored)
 }
@@ -76,14 +79,14 @@ fn add_pieces(pieces: &mut Vec<(u64, u64)>, list: &[u8]) -> Result<bool, Halt> {
 
 /// pax format 1.0: the body begins with decimal numbers, a line each: how many pieces, then their offsets and lengths. They are
 /// padded to whole blocks. Gives them and the size of what follows.
-fn in_body<R: Read>(stream: &mut Stream<R>, stored: u64) -> Result<(Vec<u64>, u64), Halt> {
+fn in_body(bytes: &mut Hashed<'_>, stored: u64) -> Result<(Vec<u64>, u64), Halt> {
     let mut numbers = Vec::new();
     let mut digits = Vec::new();
     let mut left = stored;
     let mut expected = None;
     while expected.is_none_or(|expected| numbers.len() < expected) {
         left = left.checked_sub(BLOCK as u64).ok_or_else(broken)?;
-        let Some(block) = stream.peek(BLOCK)?.first_chunk::<BLOCK>() else { return Err(cut(stream)) };
+        let Some(block) = bytes.peek(BLOCK)?.first_chunk::<BLOCK>() else { return Err(cut(bytes)) };
         for &byte in block {
             if byte != b'\n' {
                 digits.push(byte);
@@ -106,7 +109,7 @@ fn in_body<R: Read>(stream: &mut Stream<R>, stored: u64) -> Result<(Vec<u64>, u6
                 break;
             }
         }
-        stream.consume(BLOCK);
+        bytes.consume(BLOCK);
     }
     Ok((numbers, left))
 }
@@ -125,12 +128,7 @@ impl Sparse {
         if end > size || data != stored {
             return Err(broken());
         }
-        Ok(Self { pieces, size, holes: size - data })
-    }
-
-    /// The size with holes.
-    pub(super) fn size(&self) -> u64 {
-        self.size
+        Ok(Self { pieces, size, holes: size - data, at: 0, next: 0, window: Window::new(BUFFER) })
     }
 
     /// The size of the holes.
@@ -138,28 +136,44 @@ impl Sparse {
         self.holes
     }
 
-    /// The hash of the file with its holes. Reads the pieces.
-    pub(super) fn hash<R: Read>(&self, stream: &mut Stream<R>) -> Result<[u8; 32], Halt> {
-        let mut hash = Sha256::new();
-        let mut at = 0;
-        for &(offset, length) in &self.pieces {
-            zeros(&mut hash, offset - at);
-            if !stream.take(length, |bytes| hash.update(bytes))? {
-                return Err(cut(stream));
-            }
-            at = offset + length;
-        }
-        zeros(&mut hash, self.size - at);
-        Ok(hash.finalize().into())
+    /// The size of the pieces.
+    pub(super) fn data(&self) -> u64 {
+        self.size - self.holes
     }
-}
 
-fn zeros(hash: &mut Sha256, mut count: u64) {
-    static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
-    while count > 0 {
-        let step = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
-        hash.update(&ZEROS[..step]);
-        count -= step as u64;
+    /// Looks ahead in the file with its holes, of which `pieces` are what is stored.
+    pub(super) fn peek(&mut self, pieces: &mut dyn Bytes, count: usize) -> Result<&[u8], Halt> {
+        while self.window.bytes().len() < count && self.at < self.size {
+            let piece = self.pieces.get(self.next).copied();
+            let (start, end) = piece.map_or((self.size, self.size), |(offset, length)| (offset, offset + length));
+            if self.at == end && piece.is_some() {
+                self.next += 1;
+                continue;
+            }
+            let out = self.window.space();
+            let step = if self.at < start {
+                let step = usize::try_from(start - self.at).unwrap_or(usize::MAX).min(out.len());
+                out[..step].fill(0);
+                step
+            } else {
+                let stored = pieces.peek(1)?;
+                let step = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(out.len()).min(stored.len());
+                out[..step].copy_from_slice(&stored[..step]);
+                pieces.consume(step);
+                step
+            };
+            self.window.fill(step);
+            self.at += step as u64;
+        }
+        Ok(self.window.bytes())
+    }
+
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.window.bytes()
+    }
+
+    pub(super) fn consume(&mut self, count: usize) {
+        self.window.consume(count);
     }
 }
 

@@ -87,7 +87,7 @@ fn odd_entries_are_ordinary() {
     let parts: Vec<_> = [file("a", b"1")].into_iter().chain(odd).chain([file("b", b"2")]).collect();
     let scan = scan(&tar(&parts)).indexed();
     scan.assert_files(&[(b"a", b"1"), (b"b", b"2")]);
-    let expected = Skipped { links: 2, devices: 3, directories: 1, unsafe_paths: 0, other: 5 };
+    let expected = Skipped { links: 2, devices: 3, directories: 1, unsafe_paths: 0, opaque: 0, other: 5 };
     assert_eq!(scan.facts.skipped, expected);
     // `7` and `8`, which nobody defines, are files; empty ones here.
     assert_eq!(scan.facts.files, 4);

@@ -92,13 +92,29 @@ pub(crate) fn tar(parts: &[Vec<u8>]) -> Vec<u8> {
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip_at(1, bytes)
+}
+
+pub(crate) fn gzip_at(level: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A gzip member that has a name.
+pub(crate) fn gzip_named(name: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let level = flate2::Compression::fast();
+    let mut encoder = flate2::GzBuilder::new().filename(name).write(Vec::new(), level);
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
-    zstd::encode_all(bytes, 1).unwrap()
+    zstd_at(1, bytes)
+}
+
+pub(crate) fn zstd_at(level: i32, bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, level).unwrap()
 }
 
 /// What a scan gave.
@@ -126,12 +142,25 @@ impl Scan {
         self
     }
 
+    /// All files that were found, none of which is inside another.
     pub(crate) fn assert_files(&self, files: &[(&[u8], &[u8])]) {
+        self.assert_found(&files.iter().map(|&(path, body)| (path, body, 0)).collect::<Vec<_>>());
+    }
+
+    /// All files that were found, and how deep inside others they are. What they say of themselves is not compared.
+    pub(crate) fn assert_found(&self, files: &[(&[u8], &[u8], u32)]) {
+        let found: Vec<_> = self.files.iter().cloned().map(|file| File { metadata: None, ..file }).collect();
         let expected: Vec<_> = files
             .iter()
-            .map(|(path, body)| File { path: path.to_vec(), size: body.len() as u64, sha256: sha256(body) })
+            .map(|&(path, body, depth)| File {
+                path: path.to_vec(),
+                size: body.len() as u64,
+                sha256: sha256(body),
+                depth,
+                metadata: None,
+            })
             .collect();
-        assert_eq!(self.files, expected);
+        assert_eq!(found, expected, "{:?}", self.paths());
     }
 }
 

@@ -102,8 +102,14 @@ fn a_window_beyond_the_limit_is_partial() {
 }
 
 #[test]
-fn one_level_is_unpacked() {
-    let inner = gzip(&layer());
+fn one_level_is_the_layers() {
+    // The next one is a file's in it, and so is the archive.
+    let inner = gzip(&tar(&[file("data/b", b"b")]));
     let outer = gzip(&inner);
-    scan(&outer).indexed().assert_files(&[(content::INNER, &inner), (WHOLE, &outer)]);
+    scan(&outer).indexed().assert_found(&[
+        (b"!!!data/b", b"b", 1),
+        (b"!!", &tar(&[file("data/b", b"b")]), 1),
+        (content::INNER, &inner, 0),
+        (content::WHOLE, &outer, 0),
+    ]);
 }

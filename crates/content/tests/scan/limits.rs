@@ -16,7 +16,7 @@ fn entries_are_counted() {
     let limits = |entries| Limits { entries, ..Limits::default() };
     limited(&bytes, &limits(4)).indexed();
     let scan = limited(&bytes, &limits(3));
-    assert_eq!(scan.problem(), "tar: the limit of 3 entries is exceeded");
+    assert_eq!(scan.problem(), "the limit of 3 entries is exceeded");
     assert_eq!(scan.paths(), ["a", "b"]);
 }
 
@@ -79,7 +79,7 @@ fn holes_are_bounded() {
     };
     limited(&sparse(b"1000001"), &Limits { holes: 1_000_000, ..Limits::default() }).indexed();
     let scan = limited(&sparse(b"1000002"), &Limits { holes: 1_000_000, ..Limits::default() });
-    assert_eq!(scan.problem(), "tar: the limit of 1000000 bytes of holes is exceeded");
+    assert_eq!(scan.problem(), "the limit of 1000000 bytes of holes is exceeded");
     // The largest size that a file can have, at once.
     let scan = limited(&sparse(b"9223372036854775807"), &Limits::default());
     assert!(scan.problem().contains("holes"), "{}", scan.problem());
@@ -113,7 +113,7 @@ fn an_archive_without_end_ends() {
     let reader = Endless { next: 0, rest: Cursor::default() };
     let limits = Limits { entries: 50_000, memory: 64 << 10, bytes: 100 << 20, ..Limits::default() };
     let scan = try_scan(reader, None, &limits).unwrap();
-    assert_eq!(scan.problem(), "tar: the limit of 50000 entries is exceeded");
+    assert_eq!(scan.problem(), "the limit of 50000 entries is exceeded");
     assert_eq!(scan.files.len(), 50_000);
     assert_eq!((scan.facts.bytes, scan.facts.diff_id), (100 << 20, None));
 }

@@ -11,6 +11,12 @@ mod fixtures;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
+mod nested;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod raw;
+#[cfg(test)]
+mod zips;
