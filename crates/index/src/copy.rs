@@ -29,6 +29,8 @@ const TABLES: &[(&str, &[&str], &str)] = &[
     ("layer_tally", &["state"], ALL),
     ("scan", &["id"], ALL),
     ("layer_file", &["scan_id", "position"], ALL),
+    ("layer_path", &["scan_id", "first"], ALL),
+    ("file_metadata", &["scan_id", "position"], ALL),
     ("manifest_blob", &["manifest_id", "position"], ALL),
     ("manifest_child", &["parent_id", "position"], ALL),
     ("kit", &["manifest_id"], ALL),
@@ -69,8 +71,8 @@ pub async fn is_empty(session: &mut Session) -> Result<bool> {
     Ok(true)
 }
 
-/// Copies every row, and says how many of each table. `from` is a snapshot, `to` a transaction on an empty database of the
-/// same version. `progress` hears how many rows of a table are written.
+/// Copies every row, and says how many of each table. `from` is a snapshot, `to` a transaction by [`crate::Db::begin_bulk`] on an
+/// empty database of the same version: memory would not do for the rows of an index that are sorted. `progress` hears how many rows of a table are written.
 ///
 /// Jobs come without who held them: nobody does them here.
 ///
@@ -81,10 +83,6 @@ pub async fn rows(
     to: &mut Session,
     mut progress: impl FnMut(&'static str, u64) + Send,
 ) -> Result<Vec<(&'static str, u64)>> {
-    if let Engine::Sqlite(_) = to.engine() {
-        // The rows of an index are sorted in files: memory would not do for all of them.
-        execute(to, "pragma temp_store = file".into()).await?;
-    }
     let mut copied = Vec::with_capacity(TABLES.len());
     for &(name, key, condition) in TABLES {
         let columns = columns(to, name).await?;

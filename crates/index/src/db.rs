@@ -123,6 +123,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0003_copies.sql"),
         include_str!("../../../migrations/postgres/0003_copies.sql"),
     ),
+    (
+        4,
+        "content",
+        include_str!("../../../migrations/sqlite/0004_content.sql"),
+        include_str!("../../../migrations/postgres/0004_content.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).
@@ -292,6 +298,17 @@ impl Db {
                 begun => return begun,
             }
         }
+    }
+
+    /// Begins a transaction that writes very much. What SQLite sorts for it, and from now on, goes to files.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] when no connection can be had.
+    pub async fn begin_bulk(&self) -> Result<Session, Error> {
+        let postgres = "begin isolation level read committed";
+        let sqlite =
+            "pragma temp_store = file; pragma busy_timeout = 30000; pragma synchronous = full; begin immediate";
+        self.begin_with(postgres, sqlite).await
     }
 
     async fn begin_with(&self, postgres: &'static str, sqlite: &'static str) -> Result<Session, Error> {

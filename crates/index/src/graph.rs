@@ -11,6 +11,7 @@ use crate::{
     ClaimKind, EdgeId, EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, ScanId,
     Session,
     db::{Engine, on},
+    file::{self, Place},
     rows, sql,
 };
 
@@ -94,6 +95,8 @@ pub struct Held {
     pub role: Option<String>,
     /// The name of that component.
     pub component: Option<String>,
+    /// Its position among the components.
+    pub component_position: Option<i32>,
 }
 
 /// A layer and its identities, to be compared with the asked-for one's.
@@ -121,8 +124,10 @@ pub async fn holders_of_file(
     as_of: Micros,
     sha256: &[u8; 32],
 ) -> Result<Vec<NodeId>> {
+    let (head, tail) = file::columns(sha256);
     let found: Vec<i64> = on!(session, |c| {
-        sqlx::query_scalar(sql::HOLDERS_OF_FILE).bind(reader.0).bind(as_of.0).bind(&sha256[..]).fetch_all(c).await
+        let query = sqlx::query_scalar(sql::HOLDERS_OF_FILE).bind(reader.0).bind(as_of.0);
+        query.bind(head).bind(tail).bind(&sha256[..]).fetch_all(c).await
     })?;
     Ok(found.into_iter().map(NodeId).collect())
 }
@@ -181,35 +186,52 @@ pub async fn holders_of_layers(
 /// # Errors
 /// When a statement fails.
 pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: &[NodeId]) -> Result<Vec<Held>> {
-    type Row = (i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, bool, Option<String>, Option<Vec<u8>>, i64);
-    let mut held = Vec::new();
+    let (head, tail) = file::columns(sha256);
+    let mut found = Vec::new();
     for chunk in manifests.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
-        let text = sql::list(sql::EVIDENCE_OF_FILE, 2, width);
-        let found: Vec<Row> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(&sha256[..]);
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
-            }
-            query.fetch_all(c).await
+        let text = sql::list(sql::EVIDENCE_OF_FILE, 4, width);
+        let rows: Vec<FileRow> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(head).bind(tail).bind(&sha256[..]);
+            (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0)).fetch_all(c).await
         })?;
-        for (manifest, layer, path, called, whole, role, component, ways) in found {
-            held.push(Held {
-                manifest: NodeId(manifest),
-                layer_id: None,
-                layer: rows::digest(&layer)?,
-                // A layer that is itself the file gives it no path.
-                // `!` is the inside of a layer that is one compressed file.
-                path: path.filter(|path| !path.is_empty() && path != b"!").or(called),
-                ways: rows::unsigned(ways),
-                by_file: true,
-                whole,
-                role,
-                component: component.map(rows::text),
-            });
-        }
+        found.extend(rows);
     }
-    Ok(held)
+    let place = |row: &FileRow| row.scan_id.map(|scan| Place { scan: ScanId(scan), position: row.file_position });
+    let places: Vec<_> = found.iter().filter_map(place).collect();
+    let entries = file::entries_at(session, &places).await?;
+    let held = found.into_iter().map(|row| {
+        let path = place(&row).and_then(|place| entries.get(&place)).map(|entry| entry.path.clone());
+        Ok(Held {
+            manifest: NodeId(row.manifest_id),
+            layer_id: None,
+            layer: rows::digest(&row.digest)?,
+            // A layer that is itself the file gives it no path.
+            // `!` is the inside of a layer that is one compressed file.
+            path: path.filter(|path| !path.is_empty() && path != b"!").or(row.called),
+            ways: rows::unsigned(row.ways),
+            by_file: true,
+            whole: row.whole,
+            role: row.role,
+            component: row.name.map(rows::text),
+            component_position: row.component_position,
+        })
+    });
+    held.collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct FileRow {
+    manifest_id: i64,
+    digest: Vec<u8>,
+    scan_id: Option<i64>,
+    file_position: i32,
+    called: Option<Vec<u8>>,
+    whole: bool,
+    role: Option<String>,
+    name: Option<Vec<u8>>,
+    ways: i64,
+    component_position: Option<i32>,
 }
 
 /// How the layer is in the manifests.
@@ -217,7 +239,7 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
 /// # Errors
 /// When a statement fails.
 pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[NodeId]) -> Result<Vec<Held>> {
-    type Row = (i64, i64, Vec<u8>, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>, i64);
+    type Row = (i64, i64, Vec<u8>, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>, i64, Option<i32>);
     let mut held = Vec::new();
     for chunk in manifests.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
@@ -229,7 +251,7 @@ pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[
             }
             query.fetch_all(c).await
         })?;
-        for (manifest, layer, digest, path, role, component, ways) in found {
+        for (manifest, layer, digest, path, role, component, ways, component_position) in found {
             held.push(Held {
                 manifest: NodeId(manifest),
                 layer_id: Some(LayerId(layer)),
@@ -240,6 +262,7 @@ pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[
                 whole: true,
                 role,
                 component: component.map(rows::text),
+                component_position,
             });
         }
     }

@@ -1,7 +1,6 @@
 //! What is inside layers: facts that are timeless and outlive the bytes.
 
 use oci::Digest;
-use sqlx::AssertSqlSafe;
 
 use crate::{Error, LayerId, LayerState, Micros, Reader, Result, ScanId, Session, db::on, rows, sql};
 
@@ -18,17 +17,6 @@ pub struct Layer {
     pub state: LayerState,
     /// The scanner's version whose facts serve, if any do.
     pub scanner: Option<i32>,
-}
-
-/// A file in a layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
-    /// Its path: bytes, for nothing says that they are text.
-    pub path: Vec<u8>,
-    /// Its size in bytes.
-    pub size: u64,
-    /// The hash of its content.
-    pub sha256: [u8; 32],
 }
 
 /// What a scan found, its files apart.
@@ -50,6 +38,10 @@ pub struct Facts {
     pub files: u64,
     /// How many uncompressed bytes.
     pub bytes: u64,
+    /// How many files there are inside of files.
+    pub inner_files: u64,
+    /// How many bytes came out of files.
+    pub inner_bytes: u64,
     /// How many entries are not files.
     pub skipped: u64,
 }
@@ -63,6 +55,8 @@ pub struct Scanner {
     pub entries: u64,
     /// The most uncompressed bytes.
     pub bytes: u64,
+    /// How many files a file may be inside of.
+    pub depth: u32,
 }
 
 /// The layer, made when it does not exist, in state `state` then. Whether it was made.
@@ -124,7 +118,7 @@ fn layer((id, digest, size, state, scanner): (i64, Vec<u8>, i64, i32, Option<i32
     })
 }
 
-/// Forgets some of what an earlier scan left unfinished; whether there is more. Each call is to be a transaction of its
+/// Forgets some of what an earlier scan left unfinished, or of one whose facts serve no more; whether there is more. Each call is to be a transaction of its
 /// own: there may be millions of rows, and others write too.
 ///
 /// # Errors
@@ -135,7 +129,9 @@ pub async fn forget_unfinished(session: &mut Session, layer: LayerId) -> Result<
     let Some(scan) = scan else { return Ok(false) };
     let last: i32 = on!(session, |c| sqlx::query_scalar(sql::SCAN_LAST_FILE).bind(scan).fetch_one(c).await)?;
     let from = (last - 5_000).max(0);
-    on!(session, |c| sqlx::query(sql::SCAN_FORGET_FILES).bind(scan).bind(from).execute(c).await.map(drop))?;
+    for text in [sql::SCAN_FORGET_FILES, sql::SCAN_FORGET_METADATA, sql::SCAN_FORGET_PATHS] {
+        on!(session, |c| sqlx::query(text).bind(scan).bind(from).execute(c).await.map(drop))?;
+    }
     if from == 0 {
         on!(session, |c| sqlx::query(sql::SCAN_FORGET).bind(scan).execute(c).await.map(drop))?;
     }
@@ -149,34 +145,10 @@ pub async fn forget_unfinished(session: &mut Session, layer: LayerId) -> Result<
 pub async fn begin_scan(session: &mut Session, layer: LayerId, scanner: Scanner, now: Micros) -> Result<ScanId> {
     let id = on!(session, |c| {
         let query = sqlx::query_scalar(sql::SCAN_BEGIN).bind(layer.0).bind(scanner.version);
-        query.bind(rows::signed(scanner.entries)).bind(rows::signed(scanner.bytes)).bind(now.0).fetch_one(c).await
+        let query = query.bind(rows::signed(scanner.entries)).bind(rows::signed(scanner.bytes));
+        query.bind(i32::try_from(scanner.depth).unwrap_or(i32::MAX)).bind(now.0).fetch_one(c).await
     })?;
     Ok(ScanId(id))
-}
-
-/// How many rows one statement inserts. SQLite takes at most 32,766 values in one.
-const FILES_A_STATEMENT: usize = 1000;
-
-/// Adds files to a scan, the first of them at `position`. They are found only once the scan is finished.
-///
-/// # Errors
-/// When a statement fails.
-pub async fn add_files(session: &mut Session, scan: ScanId, position: u64, files: &[File]) -> Result<()> {
-    let mut position = i32::try_from(position).map_err(|_| Error::Unreadable("position of a file"))?;
-    for chunk in files.chunks(FILES_A_STATEMENT) {
-        let text = sql::rows(sql::LAYER_FILES_INSERT, 5, chunk.len());
-        let whole = chunk.len() == FILES_A_STATEMENT;
-        on!(session, |c| {
-            let mut query = sqlx::query(AssertSqlSafe(text)).persistent(whole);
-            for file in chunk {
-                query = query.bind(scan.0).bind(position).bind(&file.sha256[..]).bind(rows::signed(file.size));
-                query = query.bind(&file.path[..]);
-                position += 1;
-            }
-            query.execute(c).await.map(drop)
-        })?;
-    }
-    Ok(())
 }
 
 /// Ends a scan: from now on its facts serve, and those of an earlier scan do not.
@@ -199,6 +171,7 @@ pub async fn finish_scan(
         let query = query.bind(facts.tree.map(|hash| hash.to_vec())).bind(facts.contents.map(|hash| hash.to_vec()));
         let query =
             query.bind(rows::signed(facts.files)).bind(rows::signed(facts.bytes)).bind(rows::signed(facts.skipped));
+        let query = query.bind(rows::signed(facts.inner_files)).bind(rows::signed(facts.inner_bytes));
         query.bind(now.0).execute(c).await.map(drop)
     })?;
     on!(session, |c| {

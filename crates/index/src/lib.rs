@@ -12,6 +12,7 @@ pub mod copy;
 mod db;
 mod direct;
 mod error;
+pub mod file;
 pub mod gc;
 pub mod graph;
 pub mod job;

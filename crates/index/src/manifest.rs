@@ -4,7 +4,7 @@ use oci::{Digest, Manifest, Name, Reference, Shape, Tag};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    Db, Error, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, rows, sql,
+    Db, Error, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, file, rows, sql,
 };
 
 /// A manifest as it is served.
@@ -221,13 +221,14 @@ pub async fn insert_blobs(
     let layers = layers.map(|(i, (layer, (id, path)))| (rows::position(i), layer, *path, Some(id.0)));
     let all: Vec<_> = config.chain(layers).collect();
     for chunk in all.chunks(sql::LIST) {
-        let text = sql::rows(sql::MANIFEST_BLOBS_INSERT, 7, chunk.len());
+        let text = sql::rows(sql::MANIFEST_BLOBS_INSERT, 8, chunk.len());
         on!(session, |c| {
             let mut query = sqlx::query(AssertSqlSafe(text));
             for (position, descriptor, path, layer) in chunk {
                 let size = rows::signed(descriptor.size);
                 query = query.bind(id.0).bind(position).bind(descriptor.digest.hash()).bind(size);
-                query = query.bind(descriptor.media_type.as_bytes()).bind(path.map(str::as_bytes)).bind(layer);
+                query = query.bind(descriptor.media_type.as_bytes()).bind(path.map(str::as_bytes));
+                query = query.bind(path.and_then(|path| file::name_key(path.as_bytes()))).bind(layer);
             }
             query.execute(c).await.map(drop)
         })?;

@@ -29,11 +29,12 @@ macro_rules! readable {
     };
 }
 
-/// The layers in which the file `$3` stands, and the layer that is the file.
+/// The layers in which the file `$3` and `$4` stands, and the layer `$5` that is the file.
 macro_rules! file_layers {
     () => {
-        "select y.id as layer_id from layer_file f join layer y on y.scan_id = f.scan_id where f.sha256 = $3
-         union select y.id from layer y where y.digest = $3"
+        "select y.id as layer_id from layer_file f join layer y on y.scan_id = f.scan_id
+         where f.sha256_head = $3 and f.sha256_tail = $4
+         union select y.id from layer y where y.digest = $5"
     };
 }
 
@@ -283,7 +284,7 @@ statements! {
            join occurrence o on o.manifest_id = m.id and o.repository_id = $1 and o.closed_at is null
          where m.digest in ({list}) order by m.digest";
     MANIFEST_BLOBS_INSERT:
-        "insert into manifest_blob (manifest_id, position, digest, size, media_type, path, layer_id) values {rows}
+        "insert into manifest_blob (manifest_id, position, digest, size, media_type, path, name_key, layer_id) values {rows}
          on conflict do nothing";
     MANIFEST_CHILDREN_INSERT:
         "insert into manifest_child (parent_id, position, child_id, media_type) values {rows} on conflict do nothing";
@@ -353,17 +354,65 @@ statements! {
     LAYER_STATE: "update layer set state = $2, reason = $3 where id = $1";
     LAYER_TALLY: "update layer_tally set layers = layers + $2 where state = $1";
     SCAN_BEGIN:
-        "insert into scan (layer_id, scanner, state, form, files, bytes, skipped, entry_limit, byte_limit, started_at)
-         values ($1, $2, 0, '', 0, 0, 0, $3, $4, $5) returning id";
+        "insert into scan (layer_id, scanner, state, form, files, bytes, skipped, entry_limit, byte_limit, depth_limit, started_at)
+         values ($1, $2, 0, '', 0, 0, 0, $3, $4, $5, $6) returning id";
     SCAN_FINISH:
         "update scan set state = $2, reason = $3, form = $4, diff_id = $5, tree = $6, contents = $7, files = $8, bytes = $9,
-           skipped = $10, finished_at = $11
+           skipped = $10, inner_files = $11, inner_bytes = $12, finished_at = $13
          where id = $1";
-    SCAN_UNFINISHED: "select min(id) from scan where layer_id = $1 and finished_at is null";
+    /// Scans that were cut off, and those whose facts serve no more.
+    SCAN_UNFINISHED:
+        "select min(s.id) from scan s join layer y on y.id = s.layer_id
+         where s.layer_id = $1 and (s.finished_at is null or s.id <> y.scan_id)";
     SCAN_LAST_FILE: "select coalesce(max(position), -1) from layer_file where scan_id = $1";
     SCAN_FORGET_FILES: "delete from layer_file where scan_id = $1 and position >= $2";
+    SCAN_FORGET_PATHS: "delete from layer_path where scan_id = $1 and first >= $2";
+    SCAN_FORGET_METADATA: "delete from file_metadata where scan_id = $1 and position >= $2";
     SCAN_FORGET: "delete from scan where id = $1";
-    LAYER_FILES_INSERT: "insert into layer_file (scan_id, position, sha256, size, path) values {rows}";
+
+    LAYER_FILES_INSERT: "insert into layer_file (scan_id, sha256_head, position, name_key, sha256_tail) values {rows}";
+    LAYER_PATH_INSERT: "insert into layer_path (scan_id, first, payload) values ($1, $2, $3)";
+    FILE_METADATA_INSERT: "insert into file_metadata (scan_id, position, format, document) values ($1, $2, $3, $4)";
+    LAYER_PATHS: "select first, payload from layer_path where scan_id = $1 and first >= $2 and first <= $3 order by first";
+    FILES_OF_SCAN:
+        "select position, sha256_head, sha256_tail from layer_file where scan_id = $1 and position >= $2
+         order by position limit $3";
+    FILES_OF_LAYERS:
+        "select distinct f.sha256_head, f.sha256_tail from layer y join layer_file f on f.scan_id = y.scan_id where y.id in ({list})";
+    COUNT_FILES_OF_LAYER:
+        "select count(*) from (
+           select distinct f.sha256_head, f.sha256_tail from layer y join layer_file f on f.scan_id = y.scan_id where y.id = $1) d";
+    FILES_FIND:
+        "select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail from layer_file f join layer y on y.scan_id = f.scan_id
+         where f.sha256_head in ({list})";
+    FILES_NAMED:
+        "select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail from layer_file f join layer y on y.scan_id = f.scan_id
+         where f.name_key = $1 and (f.scan_id > $2 or (f.scan_id = $2 and f.position > $3))
+         order by f.scan_id, f.position limit $4";
+    FILES_COUNT: "select sha256_head, count(*) from layer_file where sha256_head in ({list}) group by sha256_head";
+    FILES_SPREAD: concat!(
+        "select distinct f.sha256_head, f.sha256_tail, o.repository_id from layer_file f join layer y on y.scan_id = f.scan_id
+           join manifest_blob b on b.layer_id = y.id join occurrence o on o.manifest_id = b.manifest_id
+         where ", readable!("o.repository_id"), " and f.sha256_head in ({list})");
+    FILE_SPREAD: concat!(
+        "select distinct o.repository_id
+         from (select scan_id from layer_file where sha256_head = $2 and sha256_tail = $3 limit $4) f
+           join layer y on y.scan_id = f.scan_id
+           join manifest_blob b on b.layer_id = y.id join occurrence o on o.manifest_id = b.manifest_id
+         where ", readable!("o.repository_id"));
+    FILE_METADATA: "select format, document from file_metadata where scan_id = $1 and position = $2";
+    FILE_METADATA_OF_LAYER:
+        "select m.position, m.format, m.document from layer y join file_metadata m on m.scan_id = y.scan_id
+         where y.id = $1 order by m.position";
+    LAYERS_IDENTIFIED:
+        "select y.id from scan s join layer y on y.scan_id = s.id where s.tree = $1
+         union select y.id from scan s join layer y on y.scan_id = s.id where s.contents = $2";
+    /// What has the layers, and in which component.
+    USERS_OF_LAYERS: concat!(
+        "select b.layer_id, b.manifest_id, p.position from manifest_blob b
+           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+           left join component p on p.id = c.component_id
+         where b.layer_id in ({list}) and ", held_by_readable!());
     LAYERS_PENDING: concat!(
         "select count(*) from layer y where y.state = 0 and y.state <> 1 and ($1 = 0 or exists (
            select 1 from manifest_blob b join occurrence o on o.manifest_id = b.manifest_id
@@ -455,30 +504,31 @@ statements! {
     /// How a file is in a manifest: the layer, the path, and whether the layer itself is the file. Of many ways in one
     /// manifest the first hundred, and how many there are.
     EVIDENCE_OF_FILE:
-        "select manifest_id, digest, path, called, whole, role, name, ways from (
+        "select manifest_id, digest, scan_id, file_position, called, whole, role, name, ways, component_position from (
           select found.*, count(*) over (partition by manifest_id) as ways,
             row_number() over (partition by manifest_id order by layer_position, file_position, component_position) as nth
           from (
-           select b.manifest_id, b.position as layer_position, y.digest, f.path, coalesce(b.path, p.path) as called,
-             y.digest = $1 as whole, p.role, p.name, p.position as component_position, f.position as file_position
+           select b.manifest_id, b.position as layer_position, y.digest, f.scan_id, f.position as file_position,
+             coalesce(b.path, p.path) as called, y.digest = $3 as whole, p.role, p.name, p.position as component_position
            from layer_file f join layer y on y.scan_id = f.scan_id
              join manifest_blob b on b.layer_id = y.id
              left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
              left join component p on p.id = c.component_id
-           where f.sha256 = $1 and b.manifest_id in ({list})
+           where f.sha256_head = $1 and f.sha256_tail = $2 and b.manifest_id in ({list})
            union all
-           select b.manifest_id, b.position, y.digest, null, coalesce(b.path, p.path), true, p.role, p.name, p.position, 0
+           select b.manifest_id, b.position, y.digest, null, 0, coalesce(b.path, p.path), true, p.role, p.name, p.position
            from layer y join manifest_blob b on b.layer_id = y.id
              left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
              left join component p on p.id = c.component_id
-           where y.digest = $1 and b.manifest_id in ({list})
-             and not exists (select 1 from layer_file f where f.scan_id = y.scan_id and f.sha256 = $1)) found) numbered
+           where y.digest = $3 and b.manifest_id in ({list})
+             and not exists (select 1 from layer_file f
+               where f.scan_id = y.scan_id and f.sha256_head = $1 and f.sha256_tail = $2)) found) numbered
          where nth <= 100 order by manifest_id, nth";
     /// How a layer is in a manifest; also of layers that are not scanned.
     EVIDENCE_OF_LAYER:
-        "select manifest_id, id, digest, path, role, name, ways from (
+        "select manifest_id, id, digest, path, role, name, ways, component_position from (
           select b.manifest_id, y.id, y.digest, coalesce(b.path, p.path) as path, p.role, p.name,
-            count(*) over (partition by b.manifest_id) as ways,
+            p.position as component_position, count(*) over (partition by b.manifest_id) as ways,
             row_number() over (partition by b.manifest_id order by b.position, p.position) as nth
          from layer y join manifest_blob b on b.layer_id = y.id
            left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
@@ -704,7 +754,7 @@ pub(crate) fn copy_number(table: &str, column: &str) -> String {
 pub(crate) fn example(name: &str, text: &str) -> String {
     if text.contains("{rows}") {
         let width = match name {
-            "MANIFEST_BLOBS_INSERT" => 7,
+            "MANIFEST_BLOBS_INSERT" => 8,
             "LAYER_FILES_INSERT" => 5,
             _ => 4,
         };

@@ -166,7 +166,7 @@ impl Registry {
         progress: &mut (impl FnMut(Step) + Send),
     ) -> Result<BTreeMap<&'static str, u64>, Error> {
         let mut from = self.db.snapshot().await?;
-        let mut tx = target.db.begin().await?;
+        let mut tx = target.db.begin_bulk().await?;
         let rows = index::copy::rows(&mut from, &mut tx, |table, rows| progress(Step::Rows(table, rows))).await?;
         tx.commit().await?;
         Ok(rows.into_iter().collect())

@@ -7,7 +7,8 @@ use std::{
 };
 
 use content::{Known, SCANNER_VERSION, ScanError};
-use index::{JobKind, LayerId, LayerState, Micros, ScanId, job, layer};
+use index::{JobKind, LayerId, LayerState, Micros, ScanId, file, job, layer};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use crate::{Error, Registry};
@@ -17,7 +18,7 @@ const LEASE: i64 = 60_000_000;
 /// How often a worker gives a sign of life.
 const RENEW: Duration = Duration::from_secs(15);
 /// How many files go to the database at once. One transaction a batch: SQLite's writer is free in between.
-const BATCH: usize = 5_000;
+const BATCH: usize = file::ADDED_AT_ONCE;
 /// The longest time between two tries, in microseconds.
 const BACKOFF: i64 = 3_600_000_000;
 
@@ -116,27 +117,34 @@ impl Registry {
         };
         let Some(blob) = blob else { return self.purged(job, owner, &layer).await };
         let reader = self.store.reader(&self.key(&blob.key)?).await?;
-        let scanner =
-            layer::Scanner { version: SCANNER_VERSION, entries: self.limits.entries, bytes: self.limits.bytes };
+        let content::Limits { entries, bytes, depth, .. } = self.limits;
+        let scanner = layer::Scanner { version: SCANNER_VERSION, entries, bytes, depth };
         let mut tx = self.db.begin().await?;
         let scan = layer::begin_scan(&mut tx, id, scanner, self.now()).await?;
         tx.commit().await?;
 
-        let (batches, mut found) = mpsc::channel::<Vec<layer::File>>(2);
+        let (findings, mut found) = mpsc::channel::<Finding>(2);
         let known = Known { digest: layer.digest, size: blob.size };
         let (limits, spill) = (self.limits, self.spill.clone());
-        let reader = Wanted { reader, batches: batches.clone() };
+        let reader = Wanted { reader, findings: findings.clone() };
         let pass = tokio::task::spawn_blocking(move || {
-            let mut batch = Vec::with_capacity(BATCH);
+            let (mut batch, mut position) = (Vec::with_capacity(BATCH), 0);
             let sink = |file: content::File| {
-                batch.push(layer::File { path: file.path, size: file.size, sha256: file.sha256 });
+                let content::File { path, size, sha256, depth, metadata } = file;
+                if let Some(metadata) = metadata {
+                    let (format, document) = (metadata.format.as_str(), document(&metadata).to_string());
+                    findings.blocking_send(Finding::Metadata { position, format, document }).map_err(drop)?;
+                }
+                position += 1;
+                batch.push(file::File { path, size, sha256, depth });
                 if batch.len() < BATCH {
                     return Ok(());
                 }
-                batches.blocking_send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).map_err(drop)
+                let batch = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+                findings.blocking_send(Finding::Files(batch)).map_err(drop)
             };
             let facts = content::scan(reader, Some(known), &limits, &mut || Self::spill_file(&spill), sink)?;
-            batches.blocking_send(batch).map_err(|_| ScanError::Sink(()))?;
+            findings.blocking_send(Finding::Files(batch)).map_err(|_| ScanError::Sink(()))?;
             Ok::<_, ScanError<()>>(facts)
         });
         self.keep(job, owner, scan, &mut found).await?;
@@ -152,6 +160,15 @@ impl Registry {
         }
         layer::finish_scan(&mut tx, &layer, scan, scanner, &rows(facts), self.now()).await?;
         tx.commit().await?;
+        // The facts of an older scan served until now.
+        while layer.scanner.is_some() {
+            let mut tx = self.db.begin().await?;
+            let more = layer::forget_unfinished(&mut tx, id).await?;
+            tx.commit().await?;
+            if !more {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -161,13 +178,13 @@ impl Registry {
         job: &job::Job,
         owner: &str,
         scan: ScanId,
-        found: &mut mpsc::Receiver<Vec<layer::File>>,
+        found: &mut mpsc::Receiver<Finding>,
     ) -> Result<(), Error> {
         let mut position = 0;
         let mut sign = tokio::time::interval(RENEW);
         sign.tick().await;
         loop {
-            let batch = tokio::select! {
+            let finding = tokio::select! {
                 biased;
                 _ = sign.tick() => {
                     let mut tx = self.db.begin().await?;
@@ -178,17 +195,24 @@ impl Registry {
                     }
                     continue;
                 }
-                batch = found.recv() => batch,
+                finding = found.recv() => finding,
             };
-            let Some(batch) = batch else { return Ok(()) };
+            let Some(finding) = finding else { return Ok(()) };
             let mut tx = self.db.begin().await?;
             // Once the lease has run out, another worker may have begun, and forgotten this scan.
             if !job::renew(&mut tx, job.id, owner, Micros(self.now().0 + LEASE)).await? {
                 return Err(Error::internal("another worker took the job over"));
             }
-            layer::add_files(&mut tx, scan, position, &batch).await?;
+            match finding {
+                Finding::Files(batch) => {
+                    file::add(&mut tx, scan, position, &batch).await?;
+                    position += batch.len() as u64;
+                }
+                Finding::Metadata { position, format, document } => {
+                    file::add_metadata(&mut tx, scan, position, format, document.as_bytes()).await?;
+                }
+            }
             tx.commit().await?;
-            position += batch.len() as u64;
         }
     }
 
@@ -223,12 +247,18 @@ impl Registry {
 /// A layer for as long as somebody wants its files: the scan of a large one ends with the worker that waits for it.
 struct Wanted<R> {
     reader: R,
-    batches: mpsc::Sender<Vec<layer::File>>,
+    findings: mpsc::Sender<Finding>,
+}
+
+/// What a scan hands on.
+enum Finding {
+    Files(Vec<file::File>),
+    Metadata { position: u64, format: &'static str, document: String },
 }
 
 impl<R: Read> Read for Wanted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.batches.is_closed() {
+        if self.findings.is_closed() {
             return Err(io::Error::other("nobody waits for the scan any more"));
         }
         self.reader.read(buffer)
@@ -256,8 +286,40 @@ fn rows(facts: content::Facts) -> layer::Facts {
         contents: facts.contents,
         files: facts.files,
         bytes: facts.bytes,
-        skipped: skipped.links + skipped.devices + skipped.other,
+        inner_files: facts.inner_files,
+        inner_bytes: facts.inner_bytes,
+        skipped: skipped.links + skipped.devices + skipped.opaque + skipped.other,
     }
+}
+
+/// What a file says of itself, as it is kept and shown. What it does not say is left out.
+fn document(metadata: &content::Metadata) -> Value {
+    let hex = |hash: &[u8; 32]| oci::Digest::sha256(*hash).to_string();
+    let tensors = metadata.tensors.iter().map(|tensor| {
+        json!({
+            "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "size": tensor.size,
+            "sha256": tensor.sha256.as_ref().map(hex),
+        })
+    });
+    let columns = metadata.columns.iter().map(|column| {
+        json!({"path": column.path, "type": column.kind, "logical": column.logical, "repetition": column.repetition})
+    });
+    let members = [
+        ("architecture", json!(metadata.architecture)),
+        ("quantization", json!(metadata.quantization)),
+        ("rows", json!(metadata.rows)),
+        ("columns", Value::Array(columns.collect())),
+        ("tensors", Value::Array(tensors.collect())),
+        ("entries", json!(metadata.entries)),
+        ("problem", json!(metadata.problem)),
+    ];
+    let says = |value: &Value| match value {
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        value => !value.is_null(),
+    };
+    let said = members.into_iter().filter(|(_, value)| says(value));
+    Value::Object(said.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
 }
 
 /// What went wrong, for the log and the operator: the error and what it comes from.

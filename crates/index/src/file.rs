@@ -1,0 +1,549 @@
+//! The files in layers: found by content and by name, with their paths kept in compressed blocks.
+//!
+//! Of a file, a row of `layer_file` holds what it is found by. Its size and its path, which only answers need, stand in a
+//! block of `layer_path` together with those of its neighbours. That takes a third of the room.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use oci::{Algorithm, Digest, Hasher};
+use sqlx::AssertSqlSafe;
+
+use crate::{Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session, db::on, rows, sql};
+
+/// A file in a layer, or inside of one of its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its path: bytes, for nothing says that they are text.
+    pub path: Vec<u8>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The hash of its content.
+    pub sha256: [u8; 32],
+    /// How many files it is inside of.
+    pub depth: u32,
+}
+
+/// Where a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The scan that found it.
+    pub scan: ScanId,
+    /// Its position among the files of the scan.
+    pub position: i32,
+}
+
+/// What a block says of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its size in bytes.
+    pub size: u64,
+    /// How many files it is inside of.
+    pub depth: u32,
+    /// Its path.
+    pub path: Vec<u8>,
+}
+
+/// A file that was looked for, in one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The layer.
+    pub layer: LayerId,
+    /// Where in it.
+    pub place: Place,
+    /// Which file.
+    pub sha256: [u8; 32],
+}
+
+/// How many files a block describes. A position in the first files of a scan tells its block; those that an older version
+/// wrote have a block each.
+const BLOCK: i32 = 1024;
+const BLOCK_SIZE: usize = BLOCK.unsigned_abs() as usize;
+/// How many files are to be added at once, but for the last ones of a scan.
+pub const ADDED_AT_ONCE: usize = 4 * BLOCK_SIZE;
+/// How many rows one statement inserts. SQLite takes at most 32,766 values in one.
+const ROWS_A_STATEMENT: usize = 1024;
+/// The most bytes that a block unpacks to: that many paths of the longest kind.
+const LARGEST_BLOCK: usize = BLOCK_SIZE * (70 << 10);
+
+/// The columns that hold a hash: the first eight bytes as a number, and the others.
+pub(crate) fn columns(sha256: &[u8; 32]) -> (i64, &[u8]) {
+    let (head, tail) = sha256.split_at(8);
+    (head.iter().fold(0, |number, &byte| number << 8 | i64::from(byte)), tail)
+}
+
+fn sha256(head: i64, tail: &[u8]) -> Result<[u8; 32]> {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&head.to_be_bytes());
+    hash.get_mut(8..).filter(|rest| rest.len() == tail.len()).ok_or(Error::Unreadable("sha256"))?.copy_from_slice(tail);
+    Ok(hash)
+}
+
+/// The number by which a file's name is found, whatever the folder and the case. Different names may have the same.
+#[must_use]
+pub fn name_key(path: &[u8]) -> Option<i32> {
+    let name = name(path);
+    if name.is_empty() {
+        return None;
+    }
+    let lower = String::from_utf8_lossy(name).to_lowercase();
+    let digest = Hasher::digest(Algorithm::Sha256, lower.as_bytes());
+    let hash = digest.hash();
+    Some(hash.iter().take(4).fold(0, |number, &byte| number << 8 | i32::from(byte)))
+}
+
+/// The name of a file without folders, nor the file that it is inside of.
+#[must_use]
+pub fn name(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    let start = path[..end].iter().rposition(|&byte| byte == b'/' || byte == b'!').map_or(0, |slash| slash + 1);
+    &path[start..end]
+}
+
+/// Adds files to a scan, the first of them at `position`, a multiple of [`ADDED_AT_ONCE`]. They are found only once the scan is
+/// finished.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn add(session: &mut Session, scan: ScanId, position: u64, files: &[File]) -> Result<()> {
+    let first = i32::try_from(position).map_err(|_| Error::Unreadable("position of a file"))?;
+    let mut sorted: Vec<_> =
+        files.iter().zip(first..).map(|(file, position)| (columns(&file.sha256), position, file)).collect();
+    // Neighbours in the index, where each row would else go to a page of its own.
+    sorted.sort_unstable_by_key(|&((head, _), position, _)| (head, position));
+    for chunk in sorted.chunks(ROWS_A_STATEMENT) {
+        let text = sql::rows(sql::LAYER_FILES_INSERT, 5, chunk.len());
+        let whole = chunk.len() == ROWS_A_STATEMENT;
+        on!(session, |c| {
+            let mut query = sqlx::query(AssertSqlSafe(text)).persistent(whole);
+            for &((head, tail), position, file) in chunk {
+                query = query.bind(scan.0).bind(head).bind(position).bind(name_key(&file.path)).bind(tail);
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    for (block, first) in files.chunks(BLOCK_SIZE).zip((first..).step_by(BLOCK_SIZE)) {
+        let payload = pack(block).map_err(|_| Error::Unreadable("block of paths"))?;
+        on!(session, |c| {
+            let query = sqlx::query(sql::LAYER_PATH_INSERT).bind(scan.0).bind(first).bind(&payload[..]);
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// Adds what a file of a scan says of itself, in JSON.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn add_metadata(
+    session: &mut Session,
+    scan: ScanId,
+    position: u64,
+    format: &str,
+    document: &[u8],
+) -> Result<()> {
+    let position = i32::try_from(position).map_err(|_| Error::Unreadable("position of a file"))?;
+    let document = zstd::bulk::compress(document, 3).map_err(|_| Error::Unreadable("metadata"))?;
+    on!(session, |c| {
+        let query = sqlx::query(sql::FILE_METADATA_INSERT).bind(scan.0).bind(position).bind(format);
+        query.bind(&document[..]).execute(c).await.map(drop)
+    })?;
+    Ok(())
+}
+
+/// `z`, and compressed: for each file its size, its depth, how many bytes of its path are those of the one before, how many
+/// others follow, and these. Numbers are LEB128.
+fn pack(files: &[File]) -> std::io::Result<Vec<u8>> {
+    let mut plain = Vec::with_capacity(files.len() * 32);
+    let mut before: &[u8] = b"";
+    for file in files {
+        let shared = before.iter().zip(&file.path).take_while(|(a, b)| a == b).count();
+        for number in [file.size, u64::from(file.depth), shared as u64, (file.path.len() - shared) as u64] {
+            put(&mut plain, number);
+        }
+        plain.extend_from_slice(&file.path[shared..]);
+        before = &file.path;
+    }
+    let mut packed = zstd::bulk::compress(&plain, 3)?;
+    packed.insert(0, b'z');
+    Ok(packed)
+}
+
+fn put(out: &mut Vec<u8>, mut number: u64) {
+    loop {
+        let [low, ..] = number.to_le_bytes();
+        number >>= 7;
+        if number == 0 {
+            return out.push(low & 0x7f);
+        }
+        out.push(low | 0x80);
+    }
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn unpack(payload: &[u8]) -> Result<Vec<Entry>> {
+    let broken = || Error::Unreadable("block of paths");
+    match payload.split_first() {
+        Some((b'z', packed)) => {
+            let plain = zstd::bulk::Decompressor::upper_bound(packed).filter(|&size| size <= LARGEST_BLOCK);
+            let plain = zstd::bulk::decompress(packed, plain.ok_or_else(broken)?).map_err(|_| broken())?;
+            entries(&plain).ok_or_else(broken)
+        }
+        // What an older version wrote: one file, its size in decimal digits.
+        Some((b'-', plain)) => {
+            let slash = plain.iter().position(|&byte| byte == b'/').ok_or_else(broken)?;
+            let size = std::str::from_utf8(&plain[..slash]).ok().and_then(|digits| digits.parse().ok());
+            Ok(vec![Entry { size: size.ok_or_else(broken)?, depth: 0, path: plain[slash + 1..].to_vec() }])
+        }
+        _ => Err(broken()),
+    }
+}
+
+fn entries(mut plain: &[u8]) -> Option<Vec<Entry>> {
+    let mut entries: Vec<Entry> = Vec::new();
+    while !plain.is_empty() {
+        let size = take(&mut plain)?;
+        let depth = u32::try_from(take(&mut plain)?).ok()?;
+        let shared = usize::try_from(take(&mut plain)?).ok()?;
+        let length = usize::try_from(take(&mut plain)?).ok()?;
+        let before = entries.last().map_or(&[][..], |entry| &entry.path);
+        let path = [before.get(..shared)?, plain.get(..length)?].concat();
+        plain = &plain[length..];
+        entries.push(Entry { size, depth, path });
+    }
+    Some(entries)
+}
+
+/// What is known of the files at these places.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn entries_at(session: &mut Session, places: &[Place]) -> Result<HashMap<Place, Entry>> {
+    let mut wanted: BTreeMap<(ScanId, i32), Vec<Place>> = BTreeMap::new();
+    for &place in places {
+        let first = place.position - place.position.rem_euclid(BLOCK);
+        wanted.entry((place.scan, first)).or_default().push(place);
+    }
+    let mut entries = HashMap::with_capacity(places.len());
+    for ((scan, first), places) in wanted {
+        let last = places.iter().map(|place| place.position).max().unwrap_or(first);
+        let blocks: Vec<(i32, Vec<u8>)> = on!(session, |c| {
+            sqlx::query_as(sql::LAYER_PATHS).bind(scan.0).bind(first).bind(last).fetch_all(c).await
+        })?;
+        for (first, payload) in blocks {
+            let block = unpack(&payload)?;
+            for &place in &places {
+                let at = usize::try_from(place.position - first).ok();
+                if let Some(entry) = at.and_then(|at| block.get(at)) {
+                    entries.insert(place, entry.clone());
+                }
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// The files of a layer by the scan whose facts serve, in order: at most `limit` from position `from` on.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn of_layer(session: &mut Session, layer: LayerId, from: i32, limit: u32) -> Result<Vec<(i32, File)>> {
+    let Some(scan) = crate::graph::current_scan(session, layer).await? else { return Ok(Vec::new()) };
+    let found: Vec<(i32, i64, Vec<u8>)> = on!(session, |c| {
+        let query = sqlx::query_as(sql::FILES_OF_SCAN).bind(scan.0).bind(from);
+        query.bind(i64::from(limit)).fetch_all(c).await
+    })?;
+    let places: Vec<_> = found.iter().map(|&(position, ..)| Place { scan, position }).collect();
+    let mut entries = entries_at(session, &places).await?;
+    let mut files = Vec::with_capacity(found.len());
+    for (position, head, tail) in found {
+        let entry = entries.remove(&Place { scan, position }).ok_or(Error::Unreadable("path of a file"))?;
+        let Entry { size, depth, path } = entry;
+        files.push((position, File { path, size, depth, sha256: sha256(head, &tail)? }));
+    }
+    Ok(files)
+}
+
+/// The distinct files of layers, by the scans whose facts serve.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn distinct(session: &mut Session, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
+    let mut files = BTreeSet::new();
+    for chunk in layers.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::FILES_OF_LAYERS, 1, width);
+        let found: Vec<(i64, Vec<u8>)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0)).fetch_all(c).await
+        })?;
+        for (head, tail) in found {
+            files.insert(sha256(head, &tail)?);
+        }
+    }
+    Ok(files)
+}
+
+/// How many distinct files there are in layers together.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn count_distinct(session: &mut Session, layers: &[LayerId]) -> Result<u64> {
+    let [layer] = layers else { return Ok(distinct(session, layers).await?.len() as u64) };
+    let count: i64 = on!(session, |c| sqlx::query_scalar(sql::COUNT_FILES_OF_LAYER).bind(layer.0).fetch_one(c).await)?;
+    Ok(rows::unsigned(count))
+}
+
+/// Where any of the files are: each place in each layer whose facts serve. The places of everybody's files are many.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn find(session: &mut Session, files: &[[u8; 32]]) -> Result<Vec<Found>> {
+    let mut places = Vec::new();
+    for chunk in files.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::FILES_FIND, 1, width);
+        let found: Vec<(i64, i64, i32, i64, Vec<u8>)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            let head = |i: usize| columns(&chunk[i.min(chunk.len() - 1)]).0;
+            (0..width).fold(query, |query, i| query.bind(head(i))).fetch_all(c).await
+        })?;
+        // Eight bytes do not tell two files apart for sure.
+        let asked: BTreeSet<_> = chunk.iter().collect();
+        for (layer, scan, position, head, tail) in found {
+            let sha256 = sha256(head, &tail)?;
+            if asked.contains(&sha256) {
+                let place = Place { scan: ScanId(scan), position };
+                places.push(Found { layer: LayerId(layer), place, sha256 });
+            }
+        }
+    }
+    Ok(places)
+}
+
+/// Where files of this name may be, at most `limit` of them after a place, in order.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn find_named(session: &mut Session, name: &[u8], after: Place, limit: u32) -> Result<Vec<Found>> {
+    let Some(key) = name_key(name) else { return Ok(Vec::new()) };
+    let found: Vec<(i64, i64, i32, i64, Vec<u8>)> = on!(session, |c| {
+        let query = sqlx::query_as(sql::FILES_NAMED).bind(key).bind(after.scan.0).bind(after.position);
+        query.bind(i64::from(limit)).fetch_all(c).await
+    })?;
+    let place = |(layer, scan, position, head, tail): (i64, i64, i32, i64, Vec<u8>)| {
+        let place = Place { scan: ScanId(scan), position };
+        Ok(Found { layer: LayerId(layer), place, sha256: sha256(head, &tail)? })
+    };
+    found.into_iter().map(place).collect()
+}
+
+/// In how many repositories that `reader` may read each of the files is, or at least `enough`; where in none, it is left out.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn spread(
+    session: &mut Session,
+    reader: Reader,
+    files: &[[u8; 32]],
+    enough: u64,
+) -> Result<HashMap<[u8; 32], u64>> {
+    let mut spread: HashMap<[u8; 32], BTreeSet<i64>> = HashMap::new();
+    let mut many = Vec::new();
+    for chunk in files.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let counted: Vec<(i64, i64)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(sql::list(sql::FILES_COUNT, 1, width)));
+            let head = |i: usize| columns(&chunk[i.min(chunk.len() - 1)]).0;
+            (0..width).fold(query, |query, i| query.bind(head(i))).fetch_all(c).await
+        })?;
+        let counted: HashMap<_, _> = counted.into_iter().collect();
+        let (few, more): (Vec<&[u8; 32]>, Vec<&[u8; 32]>) =
+            chunk.iter().partition(|file| counted.get(&columns(file).0).is_none_or(|&places| places <= MANY));
+        many.extend(more);
+        let Some(last) = few.last() else { continue };
+        let width = sql::padded(few.len());
+        let found: Vec<(i64, Vec<u8>, i64)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(sql::list(sql::FILES_SPREAD, 2, width))).bind(reader.0);
+            let head = |i: usize| columns(few.get(i).unwrap_or(last)).0;
+            (0..width).fold(query, |query, i| query.bind(head(i))).fetch_all(c).await
+        })?;
+        for (head, tail, repository) in found {
+            spread.entry(sha256(head, &tail)?).or_default().insert(repository);
+        }
+    }
+    for file in many {
+        // The first places of what is everywhere tell that it is; else all of them count.
+        for places in [MANY, i64::MAX] {
+            let (head, tail) = columns(file);
+            let found: Vec<i64> = on!(session, |c| {
+                let query = sqlx::query_scalar(sql::FILE_SPREAD).bind(reader.0).bind(head).bind(tail);
+                query.bind(places).fetch_all(c).await
+            })?;
+            let known = spread.entry(*file).or_default();
+            known.extend(found);
+            if known.len() as u64 >= enough {
+                break;
+            }
+        }
+    }
+    let asked: BTreeSet<_> = files.iter().collect();
+    let counted = spread.into_iter().filter(|(file, _)| asked.contains(file));
+    Ok(counted.map(|(file, repositories)| (file, repositories.len() as u64)).collect())
+}
+
+/// How many places are looked at all together.
+const MANY: i64 = 2000;
+
+/// The manifests that `reader` may see and that have a layer, with the component that the layer is in: (layer, manifest,
+/// position of the component, layers of the component or else of the manifest).
+///
+/// # Errors
+/// When a statement fails.
+pub async fn users_of_layers(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    layers: &[LayerId],
+) -> Result<Vec<(LayerId, NodeId, Option<i32>)>> {
+    let mut users = Vec::new();
+    for chunk in layers.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::USERS_OF_LAYERS, 3, width);
+        let found: Vec<(i64, i64, Option<i32>)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
+            (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0)).fetch_all(c).await
+        })?;
+        users.extend(
+            found.into_iter().map(|(layer, manifest, component)| (LayerId(layer), NodeId(manifest), component)),
+        );
+    }
+    Ok(users)
+}
+
+/// What a file says of itself: the format, and JSON.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn metadata(session: &mut Session, place: Place) -> Result<Option<(String, Vec<u8>)>> {
+    let found: Option<(String, Vec<u8>)> = on!(session, |c| {
+        sqlx::query_as(sql::FILE_METADATA).bind(place.scan.0).bind(place.position).fetch_optional(c).await
+    })?;
+    found.map(|(format, document)| Ok((format, decompress(&document)?))).transpose()
+}
+
+/// What the files of a layer say of themselves: (position, format, JSON), in order.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn metadata_of_layer(session: &mut Session, layer: LayerId) -> Result<Vec<(i32, String, Vec<u8>)>> {
+    let found: Vec<(i32, String, Vec<u8>)> =
+        on!(session, |c| sqlx::query_as(sql::FILE_METADATA_OF_LAYER).bind(layer.0).fetch_all(c).await)?;
+    found.into_iter().map(|(position, format, document)| Ok((position, format, decompress(&document)?))).collect()
+}
+
+/// The most bytes that a document may unpack to.
+const LARGEST_DOCUMENT: usize = 256 << 20;
+
+fn decompress(document: &[u8]) -> Result<Vec<u8>> {
+    let broken = || Error::Unreadable("metadata");
+    let size = zstd::bulk::Decompressor::upper_bound(document).filter(|&size| size <= LARGEST_DOCUMENT);
+    zstd::bulk::decompress(document, size.ok_or_else(broken)?).map_err(|_| broken())
+}
+
+/// The layers of which a tree or a contents identity is the asked-for one.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn layers_with_identity(
+    session: &mut Session,
+    tree: Option<&[u8; 32]>,
+    contents: Option<&[u8; 32]>,
+) -> Result<Vec<LayerId>> {
+    let found: Vec<i64> = on!(session, |c| {
+        let query = sqlx::query_scalar(sql::LAYERS_IDENTIFIED).bind(tree.map(|hash| hash.to_vec()));
+        query.bind(contents.map(|hash| hash.to_vec())).fetch_all(c).await
+    })?;
+    Ok(found.into_iter().map(LayerId).collect())
+}
+
+/// The digests of layers.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn digests(session: &mut Session, layers: &[LayerId]) -> Result<HashMap<LayerId, Digest>> {
+    let mut digests = HashMap::new();
+    for &layer in layers {
+        if let Some(found) = crate::layer::by_id(session, layer).await? {
+            digests.insert(layer, found.digest);
+        }
+    }
+    Ok(digests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &[u8], size: u64, depth: u32) -> File {
+        File { path: path.to_vec(), size, sha256: [0; 32], depth }
+    }
+
+    #[test]
+    fn blocks_hold_sizes_and_paths() {
+        let long = vec![b'x'; 70_000];
+        for files in [
+            vec![],
+            vec![file(b"", 0, 0)],
+            vec![
+                file(b"a/b/1.csv", 1, 0),
+                file(b"a/b/2.csv", u64::MAX, 2),
+                file(b"a", 1 << 40, 0),
+                file(b"\xff/\0", 3, 1),
+            ],
+            vec![file(&long, 1, 0), file(&long, 2, 0)],
+        ] {
+            let entries: Vec<_> =
+                files.iter().map(|f| Entry { size: f.size, depth: f.depth, path: f.path.clone() }).collect();
+            assert_eq!(unpack(&pack(&files).unwrap()).unwrap(), entries);
+        }
+        assert_eq!(unpack(b"-12/a/b").unwrap(), [Entry { size: 12, depth: 0, path: b"a/b".to_vec() }]);
+        for broken in [&b"zzzzzz"[..], b"-", b"-x/a", b"?", b""] {
+            assert!(unpack(broken).is_err());
+        }
+    }
+
+    #[test]
+    fn hashes_are_two_columns() {
+        for first in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut hash = [0xab; 32];
+            hash[0] = first;
+            let (head, tail) = columns(&hash);
+            assert_eq!(sha256(head, tail).unwrap(), hash);
+            assert_eq!(head < 0, first >= 0x80);
+        }
+        assert!(sha256(1, b"short").is_err());
+    }
+
+    #[test]
+    fn names_are_found_whatever_the_folder_and_the_case() {
+        let key = name_key(b"train.csv");
+        for path in [&b"data/TRAIN.csv"[..], b"/train.csv", b"x/train.csv.gz!train.csv", b"data/train.csv/"] {
+            assert_eq!(name_key(path), key, "{}", path.escape_ascii());
+        }
+        assert!(key.is_some() && name_key(b"train.csv.gz") != key);
+        assert_eq!(name_key(b""), None);
+    }
+}
