@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
         let written = format!("bytes {}-{}/{}", range.first, range.last, size);
         assert_eq!(written.parse(), Ok(range));
     }
-    if let Some(range) = ByteRange::single(header) {
+    for range in ByteRange::set(header, 8).into_iter().flatten() {
         for size in [size, 0, 1, u64::MAX] {
             if let Some((first, length)) = range.within(size) {
                 assert!(length > 0 && first.checked_add(length).is_some_and(|end| end <= size), "{range:?} of {size}");
