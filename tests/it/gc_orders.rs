@@ -171,6 +171,7 @@ fn registry(db: &Db, store: &Store, clock: Clock, folder: &std::path::Path) -> A
         chance: Chance::System,
         names: Names::new("localhost", 5000, &[]),
         limits: content::Limits::default(),
+        ubiquitous: 20,
         spill: folder.join("spill"),
     }))
 }

@@ -46,6 +46,7 @@ impl Both {
                 chance: Chance::System,
                 names: Names::new("localhost", 5000, &[]),
                 limits: content::Limits::default(),
+                ubiquitous: 20,
                 spill: folder.path().join("spill"),
             });
             registry.start(true).await.unwrap();

@@ -407,8 +407,7 @@ pub async fn spread(
 /// How many places are looked at all together.
 const MANY: i64 = 2000;
 
-/// The manifests that `reader` may see and that have a layer, with the component that the layer is in: (layer, manifest,
-/// position of the component, layers of the component or else of the manifest).
+/// The manifests that `reader` may see and that have one of the layers, with the position of the component that it is in.
 ///
 /// # Errors
 /// When a statement fails.
@@ -431,6 +430,27 @@ pub async fn users_of_layers(
         );
     }
     Ok(users)
+}
+
+/// The layers of manifests, with the position of the component that each is in.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn layers_of_manifests(
+    session: &mut Session,
+    manifests: &[NodeId],
+) -> Result<Vec<(NodeId, Option<i32>, LayerId)>> {
+    let mut layers = Vec::new();
+    for chunk in manifests.chunks(sql::LIST) {
+        let width = sql::padded(chunk.len());
+        let text = sql::list(sql::LAYERS_OF_MANIFESTS, 1, width);
+        let found: Vec<(i64, Option<i32>, i64)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0)).fetch_all(c).await
+        })?;
+        layers.extend(found.into_iter().map(|(node, component, layer)| (NodeId(node), component, LayerId(layer))));
+    }
+    Ok(layers)
 }
 
 /// What a file says of itself: the format, and JSON.

@@ -300,17 +300,37 @@ pub async fn current_scan(session: &mut Session, layer: LayerId) -> Result<Optio
     Ok(scan.flatten().map(ScanId))
 }
 
-/// The layers of a manifest's components: (role, name, layer), in order.
+/// A layer of a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentLayer {
+    /// The position of the component.
+    pub position: i32,
+    /// Its role.
+    pub role: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its path.
+    pub path: Option<String>,
+    /// The layer.
+    pub layer: LayerId,
+}
+
+/// The layers of a manifest's components, in order.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn component_layers(
-    session: &mut Session,
-    manifest: NodeId,
-) -> Result<Vec<(String, Option<String>, LayerId)>> {
-    let found: Vec<(String, Option<Vec<u8>>, i64)> =
+pub async fn component_layers(session: &mut Session, manifest: NodeId) -> Result<Vec<ComponentLayer>> {
+    type Row = (i32, String, Option<Vec<u8>>, Option<Vec<u8>>, i64);
+    let found: Vec<Row> =
         on!(session, |c| sqlx::query_as(sql::COMPONENT_LAYERS_OF).bind(manifest.0).fetch_all(c).await)?;
-    Ok(found.into_iter().map(|(role, name, layer)| (role, name.map(rows::text), LayerId(layer))).collect())
+    let layer = |(position, role, name, path, layer): Row| ComponentLayer {
+        position,
+        role,
+        name: name.map(rows::text),
+        path: path.map(rows::text),
+        layer: LayerId(layer),
+    };
+    Ok(found.into_iter().map(layer).collect())
 }
 
 /// The layers of a manifest, in order.

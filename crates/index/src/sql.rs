@@ -407,6 +407,11 @@ statements! {
     LAYERS_IDENTIFIED:
         "select y.id from scan s join layer y on y.scan_id = s.id where s.tree = $1
          union select y.id from scan s join layer y on y.scan_id = s.id where s.contents = $2";
+    LAYERS_OF_MANIFESTS:
+        "select b.manifest_id, p.position, b.layer_id from manifest_blob b
+           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+           left join component p on p.id = c.component_id
+         where b.layer_id is not null and b.manifest_id in ({list})";
     /// What has the layers, and in which component.
     USERS_OF_LAYERS: concat!(
         "select b.layer_id, b.manifest_id, p.position from manifest_blob b
@@ -551,7 +556,7 @@ statements! {
          order by 1";
     LAYER_SCAN: "select scan_id from layer where id = $1";
     COMPONENT_LAYERS_OF:
-        "select p.role, p.name, b.layer_id from component p
+        "select p.position, p.role, p.name, p.path, b.layer_id from component p
            join component_layer c on c.component_id = p.id
            join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
          where p.manifest_id = $1 and b.layer_id is not null order by p.position, c.position";

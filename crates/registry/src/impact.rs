@@ -9,14 +9,16 @@ use std::{
 
 use content::SCANNER_VERSION;
 use index::{
-    EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Session, completeness, graph, kit,
-    layer, manifest, tag,
+    EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Session, completeness, file, graph,
+    kit, layer, manifest, tag,
 };
 use oci::{Digest, EMPTY_JSON, Hasher, Name, Reference};
 use serde_json::{Value, json};
 
 use crate::{
-    Access, Ctx, Error, Part, Registry, Thing, authz,
+    Access, Ctx, Error, Part, Registry, Rung, Thing,
+    alike::{self, Asked, Held, Likeness, Overlap},
+    authz,
     kits::{bad_cursor, state, time},
     paths::{Best, Score},
     view,
@@ -46,6 +48,15 @@ pub enum Content {
         /// The name of the dataset.
         dataset: Option<String>,
     },
+    /// Files that are in no registry, or need not be: of a folder, or of a leak. Each of them makes a match.
+    Files {
+        /// Their SHA-256s.
+        files: BTreeSet<[u8; 32]>,
+        /// The tree identity that they make together.
+        tree: Option<[u8; 32]>,
+        /// The contents identity that they make together.
+        contents: Option<[u8; 32]>,
+    },
 }
 
 /// A question about content.
@@ -57,23 +68,16 @@ pub struct Question {
     pub as_of: Option<Micros>,
     /// Only models with a path that is wholly of this grade or better.
     pub grade: Option<Grade>,
+    /// Only what is the same on this rung.
+    pub rung: Option<Rung>,
+    /// The smallest share of the asked-for files that is an overlap, from 0 to 1; one half if it is not said.
+    pub min_overlap: Option<f64>,
     /// How long to wait for layers that are still to be scanned.
     pub wait: Duration,
     /// The most models of a page.
     pub limit: usize,
     /// Where the page before ended.
     pub cursor: Option<String>,
-}
-
-/// Who holds the content, and on which rungs.
-#[derive(Default)]
-struct Held {
-    /// Layers that are the content on a rung. Empty for a file, which is asked for by its hash.
-    layers: BTreeMap<LayerId, Vec<&'static str>>,
-    /// The manifests that hold it.
-    manifests: Vec<NodeId>,
-    /// The artifacts that were asked for, where those themselves are the content.
-    itself: Vec<NodeId>,
 }
 
 /// A row of an answer before its details are fetched.
@@ -107,7 +111,7 @@ impl Registry {
             None => self.now().max(index::audit::latest(&mut session).await?),
         };
         let completeness = count(&mut session, ctx.reader).await?;
-        let held = self.hold_content(ctx, &mut session, &question.content, as_of).await?;
+        let held = self.hold_content(ctx, &mut session, question, as_of).await?;
         let starts: Vec<_> = held.manifests.iter().chain(&held.itself).copied().collect();
         let links = graph::reach(&mut session, ctx.reader, as_of, floor, &starts).await?;
 
@@ -138,6 +142,7 @@ impl Registry {
             query: query(&question.content, as_of),
             scope: if ctx.reader == Reader::ALL { view::Scope::All } else { view::Scope::Readable },
             completeness,
+            ubiquitous: ubiquitous(&held),
             models: page.iter().filter_map(|row| told.model(row, &kits, &held, &links, &best, as_of)).collect(),
             holders: others.iter().take(HOLDERS_SHOWN).filter_map(|row| told.holder(row, &kits, as_of)).collect(),
             more_holders: others.len().saturating_sub(HOLDERS_SHOWN) as u64,
@@ -163,7 +168,7 @@ impl Registry {
             None => self.now().max(index::audit::latest(&mut session).await?),
         };
         let completeness = count(&mut session, ctx.reader).await?;
-        let mut held = self.hold_content(ctx, &mut session, &question.content, as_of).await?;
+        let mut held = self.hold_content(ctx, &mut session, question, as_of).await?;
         let itself = std::mem::take(&mut held.itself);
         held.manifests.extend(itself);
         held.manifests.sort_unstable();
@@ -188,6 +193,7 @@ impl Registry {
             query: query(&question.content, as_of),
             scope: if ctx.reader == Reader::ALL { view::Scope::All } else { view::Scope::Readable },
             completeness,
+            ubiquitous: ubiquitous(&held),
             models: Vec::new(),
             holders: all.iter().filter_map(|row| told.holder(row, &kits, as_of)).collect(),
             more_holders: 0,
@@ -201,93 +207,109 @@ impl Registry {
         &self,
         ctx: &Ctx,
         session: &mut Session,
-        content: &Content,
+        question: &Question,
         as_of: Micros,
     ) -> Result<Held, Error> {
-        match content {
-            Content::File(sha256) => {
+        let likeness = Likeness {
+            rung: question.rung,
+            min_overlap: question.min_overlap.unwrap_or(USUAL_OVERLAP),
+            ubiquitous: self.ubiquitous,
+        };
+        let mut itself = Vec::new();
+        let asked = match &question.content {
+            Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => {
                 let manifests = graph::holders_of_file(session, ctx.reader, as_of, sha256).await?;
-                Ok(Held { manifests, ..Held::default() })
+                return Ok(Held { manifests, ..Held::default() });
             }
-            Content::Layer(digest) => {
-                let asked: Vec<_> = layer::get(session, digest).await?.into_iter().map(|layer| layer.id).collect();
-                // Whoever may not read a layer learns nothing by asking what agrees with it.
-                if graph::holders_of_layers(session, ctx.reader, as_of, &asked).await?.is_empty() {
-                    return Ok(Held::default());
-                }
-                hold_layers(ctx, session, &asked, as_of, Vec::new()).await
+            // On any other rung, a file is asked about as the layer that it may be.
+            Content::File(sha256) => vec![asked_layer(ctx, session, &Digest::sha256(*sha256), as_of).await?],
+            Content::Layer(digest) => vec![asked_layer(ctx, session, digest, as_of).await?],
+            Content::Files { files, tree, contents } => {
+                let (tree, contents, files) = (*tree, *contents, files.clone());
+                vec![Asked { layers: Vec::new(), tree, contents, files, any_file: true }]
             }
             Content::Artifact { repository, reference, dataset } => {
                 let found = self.ever_at(ctx, session, repository, reference, as_of).await?;
-                // An index is asked about as all that it lists.
-                let (mut asked_for, mut next) = (vec![found.id], 0);
-                while let Some(&node) = asked_for.get(next) {
-                    for child in manifest::children(session, ctx.reader, as_of, node).await? {
-                        if !asked_for.contains(&child) {
-                            asked_for.push(child);
-                        }
-                    }
-                    next += 1;
-                }
-                let (mut itself, mut layers) = (Vec::new(), Vec::new());
-                for node in asked_for {
-                    let is_model = kit::get(session, node).await?.is_some_and(|kit| kit.is_model);
-                    let components = graph::component_layers(session, node).await?;
-                    let datasets = components.into_iter().filter(|(role, component, _)| {
-                        role == "dataset" && dataset.as_ref().is_none_or(|name| component.as_ref() == Some(name))
-                    });
-                    let mut datasets: Vec<_> = datasets.map(|(_, _, layer)| layer).collect();
-                    if dataset.is_none() && !is_model && datasets.is_empty() {
-                        datasets = graph::manifest_layers(session, node).await?;
-                    }
-                    // A model is asked about as itself: who derives from it, and where else it is.
-                    if dataset.is_some() || !is_model {
-                        layers.extend(datasets);
-                    }
-                    if dataset.is_none() {
-                        itself.push(node);
-                    }
-                }
-                if let (Some(name), true) = (dataset, layers.is_empty()) {
-                    return Err(Error::Unknown(Thing::Component(name.clone())));
-                }
-                hold_layers(ctx, session, &layers, as_of, itself).await
+                let asked;
+                (itself, asked) = asked_artifact(ctx, session, found.id, dataset.as_deref(), as_of).await?;
+                asked
             }
-        }
+        };
+        let held = alike::find(session, ctx.reader, as_of, likeness, &asked).await?;
+        // The artifact itself is there as the same layers, or not at all.
+        let is_asked = question.rung.is_none_or(|rung| rung == Rung::Layer);
+        Ok(Held { itself: if is_asked { itself } else { Vec::new() }, ..held })
     }
 }
 
-/// Every layer that agrees with an asked-for one on a rung, and who has it.
-async fn hold_layers(
+/// The share of the asked-for files that is an overlap, unless the question says another.
+const USUAL_OVERLAP: f64 = 0.5;
+
+/// A layer as it is compared. Whoever may not read it learns nothing by asking what agrees with it.
+async fn asked_layer(ctx: &Ctx, session: &mut Session, digest: &Digest, as_of: Micros) -> Result<Asked, Error> {
+    let layers: Vec<_> = layer::get(session, digest).await?.into_iter().map(|layer| layer.id).collect();
+    if graph::holders_of_layers(session, ctx.reader, as_of, &layers).await?.is_empty() {
+        return Ok(Asked::default());
+    }
+    let files = file::distinct(session, &layers).await?;
+    Ok(Asked { layers, files, ..Asked::default() })
+}
+
+/// An artifact, and those that it lists, as they are compared: as themselves, and each dataset by its layers.
+async fn asked_artifact(
     ctx: &Ctx,
     session: &mut Session,
-    asked: &[LayerId],
+    artifact: NodeId,
+    dataset: Option<&str>,
     as_of: Micros,
-    itself: Vec<NodeId>,
-) -> Result<Held, Error> {
-    let mut layers: BTreeMap<LayerId, Vec<&'static str>> = BTreeMap::new();
-    let empty = graph::empty_layers(session, asked).await?;
-    for &asked in asked.iter().filter(|layer| !empty.contains(layer)) {
-        let alike = graph::layers_alike(session, asked).await?;
-        let Some(own) = alike.iter().find(|layer| layer.id == asked).cloned() else { continue };
-        for layer in alike {
-            let rungs = [
-                ("layer", layer.id == own.id),
-                ("tar", layer.diff_id.is_some() && layer.diff_id == own.diff_id),
-                ("tree", layer.tree.is_some() && layer.tree == own.tree),
-                ("contents", layer.contents.is_some() && layer.contents == own.contents),
-            ];
-            let known = layers.entry(layer.id).or_default();
-            for (rung, _) in rungs.into_iter().filter(|(_, holds)| *holds) {
-                if !known.contains(&rung) {
-                    known.push(rung);
-                }
+) -> Result<(Vec<NodeId>, Vec<Asked>), Error> {
+    // An index is asked about as all that it lists.
+    let (mut asked_for, mut next) = (vec![artifact], 0);
+    while let Some(&node) = asked_for.get(next) {
+        for child in manifest::children(session, ctx.reader, as_of, node).await? {
+            if !asked_for.contains(&child) {
+                asked_for.push(child);
             }
         }
+        next += 1;
     }
-    let ids: Vec<_> = layers.keys().copied().collect();
-    let manifests = graph::holders_of_layers(session, ctx.reader, as_of, &ids).await?;
-    Ok(Held { layers, manifests, itself })
+    let (mut itself, mut sets) = (Vec::new(), Vec::new());
+    for node in asked_for {
+        let is_model = kit::get(session, node).await?.is_some_and(|kit| kit.is_model);
+        let mut datasets: BTreeMap<i32, Vec<LayerId>> = BTreeMap::new();
+        for component in graph::component_layers(session, node).await? {
+            let is_named = dataset.is_none_or(|name| component.name.as_deref() == Some(name));
+            if component.role == "dataset" && is_named {
+                datasets.entry(component.position).or_default().push(component.layer);
+            }
+        }
+        let mut datasets: Vec<_> = datasets.into_values().collect();
+        if dataset.is_none() && !is_model && datasets.is_empty() {
+            datasets = graph::manifest_layers(session, node).await?.into_iter().map(|layer| vec![layer]).collect();
+        }
+        // A model is asked about as itself: who derives from it, and where else it is.
+        if dataset.is_some() || !is_model {
+            sets.extend(datasets);
+        }
+        if dataset.is_none() {
+            itself.push(node);
+        }
+    }
+    if let (Some(name), true) = (dataset, sets.is_empty()) {
+        return Err(Error::Unknown(Thing::Component(name.to_owned())));
+    }
+    let mut asked = Vec::with_capacity(sets.len());
+    for layers in sets {
+        let files = file::distinct(session, &layers).await?;
+        asked.push(Asked { layers, files, ..Asked::default() });
+    }
+    Ok((itself, asked))
+}
+
+fn ubiquitous(held: &Held) -> Vec<view::Ubiquitous> {
+    let told = held.ubiquitous.iter();
+    told.map(|&(file, repositories)| view::Ubiquitous { file: Digest::sha256(file).to_string(), repositories })
+        .collect()
 }
 
 /// What everybody and everything has says nothing about anybody.
@@ -296,6 +318,20 @@ fn refuse_empty(content: &Content) -> Result<(), Error> {
         Content::File(sha256) => Digest::sha256(*sha256),
         Content::Layer(digest) => *digest,
         Content::Artifact { .. } => return Ok(()),
+        Content::Files { files, .. } => {
+            let nothing = |file: &&[u8; 32]| {
+                let digest = Digest::sha256(**file);
+                digest == Hasher::digest(digest.algorithm(), b"") || digest.to_string() == EMPTY_JSON
+            };
+            let why = "it is the digest of an empty file or of {}, which are everywhere and mean nothing; leave it out";
+            return match files.iter().find(nothing) {
+                Some(file) => {
+                    let why = format!("{}: {why}", Digest::sha256(*file));
+                    Err(Error::Invalid { what: Part::Parameter("files"), why })
+                }
+                None => Ok(()),
+            };
+        }
     };
     let (name, what) = match content {
         Content::Layer(_) => ("layer", "layer"),
@@ -597,37 +633,85 @@ async fn held_evidence(
     manifests: &[NodeId],
 ) -> Result<HashMap<NodeId, Ways>, Error> {
     let mut found = Vec::new();
-    if let Content::File(sha256) = content {
+    let by_hash = held.layers.is_empty() && held.overlaps.is_empty();
+    if let (Content::File(sha256), true) = (content, by_hash) {
         found = graph::file_evidence(session, sha256, manifests).await?;
     } else {
-        for &layer in held.layers.keys() {
+        // Of what shares files only, the layers that do.
+        let shown: HashSet<_> = manifests.iter().copied().collect();
+        let shared =
+            held.overlaps.keys().filter(|(manifest, _)| shown.contains(manifest)).map(|&(manifest, _)| manifest);
+        let shared: BTreeSet<_> = shared.collect();
+        let shared: Vec<_> = shared.into_iter().collect();
+        let composed = file::layers_of_manifests(session, &shared).await?;
+        let of_overlap = composed
+            .into_iter()
+            .filter(|(manifest, component, _)| held.overlaps.contains_key(&(*manifest, *component)));
+        let layers: BTreeSet<_> = held.layers.keys().copied().chain(of_overlap.map(|(.., layer)| layer)).collect();
+        for layer in layers {
             found.extend(graph::layer_evidence(session, layer, manifests).await?);
         }
     }
+    let places = found.iter().filter_map(|one| held.files.get(&one.layer_id?)).flatten().take(EVIDENCE_SHOWN * 100);
+    let places: Vec<_> = places.map(|found| found.place).collect();
+    let entries = file::entries_at(session, &places).await?;
+
     let mut evidence: HashMap<NodeId, Ways> = HashMap::new();
     for one in found {
         let mut rungs = one.layer_id.and_then(|layer| held.layers.get(&layer)).cloned().unwrap_or_default();
+        let overlap = held.overlaps.get(&(one.manifest, one.component_position)).filter(|_| !one.by_file);
         if one.by_file {
-            rungs.extend(one.whole.then_some("layer"));
-            rungs.push("file");
+            rungs.extend(one.whole.then_some(Rung::Layer));
+            rungs.insert(Rung::File);
+        }
+        let files = one.layer_id.and_then(|layer| held.files.get(&layer)).map_or(&[][..], |files| files);
+        if let Some(overlap) = overlap {
+            rungs.extend(overlap.same.then_some(Rung::Contents));
+            rungs.extend((overlap.share() >= held.min_overlap).then_some(Rung::Overlap));
+            rungs.extend((!files.is_empty()).then_some(Rung::File));
+        } else if rungs.is_empty() {
+            continue;
         }
         let ways = evidence.entry(one.manifest).or_default();
+        let told = view::Evidence {
+            edge: "holds",
+            rungs: rungs.iter().map(|rung| rung.as_str()).collect(),
+            overlap: overlap.map(|&overlap| overlap.into()),
+            component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
+            layer: Some(one.layer.to_string()),
+            path: one.path.as_ref().map(|path| String::from_utf8_lossy(path).into_owned()),
+            ..Default::default()
+        };
+        if !files.is_empty() && rungs.iter().all(|rung| *rung >= Rung::File) {
+            // Of what leaked, each place by itself.
+            ways.all += files.len() as u64;
+            for found in files.iter().take(EVIDENCE_SHOWN.saturating_sub(ways.told.len())) {
+                let path = entries.get(&found.place).map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
+                let path = path.filter(|path| !path.is_empty() && path != "!").or_else(|| told.path.clone());
+                let file = Some(Digest::sha256(found.sha256).to_string());
+                ways.told.push(view::Evidence { file, path, ..told.clone() });
+            }
+            continue;
+        }
         // A file's ways are counted together, a layer's each by itself.
         ways.all =
             if one.by_file || !ways.layers.insert(one.layer) { ways.all.max(one.ways) } else { ways.all + one.ways };
-        if ways.told.len() >= EVIDENCE_SHOWN {
-            continue;
+        if ways.told.len() < EVIDENCE_SHOWN {
+            ways.told.push(told);
         }
-        ways.told.push(view::Evidence {
-            edge: "holds",
-            rungs,
-            component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
-            layer: Some(one.layer.to_string()),
-            path: one.path.map(|path| String::from_utf8_lossy(&path).into_owned()),
-            ..Default::default()
-        });
     }
+    // The strongest way first.
+    let strength = |evidence: &view::Evidence| evidence.rungs.first().copied().and_then(Rung::from_text);
+    evidence.values_mut().for_each(|ways| ways.told.sort_by_key(strength));
     Ok(evidence)
+}
+
+impl From<Overlap> for view::Overlap {
+    fn from(overlap: Overlap) -> Self {
+        let Overlap { common, asked, candidate, .. } = overlap;
+        let share = |of: u64| (common as f64 / of.max(1) as f64 * 1000.0).round() / 1000.0;
+        Self { common, asked, candidate, of_asked: share(asked), of_candidate: share(candidate) }
+    }
 }
 
 fn name(role: &str, name: Option<&String>) -> view::ComponentName {
@@ -673,6 +757,15 @@ fn query(content: &Content, as_of: Micros) -> Value {
             }
             query
         }
+        Content::Files { files, tree, contents } => {
+            let mut query = json!({"files": files.len(), "as_of": as_of});
+            for (name, identity) in [("tree", tree), ("contents", contents)] {
+                if let (Some(identity), Some(members)) = (identity, query.as_object_mut()) {
+                    members.insert(name.into(), json!(Digest::sha256(*identity).to_string()));
+                }
+            }
+            query
+        }
     }
 }
 
@@ -685,7 +778,8 @@ struct Cursor {
 
 /// The mark of a question in its cursors.
 fn asked(question: &Question, list: &str) -> String {
-    let text = format!("{list} {:?} {:?}", question.content, question.grade);
+    let Question { content, grade, rung, min_overlap, .. } = question;
+    let text = format!("{list} {content:?} {grade:?} {rung:?} {min_overlap:?}");
     Hasher::digest(oci::Algorithm::Sha256, text.as_bytes()).hex()[..16].to_owned()
 }
 

@@ -3,6 +3,7 @@
 //! Every operation takes its context first and authorises before it reads. This crate knows neither HTTP nor SQL text nor
 //! where objects are; it decides, at each miss, what the miss means.
 
+mod alike;
 mod authz;
 mod capability;
 mod chance;
@@ -41,6 +42,7 @@ use index::Db;
 use store::Store;
 use tokio::sync::Notify;
 
+pub use alike::Rung;
 pub use authz::Access;
 pub use chance::Chance;
 pub use check::Progress;
@@ -59,7 +61,7 @@ pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
     Claim, Completeness, Component, ComponentName, Evidence, Holder, Impact, Kit, KitLayer, LayerCounts, Model,
-    Outside, Repositories, Repository, Scope, Target, Version, Versions,
+    Outside, Overlap, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).
@@ -74,6 +76,7 @@ pub struct Registry {
     chance: Chance,
     names: Names,
     limits: content::Limits,
+    ubiquitous: u64,
     spill: PathBuf,
     /// Rung when there is something to scan.
     work: Arc<Notify>,
@@ -98,6 +101,8 @@ pub struct Options {
     pub names: Names,
     /// Where a scan of a layer stops.
     pub limits: content::Limits,
+    /// A file that is in more repositories makes no match by itself.
+    pub ubiquitous: u64,
     /// A folder for lists that are too long for memory.
     pub spill: PathBuf,
 }
@@ -113,6 +118,7 @@ impl Registry {
             chance: options.chance,
             names: options.names,
             limits: options.limits,
+            ubiquitous: options.ubiquitous,
             spill: options.spill,
             work: Arc::new(Notify::new()),
             settled: Arc::new(Notify::new()),

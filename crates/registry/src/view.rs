@@ -13,6 +13,9 @@ pub struct Impact {
     pub scope: Scope,
     /// What the answer could know.
     pub completeness: Completeness,
+    /// Asked-for files that are in so many repositories that they make no match by themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ubiquitous: Vec<Ubiquitous>,
     /// The models affected, by distance, repository and digest.
     pub models: Vec<Model>,
     /// The other artifacts that hold the content, the first hundred of them, with the first page.
@@ -154,16 +157,22 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// One step of evidence: content that is held, or an edge that somebody declared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct Evidence {
     /// How good it is; a holder's has no grade, for nothing says that the content was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grade: Option<&'static str>,
     /// `packaged_with`, `trained_on` or `derived_from`; what is no model only `holds` the content; what was asked about `is` it.
     pub edge: &'static str,
-    /// The rungs of identity that hold: `layer`, `tar`, `tree`, `contents`, `file`.
+    /// The rungs of identity that hold, the strongest first: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rungs: Vec<&'static str>,
+    /// How many files are shared, where files were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Overlap>,
+    /// The file, where many were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The component that has it, or that declares the edge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<ComponentName>,
@@ -188,6 +197,30 @@ pub struct Evidence {
     /// Who says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
+}
+
+/// A file that nearly everybody has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Ubiquitous {
+    /// Its SHA-256.
+    pub file: String,
+    /// In how many repositories it is, at least.
+    pub repositories: u64,
+}
+
+/// How much of what was asked for is there. Ubiquitous files that were asked for do not count.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Overlap {
+    /// How many distinct files both have.
+    pub common: u64,
+    /// How many were asked for.
+    pub asked: u64,
+    /// How many the component has, or the artifact outside of components.
+    pub candidate: u64,
+    /// The share of those asked for, from 0 to 1.
+    pub of_asked: f64,
+    /// The share of those that the component has.
+    pub of_candidate: f64,
 }
 
 /// What an edge points at.

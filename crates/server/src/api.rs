@@ -3,18 +3,22 @@
 mod openapi;
 mod problem;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Path, RawQuery, State, rejection::PathRejection},
+    body::Bytes,
+    extract::{
+        DefaultBodyLimit, Path, RawQuery, State,
+        rejection::{BytesRejection, PathRejection},
+    },
     http::HeaderMap,
     response::{IntoResponse, Response},
     routing::get,
 };
 use oci::{Digest, Name, Reference};
-use registry::{Content, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Thing};
-use serde::Serialize;
+use registry::{Content, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Thing};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::problem::Problem;
@@ -29,7 +33,7 @@ const LONGEST_WAIT: u64 = 300;
 /// The routes below `/api/v1`.
 pub(crate) fn router() -> Router<App> {
     Router::new()
-        .route("/impact", get(impact))
+        .route("/impact", get(impact).post(impact_of_files).layer(DefaultBodyLimit::max(FILES_BYTES)))
         .route("/holders", get(holders))
         .route("/repositories", get(repositories))
         .route("/repositories/{*rest}", get(in_repository))
@@ -50,6 +54,8 @@ pub(crate) fn router() -> Router<App> {
         ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
         ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
+        ("rung" = Option<String>, Query, description = "Only what is the same in this way: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`"),
+        ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
@@ -67,6 +73,70 @@ async fn impact(
 ) -> Result<Json<Impact>, Problem> {
     let ctx = app.context(&headers);
     let question = question(&Query::read(query.as_deref())?)?;
+    app.registry.impact(&ctx, &question).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
+}
+
+/// What is asked about together.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Files {
+    /// The SHA-256s of the files, each as `sha256:` and 64 hexadecimal digits; at most 100,000.
+    files: Vec<String>,
+    /// The tree identity of all of them, if they are a folder.
+    tree: Option<String>,
+    /// Their contents identity.
+    contents: Option<String>,
+}
+
+/// The most files of one question, and the most bytes that say them.
+const FILES: usize = 100_000;
+const FILES_BYTES: usize = 8 << 20;
+
+/// Which models are affected by any of many files: a leak is one question.
+///
+/// Takes the parameters of `GET`, but for those that say what is asked about. The same body belongs to each page.
+#[utoipa::path(
+    post, tag = "questions", path = "/api/v1/impact",
+    params(
+        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
+        ("rung" = Option<String>, Query, description = "Only what is the same in this way: `tree`, `contents`, `file`, `overlap`"),
+        ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
+        ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
+    ),
+    request_body = Files,
+    responses(
+        (status = 200, description = "Who is affected", body = Impact),
+        (status = 400, description = "The question is none", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The question is too long", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn impact_of_files(
+    State(app): State<App>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Impact>, Problem> {
+    let ctx = app.context(&headers);
+    let query = Query::read(query.as_deref())?;
+    query.only(&["as_of", "grade", "rung", "min_overlap", "wait", "limit", "cursor"])?;
+    let body = body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))?;
+    let asked: Files =
+        serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body is no question: {e}")))?;
+    if asked.files.len() > FILES {
+        return Err(Problem::new(413, format!("ask about at most {FILES} files at once")));
+    }
+    let sha256 = |text: &String| {
+        let digest = text.parse::<Digest>().map_err(|e| Problem::new(400, format!("{text:?}: {e}")))?;
+        let sha256 = digest.as_sha256().copied();
+        sha256.ok_or_else(|| Problem::new(400, format!("{text}: files are known by their sha256 alone")))
+    };
+    let files = asked.files.iter().map(sha256).collect::<Result<_, _>>()?;
+    let (tree, contents) = (asked.tree.as_ref().map(sha256), asked.contents.as_ref().map(sha256));
+    let content = Content::Files { files, tree: tree.transpose()?, contents: contents.transpose()? };
+    let question = Question { content, ..conditions(&query)? };
     app.registry.impact(&ctx, &question).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
@@ -94,6 +164,8 @@ pub(crate) struct Holders {
         ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
         ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
         ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("rung" = Option<String>, Query, description = "Only what is the same in this way: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`"),
+        ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Artifacts on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
@@ -212,7 +284,19 @@ async fn kit(
 }
 
 fn question(query: &Query) -> Result<Question, Problem> {
-    query.only(&["file", "layer", "ref", "dataset", "as_of", "grade", "wait", "limit", "cursor"])?;
+    query.only(&[
+        "file",
+        "layer",
+        "ref",
+        "dataset",
+        "as_of",
+        "grade",
+        "rung",
+        "min_overlap",
+        "wait",
+        "limit",
+        "cursor",
+    ])?;
     let asked: Vec<_> = ["file", "layer", "ref"].into_iter().filter(|name| query.get(name).is_some()).collect();
     let [asked] = asked[..] else {
         return Err(Problem::new(400, "ask about one thing: file=sha256:…, layer=sha256:… or ref=repository:tag"));
@@ -236,6 +320,11 @@ fn question(query: &Query) -> Result<Question, Problem> {
     if query.get("dataset").is_some() && asked != "ref" {
         return Err(Problem::new(400, "parameter dataset goes with ref"));
     }
+    Ok(Question { content, ..conditions(query)? })
+}
+
+/// What any question may say beside what it is about.
+fn conditions(query: &Query) -> Result<Question, Problem> {
     let as_of = query.get("as_of").map(|text| {
         let at = text.parse::<jiff::Timestamp>();
         at.map(|at| Micros(at.as_microsecond()))
@@ -246,12 +335,24 @@ fn question(query: &Query) -> Result<Question, Problem> {
             Problem::new(400, format!("parameter grade={text}: it is attested, declared, packaged or matched"))
         })
     });
+    let rung = query.get("rung").map(|text| {
+        Rung::from_text(text).ok_or_else(|| {
+            let names = Rung::ALL.map(Rung::as_str).join(", ");
+            Problem::new(400, format!("parameter rung={text}: it is one of {names}"))
+        })
+    });
+    let min_overlap = query.get("min_overlap").map(|text| {
+        let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        share.ok_or_else(|| Problem::new(400, format!("parameter min_overlap={text}: write a share from 0 to 1")))
+    });
     let wait = query.get("wait").map_or(Ok(0), str::parse::<u64>);
     let wait = wait.map_err(|_| Problem::new(400, "parameter wait: write a number of seconds"))?;
     Ok(Question {
-        content,
+        content: Content::Files { files: BTreeSet::new(), tree: None, contents: None },
         as_of: as_of.transpose()?,
         grade: grade.transpose()?,
+        rung: rung.transpose()?,
+        min_overlap: min_overlap.transpose()?,
         wait: Duration::from_secs(wait.min(LONGEST_WAIT)),
         limit: query.limit()?,
         cursor: query.get("cursor").map(str::to_owned),

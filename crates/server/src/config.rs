@@ -61,6 +61,10 @@ pub struct Config {
     pub scan_entries: u64,
     /// After how many bytes, decompressed, the scan of a layer ends.
     pub scan_bytes: u64,
+    /// How many files a file is looked for inside of.
+    pub scan_depth: u32,
+    /// A file that is in more repositories makes no match by itself.
+    pub ubiquitous: u64,
     /// How many seconds lie between two garbage collections; 0 collects only when `pedigree gc` is called.
     pub gc_interval: u64,
     /// How many seconds nobody must have needed a blob before it is collected.
@@ -178,6 +182,8 @@ impl Default for Config {
             database_timeout: 30,
             scan_entries: 10_000_000,
             scan_bytes: 1 << 40,
+            scan_depth: 2,
+            ubiquitous: 20,
             gc_interval: 3600,
             gc_grace: 86_400,
             gc_untagged_days: 0,
@@ -424,6 +430,8 @@ const KEYS: &[Key] = &[
     Key { name: "database_timeout", form: Form::Number, allowed: "a number of seconds, at least 1" },
     Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
     Key { name: "scan_bytes", form: Form::Number, allowed: "a number of bytes, at least 1" },
+    Key { name: "scan_depth", form: Form::Number, allowed: "a number up to 32; 0 looks into no file" },
+    Key { name: "ubiquitous", form: Form::Number, allowed: "a number of repositories, at least 1" },
     Key { name: "gc_interval", form: Form::Number, allowed: "a number of seconds; 0 for no collection of its own" },
     Key { name: "gc_grace", form: Form::Number, allowed: "a number of seconds" },
     Key { name: "gc_untagged_days", form: Form::Number, allowed: "a number of days; 0 keeps untagged manifests" },
@@ -706,6 +714,8 @@ impl Loaded {
             }
             "scan_entries" => config.scan_entries = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
             "scan_bytes" => config.scan_bytes = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
+            "scan_depth" => config.scan_depth = value.parse().ok().filter(|n| *n <= 32).ok_or_else(wrong)?,
+            "ubiquitous" => config.ubiquitous = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
             "gc_interval" => config.gc_interval = seconds(value).ok_or_else(wrong)?,
             "gc_grace" => config.gc_grace = seconds(value).ok_or_else(wrong)?,
             "gc_untagged_days" => {
@@ -789,6 +799,8 @@ impl Config {
             "database_timeout" => self.database_timeout.to_string(),
             "scan_entries" => self.scan_entries.to_string(),
             "scan_bytes" => self.scan_bytes.to_string(),
+            "scan_depth" => self.scan_depth.to_string(),
+            "ubiquitous" => self.ubiquitous.to_string(),
             "gc_interval" => self.gc_interval.to_string(),
             "gc_grace" => self.gc_grace.to_string(),
             "gc_untagged_days" => self.gc_untagged_days.to_string(),

@@ -331,8 +331,10 @@ fn open(config: &Config, location: &Location, db: Db, address: SocketAddr) -> Re
         limits: content::Limits {
             entries: config.scan_entries,
             bytes: config.scan_bytes,
+            depth: config.scan_depth,
             ..content::Limits::default()
         },
+        ubiquitous: config.ubiquitous,
         spill: config.data.join("spill"),
     }))
 }

@@ -1,0 +1,269 @@
+//! Who holds content, and on which rungs of the identity ladder: the same layer, tar, tree, contents or file, or a share of
+//! the files.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use index::{
+    LayerId, Micros, NodeId, Reader, Session,
+    file::{self, Found},
+    graph,
+};
+
+use crate::Error;
+
+/// A way for two pieces of content to be the same, the strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rung {
+    /// The same layer.
+    Layer,
+    /// The same bytes without compression.
+    Tar,
+    /// The same files at the same paths below their common folder.
+    Tree,
+    /// The same files, wherever they are.
+    Contents,
+    /// One file.
+    File,
+    /// A share of the files.
+    Overlap,
+}
+
+impl Rung {
+    /// All of them, the strongest first.
+    pub const ALL: [Self; 6] = [Self::Layer, Self::Tar, Self::Tree, Self::Contents, Self::File, Self::Overlap];
+
+    /// The name: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Layer => "layer",
+            Self::Tar => "tar",
+            Self::Tree => "tree",
+            Self::Contents => "contents",
+            Self::File => "file",
+            Self::Overlap => "overlap",
+        }
+    }
+
+    /// The rung of a name.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rung| rung.as_str() == text)
+    }
+}
+
+/// Which likeness counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Likeness {
+    /// Only this rung.
+    pub(crate) rung: Option<Rung>,
+    /// The smallest share of the asked-for files that is an overlap.
+    pub(crate) min_overlap: f64,
+    /// A file that is in more repositories makes no match by itself.
+    pub(crate) ubiquitous: u64,
+}
+
+impl Likeness {
+    fn wants(&self, rung: Rung) -> bool {
+        self.rung.is_none_or(|only| only == rung)
+    }
+}
+
+/// How much of what was asked for is in a component, or in a manifest beside its components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overlap {
+    /// How many distinct files both have.
+    pub(crate) common: u64,
+    /// How many were asked for, without the ubiquitous ones.
+    pub(crate) asked: u64,
+    /// How many the component has.
+    pub(crate) candidate: u64,
+    /// Whether both are the same set of files.
+    pub(crate) same: bool,
+}
+
+impl Overlap {
+    /// The share of the asked-for files that is in both.
+    #[expect(clippy::cast_precision_loss, reason = "a share of numbers of files that stay far below 2^53")]
+    pub(crate) fn share(&self) -> f64 {
+        self.common as f64 / self.asked.max(1) as f64
+    }
+}
+
+/// A component of a manifest by its position; `None` for what is in no component.
+pub(crate) type Holding = (NodeId, Option<i32>);
+
+/// Who holds the content, and on which rungs.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// Layers that are the content on a rung. Empty for a file, which is asked for by its hash.
+    pub(crate) layers: BTreeMap<LayerId, BTreeSet<Rung>>,
+    /// Where the files are that were asked for together.
+    pub(crate) files: HashMap<LayerId, Vec<Found>>,
+    /// What shares enough files with the content.
+    pub(crate) overlaps: HashMap<Holding, Overlap>,
+    /// The manifests that hold it.
+    pub(crate) manifests: Vec<NodeId>,
+    /// The artifacts that were asked for, where those themselves are the content.
+    pub(crate) itself: Vec<NodeId>,
+    /// The smallest share of the asked-for files that is an overlap.
+    pub(crate) min_overlap: f64,
+    /// Files that made no match by themselves, and in how many repositories they are.
+    pub(crate) ubiquitous: Vec<([u8; 32], u64)>,
+}
+
+/// What is compared.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// The layers that make it, if it is in the registry.
+    pub(crate) layers: Vec<LayerId>,
+    /// Its tree, if it is not.
+    pub(crate) tree: Option<[u8; 32]>,
+    /// Its contents, likewise.
+    pub(crate) contents: Option<[u8; 32]>,
+    /// Its files.
+    pub(crate) files: BTreeSet<[u8; 32]>,
+    /// Whether one of the files makes a match: they leaked, and were no dataset.
+    pub(crate) any_file: bool,
+}
+
+/// Everything that is like what is asked about.
+pub(crate) async fn find(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    likeness: Likeness,
+    asked: &[Asked],
+) -> Result<Held, Error> {
+    let mut held = Held { min_overlap: likeness.min_overlap, ..Held::default() };
+    let mut manifests = BTreeSet::new();
+    for asked in asked {
+        let mut layers = identical(session, asked).await?;
+        if likeness.wants(Rung::Overlap)
+            || likeness.wants(Rung::Contents)
+            || (asked.any_file && likeness.wants(Rung::File))
+        {
+            share(session, reader, as_of, likeness, asked, &mut held, &mut manifests).await?;
+        }
+        layers.retain(|_, rungs| likeness.rung.is_none_or(|only| rungs.contains(&only)));
+        for (layer, rungs) in layers {
+            held.layers.entry(layer).or_default().extend(rungs);
+        }
+    }
+    let layers: Vec<_> = held.layers.keys().copied().collect();
+    manifests.extend(graph::holders_of_layers(session, reader, as_of, &layers).await?);
+    held.manifests = manifests.into_iter().collect();
+    held.ubiquitous.sort_unstable();
+    held.ubiquitous.dedup();
+    Ok(held)
+}
+
+/// Every layer that agrees with an asked-for one on a rung of whole layers.
+async fn identical(session: &mut Session, asked: &Asked) -> Result<BTreeMap<LayerId, BTreeSet<Rung>>, Error> {
+    let mut layers: BTreeMap<LayerId, BTreeSet<Rung>> = BTreeMap::new();
+    let empty = graph::empty_layers(session, &asked.layers).await?;
+    for &asked in asked.layers.iter().filter(|layer| !empty.contains(layer)) {
+        let alike = graph::layers_alike(session, asked).await?;
+        let Some(own) = alike.iter().find(|layer| layer.id == asked).cloned() else { continue };
+        for layer in alike {
+            let rungs = [
+                (Rung::Layer, layer.id == own.id),
+                (Rung::Tar, layer.diff_id.is_some() && layer.diff_id == own.diff_id),
+                (Rung::Tree, layer.tree.is_some() && layer.tree == own.tree),
+                (Rung::Contents, layer.contents.is_some() && layer.contents == own.contents),
+            ];
+            let holding = rungs.into_iter().filter(|(_, holds)| *holds).map(|(rung, _)| rung);
+            layers.entry(layer.id).or_default().extend(holding);
+        }
+    }
+    for (rung, tree, contents) in
+        [(Rung::Tree, asked.tree.as_ref(), None), (Rung::Contents, None, asked.contents.as_ref())]
+    {
+        for layer in file::layers_with_identity(session, tree, contents).await? {
+            layers.entry(layer).or_default().insert(rung);
+        }
+    }
+    Ok(layers)
+}
+
+/// What has some of the files.
+async fn share(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    likeness: Likeness,
+    asked: &Asked,
+    held: &mut Held,
+    manifests: &mut BTreeSet<NodeId>,
+) -> Result<(), Error> {
+    let files: Vec<_> = asked.files.iter().copied().collect();
+    let spread = file::spread(session, reader, &files, likeness.ubiquitous.saturating_add(1)).await?;
+    let (common, rare): (Vec<_>, Vec<_>) =
+        files.iter().copied().partition(|file| spread.get(file).is_some_and(|&found| found > likeness.ubiquitous));
+    held.ubiquitous.extend(common.iter().map(|file| (*file, spread.get(file).copied().unwrap_or_default())));
+    let rare: Vec<_> = rare.into_iter().filter(|file| spread.contains_key(file)).collect();
+    let of_rare = (files.len() - common.len()) as u64;
+
+    let mut places: BTreeMap<LayerId, Vec<Found>> = BTreeMap::new();
+    for found in file::find(session, &rare).await? {
+        places.entry(found.layer).or_default().push(found);
+    }
+    let layers: Vec<_> = places.keys().copied().collect();
+    let mut holdings: BTreeMap<Holding, BTreeSet<LayerId>> = BTreeMap::new();
+    for (layer, manifest, component) in file::users_of_layers(session, reader, as_of, &layers).await? {
+        holdings.entry((manifest, component)).or_default().insert(layer);
+    }
+    // What many manifests have is counted once.
+    let mut shared: HashMap<Vec<LayerId>, u64> = HashMap::new();
+    let mut enough: Vec<(Holding, u64)> = Vec::new();
+    let by_file = asked.any_file && likeness.wants(Rung::File);
+    for (holding, layers) in holdings {
+        let layers: Vec<_> = layers.into_iter().collect();
+        let common = *shared.entry(layers).or_insert_with_key(|layers| {
+            let files = layers.iter().filter_map(|layer| places.get(layer)).flatten();
+            files.map(|found| found.sha256).collect::<BTreeSet<_>>().len() as u64
+        });
+        let overlap = Overlap { common, asked: of_rare, candidate: 0, same: false };
+        if by_file || overlap.share() >= likeness.min_overlap {
+            enough.push((holding, common));
+        }
+    }
+    let nodes: BTreeSet<_> = enough.iter().map(|((manifest, _), _)| *manifest).collect();
+    let nodes: Vec<_> = nodes.into_iter().collect();
+    let mut composed: HashMap<Holding, Vec<LayerId>> = HashMap::new();
+    for (manifest, component, layer) in file::layers_of_manifests(session, &nodes).await? {
+        composed.entry((manifest, component)).or_default().push(layer);
+    }
+    let mut sizes: HashMap<Vec<LayerId>, (u64, bool)> = HashMap::new();
+    for (holding, common) in enough {
+        let mut layers = composed.remove(&holding).unwrap_or_default();
+        layers.sort_unstable();
+        layers.dedup();
+        let (candidate, same) = match sizes.get(&layers) {
+            Some(&known) => known,
+            None => {
+                let candidate = file::count_distinct(session, &layers).await?;
+                let may_be = candidate == asked.files.len() as u64 && common == of_rare;
+                let same = may_be
+                    && (asked.files.len() == rare.len() || file::distinct(session, &layers).await? == asked.files);
+                *sizes.entry(layers).or_insert((candidate, same))
+            }
+        };
+        let overlap = Overlap { common, asked: of_rare, candidate, same };
+        let overlaps = overlap.share() >= likeness.min_overlap && likeness.wants(Rung::Overlap);
+        if !(by_file || overlaps || same && likeness.wants(Rung::Contents)) {
+            continue;
+        }
+        manifests.insert(holding.0);
+        let known = held.overlaps.entry(holding).or_insert(overlap);
+        if overlap.share() > known.share() {
+            *known = overlap;
+        }
+    }
+    if asked.any_file {
+        for (layer, found) in places {
+            held.files.entry(layer).or_default().extend(found);
+        }
+    }
+    Ok(())
+}
