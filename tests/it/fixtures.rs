@@ -65,9 +65,13 @@ on_both_engines! {
         assert_eq!(models(&answer), [("fraud/detector".into(), "1.2 challenger".into(), 0, "packaged".into())]);
         assert_eq!(answer["models"][0]["indexes"].as_array().unwrap().len(), 1, "the index is shown, not a model");
         assert!(answer["holders"].as_array().unwrap().is_empty());
-        // The kit of the customers: who packs the same, and who refers to it.
+        // The kit of the customers: who packs one of its two files, and who refers to it.
         let answer = server.api("/impact?ref=data/customers:2025.10", 200);
-        assert_eq!(models(&answer), [("fraud/streaming".into(), "2.0".into(), 0, "declared".into())]);
+        let leaked = server.api(&format!("/impact?file={}", file("customers.csv")), 200);
+        assert_eq!(models(&answer), models(&leaked));
+        let train = &answer["models"][0]["evidence"][0];
+        assert_eq!((&train["component"]["name"], &train["rungs"]), (&"train".into(), &serde_json::json!(["overlap"])));
+        assert_eq!((&train["overlap"]["of_asked"], &train["overlap"]["of_candidate"]), (&0.5.into(), &0.5.into()));
     }
 
     fn questions_that_are_none_are_refused(server: Server) {

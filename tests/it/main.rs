@@ -8,6 +8,7 @@ mod authority;
 mod buckets;
 mod clients;
 mod conformance;
+mod content;
 mod copy;
 mod crash;
 mod cve;

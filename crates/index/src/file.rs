@@ -81,14 +81,23 @@ fn sha256(head: i64, tail: &[u8]) -> Result<[u8; 32]> {
 /// The number by which a file's name is found, whatever the folder and the case. Different names may have the same.
 #[must_use]
 pub fn name_key(path: &[u8]) -> Option<i32> {
-    let name = name(path);
-    if name.is_empty() {
+    let lower = lower_name(path);
+    if lower.is_empty() {
         return None;
     }
-    let lower = String::from_utf8_lossy(name).to_lowercase();
     let digest = Hasher::digest(Algorithm::Sha256, lower.as_bytes());
     let hash = digest.hash();
     Some(hash.iter().take(4).fold(0, |number, &byte| number << 8 | i32::from(byte)))
+}
+
+/// Whether a file has this name, whatever the folder and the case.
+#[must_use]
+pub fn has_name(path: &[u8], name: &[u8]) -> bool {
+    lower_name(path) == lower_name(name)
+}
+
+fn lower_name(path: &[u8]) -> String {
+    String::from_utf8_lossy(name(path)).to_lowercase()
 }
 
 /// The name of a file without folders, nor the file that it is inside of.
@@ -333,21 +342,48 @@ pub async fn find(session: &mut Session, files: &[[u8; 32]]) -> Result<Vec<Found
     Ok(places)
 }
 
-/// Where files of this name may be, at most `limit` of them after a place, in order.
+/// Where files of this name may be, at most `limit` of them after a place, in order: different names may have one key. A layer
+/// that is one file has the name that manifests give it.
 ///
 /// # Errors
 /// When the statement fails.
 pub async fn find_named(session: &mut Session, name: &[u8], after: Place, limit: u32) -> Result<Vec<Found>> {
     let Some(key) = name_key(name) else { return Ok(Vec::new()) };
-    let found: Vec<(i64, i64, i32, i64, Vec<u8>)> = on!(session, |c| {
+    let rows: Vec<FoundRow> = on!(session, |c| {
         let query = sqlx::query_as(sql::FILES_NAMED).bind(key).bind(after.scan.0).bind(after.position);
         query.bind(i64::from(limit)).fetch_all(c).await
     })?;
-    let place = |(layer, scan, position, head, tail): (i64, i64, i32, i64, Vec<u8>)| {
-        let place = Place { scan: ScanId(scan), position };
-        Ok(Found { layer: LayerId(layer), place, sha256: sha256(head, &tail)? })
-    };
-    found.into_iter().map(place).collect()
+    rows.into_iter().map(found).collect()
+}
+
+/// Where a file is, at most `limit` places after one, in order.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn find_content(session: &mut Session, sha256: &[u8; 32], after: Place, limit: u32) -> Result<Vec<Found>> {
+    let (head, tail) = columns(sha256);
+    let rows: Vec<FoundRow> = on!(session, |c| {
+        let query = sqlx::query_as(sql::FILES_OF_CONTENT).bind(head).bind(tail);
+        query.bind(after.scan.0).bind(after.position).bind(i64::from(limit)).fetch_all(c).await
+    })?;
+    rows.into_iter().map(found).collect()
+}
+
+/// (layer, scan, position, the two columns of the hash)
+type FoundRow = (i64, i64, i32, i64, Vec<u8>);
+
+fn found((layer, scan, position, head, tail): FoundRow) -> Result<Found> {
+    let place = Place { scan: ScanId(scan), position };
+    Ok(Found { layer: LayerId(layer), place, sha256: sha256(head, &tail)? })
+}
+
+/// What one of the manifests calls a layer.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn called(session: &mut Session, layer: LayerId, manifests: &[NodeId]) -> Result<Option<Vec<u8>>> {
+    let held = crate::graph::layer_evidence(session, layer, manifests).await?;
+    Ok(held.into_iter().find_map(|held| held.path))
 }
 
 /// In how many repositories that `reader` may read each of the files is, or at least `enough`; where in none, it is left out.

@@ -385,10 +385,21 @@ statements! {
     FILES_FIND:
         "select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail from layer_file f join layer y on y.scan_id = f.scan_id
          where f.sha256_head in ({list})";
+    /// Of a layer that is one file, manifests say the name.
     FILES_NAMED:
+        "select layer_id, scan_id, position, sha256_head, sha256_tail from (
+           select y.id as layer_id, f.scan_id, f.position, f.sha256_head, f.sha256_tail
+           from layer_file f join layer y on y.scan_id = f.scan_id where f.name_key = $1
+           union
+           select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail
+           from manifest_blob b join layer y on y.id = b.layer_id join layer_file f on f.scan_id = y.scan_id
+           where b.name_key = $1 and f.name_key is null) named
+         where scan_id > $2 or (scan_id = $2 and position > $3)
+         order by scan_id, position limit $4";
+    FILES_OF_CONTENT:
         "select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail from layer_file f join layer y on y.scan_id = f.scan_id
-         where f.name_key = $1 and (f.scan_id > $2 or (f.scan_id = $2 and f.position > $3))
-         order by f.scan_id, f.position limit $4";
+         where f.sha256_head = $1 and f.sha256_tail = $2 and (f.scan_id > $3 or (f.scan_id = $3 and f.position > $4))
+         order by f.scan_id, f.position limit $5";
     FILES_COUNT: "select sha256_head, count(*) from layer_file where sha256_head in ({list}) group by sha256_head";
     FILES_SPREAD: concat!(
         "select distinct f.sha256_head, f.sha256_tail, o.repository_id from layer_file f join layer y on y.scan_id = f.scan_id

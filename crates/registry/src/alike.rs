@@ -208,6 +208,7 @@ async fn share(
     for found in file::find(session, &rare).await? {
         places.entry(found.layer).or_default().push(found);
     }
+    places.values_mut().for_each(|found| found.sort_unstable_by_key(|found| found.place));
     let layers: Vec<_> = places.keys().copied().collect();
     let mut holdings: BTreeMap<Holding, BTreeSet<LayerId>> = BTreeMap::new();
     for (layer, manifest, component) in file::users_of_layers(session, reader, as_of, &layers).await? {

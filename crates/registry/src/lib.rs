@@ -13,6 +13,7 @@ mod context;
 mod copy;
 mod delete;
 mod error;
+mod files;
 mod gc;
 mod impact;
 mod kits;
@@ -28,7 +29,6 @@ mod upload;
 mod view;
 
 use std::{
-    fs::File,
     io,
     path::PathBuf,
     sync::{
@@ -50,6 +50,7 @@ pub use clock::Clock;
 pub use context::Ctx;
 pub use copy::{Copied, Damage, Step};
 pub use error::{Error, Part, Thing};
+pub use files::Wanted;
 pub use gc::{Collected, Policy};
 pub use impact::{Content, Question};
 pub use index::{Grade, Micros, Reader};
@@ -60,8 +61,8 @@ pub use push::{PushManifest, Pushed};
 pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Claim, Completeness, Component, ComponentName, Evidence, Holder, Impact, Kit, KitLayer, LayerCounts, Model,
-    Outside, Overlap, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
+    Claim, Completeness, Component, ComponentName, Evidence, File, Files, Holder, Impact, Kit, KitLayer, LayerCounts,
+    Model, Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).
@@ -223,7 +224,7 @@ impl Registry {
     }
 
     /// A file for a list that is too long for memory. It has no name and vanishes when it is closed.
-    fn spill_file(folder: &std::path::Path) -> io::Result<File> {
+    fn spill_file(folder: &std::path::Path) -> io::Result<std::fs::File> {
         std::fs::create_dir_all(folder)?;
         tempfile::tempfile_in(folder)
     }

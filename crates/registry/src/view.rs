@@ -199,6 +199,43 @@ pub struct Evidence {
     pub claim: Option<Claim>,
 }
 
+/// Files that were found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Files {
+    /// Each in each layer that has it.
+    pub files: Vec<File>,
+    /// How many layers are still to be scanned, in which there may be more.
+    pub layers_pending: u64,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// A file in a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct File {
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its path in the layer, with `!` before what is inside of a file; where the layer is the file, what a manifest calls it.
+    pub path: String,
+    /// The layer.
+    pub layer: String,
+    /// Some of the manifests that have the layer.
+    pub holders: Vec<Place>,
+    /// How many more have it.
+    pub more_holders: u64,
+}
+
+/// Where something is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Place {
+    /// The repository.
+    pub repository: String,
+    /// The manifest in it.
+    pub digest: String,
+}
+
 /// A file that nearly everybody has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Ubiquitous {

@@ -17,7 +17,7 @@ use axum::{
     routing::get,
 };
 use oci::{Digest, Name, Reference};
-use registry::{Content, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Thing};
+use registry::{Content, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Thing, Wanted};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -35,6 +35,7 @@ pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/impact", get(impact).post(impact_of_files).layer(DefaultBodyLimit::max(FILES_BYTES)))
         .route("/holders", get(holders))
+        .route("/files", get(files))
         .route("/repositories", get(repositories))
         .route("/repositories/{*rest}", get(in_repository))
         .route("/openapi.json", get(|| async { Json(openapi::description()) }))
@@ -187,6 +188,44 @@ async fn holders(
         app.registry.holders(&ctx, &question).await.map_err(|e| Problem::from_error(e, &ctx.request_id))?;
     let (query, completeness, holders) = (impact.query, impact.completeness, impact.holders);
     Ok(Json(Holders { query, completeness, holders, next }))
+}
+
+/// Files in layers, by what they hold or by what they are called.
+///
+/// Names are compared without folders and whatever their case. Files inside of files are found too.
+#[utoipa::path(
+    get, tag = "questions", path = "/api/v1/files",
+    params(
+        ("sha256" = Option<String>, Query, description = "The file's SHA-256: 64 hexadecimal digits, with or without `sha256:`"),
+        ("name" = Option<String>, Query, description = "The file's name, without folders"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Files on a page, or a few more; 100 if it is not said"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page of files", body = registry::Files),
+        (status = 400, description = "The question is none", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn files(
+    State(app): State<App>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Json<registry::Files>, Problem> {
+    let ctx = app.context(&headers);
+    let query = Query::read(query.as_deref())?;
+    query.only(&["sha256", "name", "limit", "cursor"])?;
+    let wanted = match (query.get("sha256"), query.get("name")) {
+        (Some(text), None) => {
+            let digest = format!("sha256:{}", text.trim_start_matches("sha256:")).parse::<Digest>();
+            let digest = digest.map_err(|e| Problem::new(400, format!("parameter sha256={text}: {e}")))?;
+            Wanted::Sha256(digest.as_sha256().copied().unwrap_or_default())
+        }
+        (None, Some(name)) => Wanted::Name(name.to_owned()),
+        _ => return Err(Problem::new(400, "ask for one thing: sha256=… or name=…")),
+    };
+    let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
+    let found = app.registry.files(&ctx, &wanted, query.get("cursor"), limit).await;
+    found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
 /// The repositories, by name.

@@ -80,7 +80,34 @@ impl Client {
             .config()
             .timeout_recv_response(Some(wait + Duration::from_secs(60)))
             .build();
-        let mut response = request.call().map_err(|error| self.unreachable(error))?;
+        self.read(request.call())
+    }
+
+    /// Asks a question that has a body, as [`Client::get`] does one that has none.
+    pub(crate) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &Value,
+        wait: Duration,
+    ) -> Result<T, ClientError> {
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .query_pairs(query.iter().copied())
+            .header("accept", "application/json")
+            .content_type("application/json")
+            .config()
+            .timeout_recv_response(Some(wait + Duration::from_secs(60)))
+            .build();
+        self.read(request.send(body.to_string()))
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, ClientError> {
+        let mut response = response.map_err(|error| self.unreachable(error))?;
         let status = response.status().as_u16();
         let text = self.text(&mut response)?;
         if status != 200 {
@@ -234,6 +261,8 @@ fn list<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) 
 pub(crate) struct Impact {
     pub(crate) query: Value,
     pub(crate) completeness: Completeness,
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ubiquitous: Vec<Ubiquitous>,
     #[serde(deserialize_with = "list")]
     pub(crate) models: Vec<Holder>,
     #[serde(deserialize_with = "list")]
@@ -242,6 +271,14 @@ pub(crate) struct Impact {
     pub(crate) next: Option<String>,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
+}
+
+/// A file that makes no match by itself, for it is nearly everywhere.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ubiquitous {
+    pub(crate) file: String,
+    pub(crate) repositories: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -281,6 +318,10 @@ pub(crate) struct Holder {
 #[serde(default)]
 pub(crate) struct Evidence {
     pub(crate) edge: Option<String>,
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rungs: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) overlap: Option<Overlap>,
     pub(crate) component: Option<Component>,
     pub(crate) path: Option<String>,
     pub(crate) reference: Option<String>,
@@ -289,6 +330,15 @@ pub(crate) struct Evidence {
     pub(crate) source: Option<Node>,
     pub(crate) target: Option<Node>,
     pub(crate) claim: Option<Claim>,
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Overlap {
+    pub(crate) common: u64,
+    pub(crate) asked: u64,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
 }
@@ -326,6 +376,9 @@ impl Impact {
         merge_holders(&mut self.models, more.models);
         merge_holders(&mut self.holders, more.holders);
         self.more_holders = self.more_holders.max(more.more_holders);
+        self.ubiquitous.extend(more.ubiquitous);
+        self.ubiquitous.sort_by(|a, b| a.file.cmp(&b.file));
+        self.ubiquitous.dedup_by(|a, b| a.file == b.file);
         // What is a model for one file is not among the others.
         let models: HashSet<_> = self.models.iter().map(Holder::place).collect();
         self.holders.retain(|holder| !models.contains(&holder.place()));

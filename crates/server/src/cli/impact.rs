@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, process::ExitCode, time::Duration};
 
+use serde_json::Value;
+
 use super::{Outcome, Ref, ServerFlag, print, print_json, short};
 use crate::{
     client::{Client, ClientError, Completeness, Evidence, Holder, Impact},
@@ -26,6 +28,12 @@ pub(super) struct Arguments {
     /// Only evidence of this grade or better: attested, declared, packaged or matched
     #[arg(long)]
     grade: Option<String>,
+    /// Only what is the same in this way: layer, tar, tree, contents, file or overlap
+    #[arg(long)]
+    rung: Option<String>,
+    /// The smallest share of the files that is an overlap, from 0 to 1; one half if it is not said
+    #[arg(long, value_name = "SHARE")]
+    min_overlap: Option<f64>,
     /// Seconds to wait for scans that are under way
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
@@ -46,6 +54,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         ("ref", arguments.reference.as_ref().map(ToString::to_string)),
         ("dataset", arguments.dataset.clone()),
         ("grade", arguments.grade.clone()),
+        ("rung", arguments.rung.clone()),
+        ("min_overlap", arguments.min_overlap.map(|share| share.to_string())),
     ];
     for (name, text) in &texts {
         if let Some(text) = text {
@@ -63,15 +73,28 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 
 /// Asks, and follows the pages to the last one.
 pub(super) fn ask(client: &Client, question: &[(&str, &str)], wait: Duration) -> Result<Impact, ClientError> {
+    pages(question, wait, |query, wait| client.get("/api/v1/impact", query, wait))
+}
+
+/// Asks about many files at once, and follows the pages to the last one.
+pub(super) fn ask_files(client: &Client, files: &Value, wait: Duration) -> Result<Impact, ClientError> {
+    pages(&[], wait, |query, wait| client.post("/api/v1/impact", query, files, wait))
+}
+
+fn pages(
+    question: &[(&str, &str)],
+    wait: Duration,
+    ask: impl Fn(&[(&str, &str)], Duration) -> Result<Impact, ClientError>,
+) -> Result<Impact, ClientError> {
     let seconds = wait.as_secs().to_string();
     let mut query = question.to_vec();
     query.push(("wait", &seconds));
-    let mut answer: Impact = client.get("/api/v1/impact", &query, wait)?;
+    let mut answer = ask(&query, wait)?;
     while let Some(cursor) = answer.next.take() {
         // The first page waited; the cursor pins its moment.
         let mut query = question.to_vec();
         query.push(("cursor", &cursor));
-        let mut page: Impact = client.get("/api/v1/impact", &query, Duration::ZERO)?;
+        let mut page = ask(&query, Duration::ZERO)?;
         answer.next = page.next.take().filter(|next| *next != cursor);
         answer.merge_completeness(&page.completeness);
         answer.merge(page);
@@ -170,6 +193,7 @@ fn way(evidence: &Evidence) -> String {
         (None, Some(other)) if evidence.path.is_none() => parts.push(other),
         (None, _) => {}
     }
+    parts.extend(likeness(evidence));
     let mut text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     if let Some(by) = evidence.claim.as_ref().and_then(|claim| claim.by.as_deref()) {
         let _ = write!(text, " (said by {by})");
@@ -181,6 +205,15 @@ fn way(evidence: &Evidence) -> String {
         text.push_str(" (assumed)");
     }
     text
+}
+
+/// In which way it is the same, unless it is simply the file.
+fn likeness(evidence: &Evidence) -> Option<String> {
+    match (evidence.rungs.first().map(String::as_str)?, &evidence.overlap) {
+        ("overlap", Some(overlap)) => Some(format!("has {} of the {} files", overlap.common, overlap.asked)),
+        ("file" | "overlap", _) => None,
+        (rung, _) => Some(format!("the same {rung}")),
+    }
 }
 
 fn completeness(completeness: &Completeness) -> String {

@@ -3,12 +3,14 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
-    io::{self, IsTerminal as _, Read as _, Write as _},
-    os::unix::fs::MetadataExt as _,
+    io::{self, IsTerminal as _, Read, Write as _},
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
+
+use serde_json::json;
 
 use super::{Failure, Outcome, ServerFlag, impact, note, print, print_json};
 use crate::{client::Impact, table::plain};
@@ -30,18 +32,31 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let client = arguments.server.client(None)?;
-    let Hashed { files, skipped } = hash_all(&arguments.path)?;
-    let mut digests: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
-    for (path, digest) in &files {
-        digests.entry(digest.to_string()).or_default().push(path);
+    let hashed = hash_all(&arguments.path)?;
+    let mut paths: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, digest) in hashed.files.iter().map(|(path, digest)| (path.to_string_lossy().into_owned(), digest)) {
+        paths.entry(digest.to_string()).or_default().push(path);
+    }
+    for (path, digest) in &hashed.inner {
+        paths.entry(digest.to_string()).or_default().push(path.clone());
     }
 
     let until = Instant::now() + Duration::from_secs(arguments.wait.min(86_400));
     let mut all: Option<Impact> = None;
-    let mut progress = Progress::new("asking", "questions", digests.len() as u64, 200);
-    for digest in digests.keys() {
-        progress.add(1);
-        let answer = impact::ask(&client, &[("file", digest)], until.saturating_duration_since(Instant::now()))?;
+    let digests: Vec<_> = paths.keys().collect();
+    let mut progress = Progress::new("asking", "files", digests.len() as u64, ASKED_AT_ONCE as u64);
+    for (i, digests) in digests.chunks(ASKED_AT_ONCE).enumerate() {
+        let mut question = json!({"files": digests});
+        // The folder as a whole is one question; a share of it could not be told from its pieces.
+        if i == 0 {
+            for (name, identity) in [("tree", hashed.identities.tree), ("contents", hashed.identities.contents)] {
+                if let (Some(identity), Some(members)) = (identity, question.as_object_mut()) {
+                    members.insert(name.into(), json!(oci::Digest::sha256(identity).to_string()));
+                }
+            }
+        }
+        let answer = impact::ask_files(&client, &question, until.saturating_duration_since(Instant::now()))?;
+        progress.add(digests.len() as u64);
         match &mut all {
             None => all = Some(answer),
             Some(all) => {
@@ -54,37 +69,52 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let answer = all.unwrap_or_default();
 
     if arguments.json {
-        let files: Vec<_> = files
-            .iter()
-            .map(|(path, digest)| serde_json::json!({ "path": path.to_string_lossy(), "digest": digest }))
-            .collect();
-        let skipped: Vec<_> = skipped
-            .iter()
-            .map(|(path, why)| serde_json::json!({ "path": path.to_string_lossy(), "reason": why }))
-            .collect();
-        print_json(&serde_json::json!({
-            "files": files, "completeness": answer.completeness, "models": answer.models, "holders": answer.holders,
+        let file = |path: &str, digest: &oci::Digest| json!({ "path": path, "digest": digest });
+        let files: Vec<_> = hashed.files.iter().map(|(path, digest)| file(&path.to_string_lossy(), digest)).collect();
+        let inner: Vec<_> = hashed.inner.iter().map(|(path, digest)| file(path, digest)).collect();
+        let skipped: Vec<_> =
+            hashed.skipped.iter().map(|(path, why)| json!({ "path": path.to_string_lossy(), "reason": why })).collect();
+        let identity = |identity: Option<[u8; 32]>| identity.map(|hash| oci::Digest::sha256(hash).to_string());
+        print_json(&json!({
+            "files": files, "inner_files": inner, "tree": identity(hashed.identities.tree),
+            "contents": identity(hashed.identities.contents), "ubiquitous": answer.ubiquitous,
+            "completeness": answer.completeness, "models": answer.models, "holders": answer.holders,
             "more_holders": answer.more_holders, "skipped": skipped,
         }))?;
     } else {
-        let what = match files.as_slice() {
+        let what = match hashed.files.as_slice() {
             [(path, digest)] => format!("{} is {digest}", plain(&path.to_string_lossy())),
-            _ => format!(
+            files => format!(
                 "{}: {} files, {} of them different",
                 plain(&arguments.path.to_string_lossy()),
                 files.len(),
-                digests.len()
+                files.iter().map(|(_, digest)| digest).collect::<HashSet<_>>().len()
             ),
         };
-        print(&format!("{what}\n\n{}", impact::text(&answer)))?;
+        let mut text = format!("{what}\n\n{}", impact::text(&answer));
+        for everywhere in &answer.ubiquitous {
+            let path = paths.get(&everywhere.file).and_then(|paths| paths.first()).cloned().unwrap_or_default();
+            text.push_str(&format!(
+                "Of no account by itself, for {} repositories have it: {}\n",
+                everywhere.repositories,
+                plain(&path)
+            ));
+        }
+        print(&text)?;
     }
     Ok(ExitCode::from(impact::code(&answer)))
 }
+
+/// How many files one question may name; the server's limit.
+const ASKED_AT_ONCE: usize = 100_000;
 
 /// What was hashed, and what was not, and why.
 #[derive(Debug, Default)]
 struct Hashed {
     files: Vec<(PathBuf, oci::Digest)>,
+    /// What was found inside of files, by the same path as in a layer.
+    inner: Vec<(String, oci::Digest)>,
+    identities: content::Identities,
     skipped: Vec<(PathBuf, &'static str)>,
 }
 
@@ -119,18 +149,28 @@ fn hash_all(top: &Path) -> Result<Hashed, Failure> {
     }
     found.sort();
 
+    let limits = content::Limits::default();
+    let mut spill = || tempfile::tempfile();
+    let mut identity = content::Identity::new(limits.memory, &mut spill);
     let mut progress = Progress::new("hashing", "bytes", found.iter().map(|(_, size)| size).sum(), 256 << 20);
     for (path, _) in found {
-        match hash(&path, &mut progress).map_err(|error| failed(&path, error))? {
+        let own = path.strip_prefix(top).unwrap_or(&path);
+        match hash(&path, &limits, &mut hashed.inner, &mut progress).map_err(|error| failed(&path, error))? {
             // Every registry artifact without a config has one of these.
             Some(digest) if digest.to_string() == oci::EMPTY_JSON => {
                 hashed.skipped.push((path, "it says {}, as the empty config of any artifact does"));
             }
-            Some(digest) => hashed.files.push((path, digest)),
+            Some(digest) => {
+                if let Some(sha256) = digest.as_sha256() {
+                    identity.add(own.as_os_str().as_bytes(), sha256).map_err(|error| failed(&path, error))?;
+                }
+                hashed.files.push((path, digest));
+            }
             None => hashed.skipped.push((path, "empty, and every empty file is the same")),
         }
     }
     progress.clear();
+    hashed.identities = identity.finish().map_err(|error| failed(top, error))?;
     for (path, why) in &hashed.skipped {
         note(&format!("skipped {}: {why}", plain(&path.to_string_lossy())));
     }
@@ -140,22 +180,54 @@ fn hash_all(top: &Path) -> Result<Hashed, Failure> {
     Ok(hashed)
 }
 
-/// The digest of what was read, not of what the folder said: a file may grow meanwhile.
-fn hash(path: &Path, progress: &mut Progress) -> io::Result<Option<oci::Digest>> {
-    let mut file = File::open(path)?;
-    let mut hasher = oci::Hasher::new(oci::Algorithm::Sha256);
-    let mut buffer = vec![0; 1 << 20];
-    let mut empty = true;
-    loop {
-        let length = match file.read(&mut buffer) {
-            Ok(0) => return Ok((!empty).then(|| hasher.finish())),
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        empty = false;
-        hasher.update(buffer.get(..length).unwrap_or_default());
-        progress.add(length as u64);
+/// The digest of what was read, not of what the folder said: a file may grow meanwhile. What is inside of the file is put
+/// to `inner`.
+fn hash(
+    path: &Path,
+    limits: &content::Limits,
+    inner: &mut Vec<(String, oci::Digest)>,
+    progress: &mut Progress,
+) -> io::Result<Option<oci::Digest>> {
+    let hasher = oci::Hasher::new(oci::Algorithm::Sha256);
+    let mut reader = Hashing { file: File::open(path)?, hasher, read: 0, progress };
+    let mut found = Vec::new();
+    let sink = |file: content::File| {
+        // The file itself, where it is no archive.
+        if !file.path.is_empty() {
+            found.push((file.path, oci::Digest::sha256(file.sha256)));
+        }
+        Ok::<_, std::convert::Infallible>(())
+    };
+    match content::scan(&mut reader, None, limits, &mut tempfile::tempfile, sink) {
+        Ok(_) => {}
+        Err(content::ScanError::Read(error) | content::ScanError::Spill(error)) => return Err(error),
+        Err(content::ScanError::Sink(never)) => match never {},
+    }
+    // A scan reads no further than there is something to find.
+    io::copy(&mut reader, &mut io::sink())?;
+    for (within, digest) in found {
+        let within = String::from_utf8_lossy(&within);
+        inner.push((format!("{}!{}", path.to_string_lossy(), within.trim_start_matches('!')), digest));
+    }
+    let empty = reader.read == 0;
+    Ok((!empty).then(|| reader.hasher.finish()))
+}
+
+/// A file that is hashed as it is read.
+struct Hashing<'a> {
+    file: File,
+    hasher: oci::Hasher,
+    read: u64,
+    progress: &'a mut Progress,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.hasher.update(buffer.get(..length).unwrap_or_default());
+        self.read += length as u64;
+        self.progress.add(length as u64);
+        Ok(length)
     }
 }
 

@@ -1,0 +1,141 @@
+//! Finding files by what they hold or by what they are called.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use index::{
+    LayerId, Micros, ScanId, completeness,
+    file::{self, Place},
+    kit, manifest,
+};
+use oci::Digest;
+
+use crate::{Access, Ctx, Error, Registry, authz, kits::bad_cursor, view};
+
+/// Which files are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those with this SHA-256.
+    Sha256([u8; 32]),
+    /// Those of this name, in any folder and in any case.
+    Name(String),
+}
+
+/// How many places of a file are shown.
+const PLACES_SHOWN: usize = 10;
+
+impl Registry {
+    /// The files in layers that the caller may read, each with where it is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the cursor is none, [`Error::Internal`] when the database fails.
+    pub async fn files(
+        &self,
+        ctx: &Ctx,
+        wanted: &Wanted,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<view::Files, Error> {
+        authz::check(ctx, Access::Pull)?;
+        let mut after = cursor.map_or(Ok(Place { scan: ScanId(0), position: -1 }), place)?;
+        let mut session = self.db.snapshot().await?;
+        let mut files = Vec::new();
+        let next = loop {
+            let found = match wanted {
+                Wanted::Sha256(sha256) => file::find_content(&mut session, sha256, after, limit).await?,
+                Wanted::Name(name) => file::find_named(&mut session, name.as_bytes(), after, limit).await?,
+            };
+            let Some(last) = found.last().map(|found| found.place) else { break None };
+            let whole_page = found.len() == limit as usize;
+            let places: Vec<_> = found.iter().map(|found| found.place).collect();
+            let entries = file::entries_at(&mut session, &places).await?;
+            let layers: BTreeSet<_> = found.iter().map(|found| found.layer).collect();
+            let layers: Vec<_> = layers.into_iter().collect();
+            let digests = file::digests(&mut session, &layers).await?;
+            let mut holders = self.places(ctx, &mut session, &layers).await?;
+            for found in found {
+                let Some((entry, holder)) = entries.get(&found.place).zip(holders.get_mut(&found.layer)) else {
+                    continue;
+                };
+                // A layer that is itself the file is called what manifests call it.
+                let own = Some(&entry.path).filter(|path| !path.is_empty() && *path != b"!");
+                let called = |path: &&Vec<u8>| match wanted {
+                    Wanted::Name(name) => file::has_name(path, name.as_bytes()),
+                    Wanted::Sha256(_) => true,
+                };
+                let path = match (own, wanted) {
+                    (Some(path), _) if !called(&path) => continue,
+                    (Some(path), _) => path.clone(),
+                    (None, Wanted::Name(name)) => {
+                        holder.called.as_ref().filter(called).cloned().unwrap_or_else(|| name.clone().into_bytes())
+                    }
+                    (None, Wanted::Sha256(_)) => holder.called.clone().unwrap_or_default(),
+                };
+                files.push(view::File {
+                    sha256: Digest::sha256(found.sha256).to_string(),
+                    size: entry.size,
+                    path: String::from_utf8_lossy(&path).into_owned(),
+                    layer: digests.get(&found.layer).map(Digest::to_string).unwrap_or_default(),
+                    holders: holder.shown.clone(),
+                    more_holders: holder.more,
+                });
+            }
+            after = last;
+            if !whole_page {
+                break None;
+            }
+            if files.len() >= limit as usize {
+                break Some(format!("{}~{}", after.scan.0, after.position));
+            }
+        };
+        let pending = completeness::count(&mut session, ctx.reader, content::SCANNER_VERSION).await?.pending;
+        Ok(view::Files { files, layers_pending: pending, next })
+    }
+
+    /// Where layers are, as far as the caller may read. What is nowhere is left out.
+    async fn places(
+        &self,
+        ctx: &Ctx,
+        session: &mut index::Session,
+        layers: &[LayerId],
+    ) -> Result<HashMap<LayerId, Places>, Error> {
+        let mut of_layer: BTreeMap<LayerId, BTreeSet<index::NodeId>> = BTreeMap::new();
+        for (layer, manifest, _) in file::users_of_layers(session, ctx.reader, Micros::MAX, layers).await? {
+            of_layer.entry(layer).or_default().insert(manifest);
+        }
+        let mut places = HashMap::new();
+        for (layer, manifests) in of_layer {
+            let shown: Vec<_> = manifests.iter().copied().take(PLACES_SHOWN).collect();
+            let called = file::called(session, layer, &shown).await?;
+            let kits: HashMap<_, _> =
+                kit::summaries(session, &shown).await?.into_iter().map(|kit| (kit.id, kit)).collect();
+            let mut told = Vec::new();
+            for stay in manifest::occurrences(session, ctx.reader, Micros::MAX, &shown).await? {
+                let Some(kit) = kits.get(&stay.manifest) else { continue };
+                let place = view::Place { repository: stay.name.to_string(), digest: kit.digest.to_string() };
+                if !told.contains(&place) {
+                    told.push(place);
+                }
+            }
+            let more = (manifests.len() - shown.len()) as u64;
+            places.insert(layer, Places { called, shown: told, more });
+        }
+        Ok(places)
+    }
+}
+
+/// Where a layer is.
+struct Places {
+    /// What a manifest calls it.
+    called: Option<Vec<u8>>,
+    shown: Vec<view::Place>,
+    /// How many more manifests have it.
+    more: u64,
+}
+
+fn place(cursor: &str) -> Result<Place, Error> {
+    let place = || {
+        let (scan, position) = cursor.split_once('~')?;
+        Some(Place { scan: ScanId(scan.parse().ok()?), position: position.parse().ok()? })
+    };
+    place().ok_or_else(bad_cursor)
+}

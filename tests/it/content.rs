@@ -1,0 +1,228 @@
+//! The same content, however it was packed (DESIGN section 3, the identity ladder).
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::{
+    push::{Repository, holders, models},
+    sample::{sha256, tar},
+    server::{Engine, Server, on_both_engines},
+    wire::Wire,
+};
+
+const TRAIN: &[u8] = b"amount,fraud\n12,0\n4111,1\n";
+const NOTES: &[u8] = b"What the columns mean.\n";
+
+fn files(names: [&str; 2]) -> [(String, Vec<u8>); 2] {
+    let [train, notes] = names;
+    [(train.to_owned(), TRAIN.to_vec()), (notes.to_owned(), NOTES.to_vec())]
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Pushes a kit whose dataset `train` is this layer. The layer's digest.
+fn kit(server: &Server, name: &str, dataset: &[u8]) -> String {
+    let mut repository = Repository::new(&server.host, name);
+    let model =
+        repository.blob("application/vnd.kitops.modelkit.model.v1.tar", format!("weights of {name}").as_bytes());
+    let dataset = repository.blob("application/vnd.kitops.modelkit.dataset.v1.tar", dataset);
+    let kitfile = json!({
+        "manifestVersion": "1.0.0", "package": {"name": name, "version": "1"},
+        "model": {"name": "m", "path": "m.bin", "digest": model["digest"]},
+        "datasets": [{"name": "train", "path": "data/train", "digest": dataset["digest"]}],
+    });
+    repository.kit_of("1", &kitfile, &[model, dataset.clone()]);
+    dataset["digest"].as_str().unwrap().to_owned()
+}
+
+/// Each model's repository, and the rungs of its first evidence.
+fn rungs(answer: &Value) -> Vec<(String, String)> {
+    let rungs = |model: &Value| {
+        let rungs = model["evidence"][0]["rungs"].as_array().unwrap().iter();
+        rungs.map(|rung| rung.as_str().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    let models = answer["models"].as_array().unwrap().iter();
+    models.map(|model| (model["repository"].as_str().unwrap().to_owned(), rungs(model))).collect()
+}
+
+fn ask(server: &Server, question: &Value, query: &str) -> Value {
+    let head = format!(
+        "POST /api/v1/impact?wait=30{query} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}",
+        server.host,
+        question.to_string().len()
+    );
+    let reply = Wire::new(&server.host).send(&head, [question.to_string().as_bytes()]).expect(200);
+    serde_json::from_slice(&reply.body).unwrap()
+}
+
+on_both_engines! {
+    fn a_dataset_is_recognised_however_it_was_packed(server: Server) {
+        let plain = tar(files(["data/train.csv", "data/notes.md"]));
+        let [train, notes] = files(["data/train.csv", "data/notes.md"]);
+        let asked = kit(&server, "team/plain", &plain);
+        kit(&server, "team/gzip", &gzip(&plain));
+        kit(&server, "team/order", &tar([notes, train]));
+        kit(&server, "team/moved", &tar(files(["other/train.csv", "other/notes.md"])));
+        kit(&server, "team/renamed", &tar(files(["data/a.csv", "data/notes.md"])));
+        kit(&server, "team/edited", &tar([("t/train.csv".to_owned(), TRAIN.to_vec()), ("t/n.md".to_owned(), b"new".to_vec())]));
+        kit(&server, "team/other", &tar([("data/train.csv".to_owned(), b"another".to_vec())]));
+        let answer = server.api(&format!("/impact?layer={asked}&wait=30"), 200);
+        let expected = [
+            ("team/edited", "overlap"),
+            ("team/gzip", "tar tree contents overlap"),
+            ("team/moved", "tree contents overlap"),
+            ("team/order", "tree contents overlap"),
+            ("team/plain", "layer tar tree contents overlap"),
+            ("team/renamed", "contents overlap"),
+        ];
+        let expected: Vec<_> = expected.map(|(name, rungs)| (name.to_owned(), rungs.to_owned())).into();
+        assert_eq!(rungs(&answer), expected, "{answer:#}");
+        let edited = &answer["models"][0]["evidence"][0];
+        assert_eq!(edited["overlap"], json!({"common": 1, "asked": 2, "candidate": 2, "of_asked": 0.5, "of_candidate": 0.5}));
+        assert_eq!(edited["component"]["name"], "train");
+        assert_eq!(rungs(&server.api("/impact?ref=team/plain:1&dataset=train", 200)), expected);
+
+        // One rung, or a larger share.
+        let names = |query: &str| {
+            let answer = server.api(&format!("/impact?layer={asked}{query}"), 200);
+            rungs(&answer).into_iter().map(|(name, _)| name.trim_start_matches("team/").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("&rung=layer"), ["plain"]);
+        assert_eq!(names("&rung=tar"), ["gzip", "plain"]);
+        assert_eq!(names("&rung=tree"), ["gzip", "moved", "order", "plain"]);
+        assert_eq!(names("&rung=contents"), ["gzip", "moved", "order", "plain", "renamed"]);
+        assert_eq!(names("&rung=overlap"), ["edited", "gzip", "moved", "order", "plain", "renamed"]);
+        assert_eq!(names("&min_overlap=0.6"), ["gzip", "moved", "order", "plain", "renamed"]);
+        for wrong in ["rung=sha1", "min_overlap=2", "min_overlap=x"] {
+            server.api(&format!("/impact?layer={asked}&{wrong}"), 400);
+        }
+    }
+
+    fn a_dataset_in_several_layers_is_the_same_contents(server: Server) {
+        let asked = kit(&server, "team/one", &tar(files(["data/train.csv", "data/notes.md"])));
+        let mut repository = Repository::new(&server.host, "team/two");
+        let layers = [TRAIN, NOTES].map(|bytes| repository.blob("application/vnd.cncf.model.dataset.v1.raw", bytes));
+        let config = json!({"descriptor": {"name": "two"}, "modelfs": {"type": "layers", "diffIds": []}, "config": {}});
+        let config = repository.blob("application/vnd.cncf.model.config.v1+json", config.to_string().as_bytes());
+        repository.manifest("1", &json!({
+            "schemaVersion": 2, "mediaType": crate::push::MANIFEST,
+            "artifactType": "application/vnd.cncf.model.manifest.v1+json", "config": config, "layers": layers,
+        }));
+        let answer = server.api(&format!("/holders?layer={asked}&wait=30"), 200);
+        assert_eq!(holders(&answer), ["team/one", "team/two"], "{answer:#}");
+        let evidence = answer["holders"][1]["evidence"].as_array().unwrap();
+        assert!(evidence.iter().all(|way| way["overlap"].is_object()), "{answer:#}");
+    }
+
+    fn files_are_found_inside_of_files(server: Server) {
+        let packed = tar([("data/train.csv.gz".to_owned(), gzip(TRAIN)), ("data/x.tar".to_owned(), tar(files(["a", "b"])))]);
+        kit(&server, "team/packed", &packed);
+        let answer = server.api(&format!("/impact?file={}&wait=30", sha256(TRAIN)), 200);
+        let mut paths: Vec<_> = answer["models"][0]["evidence"].as_array().unwrap().iter().map(|e| e["path"].as_str().unwrap()).collect();
+        paths.sort_unstable();
+        assert_eq!(paths, ["data/train.csv.gz!train.csv", "data/x.tar!a"]);
+
+        // By what they hold, and by what they are called.
+        Repository::new(&server.host, "adhoc/files").artifact("1", &[NOTES]);
+        let mut named = Repository::new(&server.host, "adhoc/named");
+        let config = named.blob("application/vnd.oci.empty.v1+json", b"{}");
+        let mut layer = named.blob("text/csv", b"a,b\n");
+        layer["annotations"] = json!({"org.opencontainers.image.title": "Train.CSV"});
+        named.manifest("1", &json!({
+            "schemaVersion": 2, "mediaType": crate::push::MANIFEST, "artifactType": "application/vnd.test",
+            "config": config, "layers": [layer],
+        }));
+        server.api(&format!("/impact?file={}&wait=30", sha256(NOTES)), 200);
+        let found = |query: &str| {
+            let answer = server.api(&format!("/files?{query}"), 200);
+            let files = answer["files"].as_array().unwrap().clone();
+            files.iter().map(|file| format!("{} {}", file["holders"][0]["repository"].as_str().unwrap(), file["path"].as_str().unwrap())).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&format!("sha256={}", &sha256(NOTES)[7..])), ["team/packed data/x.tar!b", "adhoc/files "]);
+        assert_eq!(found("name=train.csv"), ["team/packed data/train.csv.gz!train.csv", "adhoc/named Train.CSV"]);
+        assert_eq!(found("name=nothing.csv"), [""; 0]);
+        let page = server.api("/files?name=train.csv&limit=1", 200);
+        let next = page["next"].as_str().unwrap();
+        let rest = server.api(&format!("/files?name=train.csv&limit=1&cursor={next}"), 200);
+        assert_eq!((page["files"][0]["path"].as_str(), rest["files"][0]["path"].as_str()), (Some("data/train.csv.gz!train.csv"), Some("Train.CSV")));
+        for wrong in ["", "sha256=12", "name=a&sha256=b", "name=a&cursor=x"] {
+            server.api(&format!("/files?{wrong}"), 400);
+        }
+    }
+
+    fn a_leak_of_many_files_is_one_question(server: Server) {
+        kit(&server, "team/one", &tar(files(["data/train.csv", "data/notes.md"])));
+        kit(&server, "team/two", &tar([("d/notes.md".to_owned(), NOTES.to_vec()), ("d/x".to_owned(), b"x".to_vec())]));
+        Repository::new(&server.host, "adhoc/files").artifact("1", &[TRAIN]);
+        let mut leak: Vec<_> = (0..10_000).map(|n: u32| sha256(&n.to_be_bytes())).collect();
+        leak.extend([sha256(TRAIN), sha256(NOTES)]);
+        let answer = ask(&server, &json!({"files": leak}), "");
+        assert_eq!(models(&answer).iter().map(|model| &*model.0).collect::<Vec<_>>(), ["team/one", "team/two"], "{answer:#}");
+        assert_eq!(holders(&answer), ["adhoc/files"]);
+        let evidence = &answer["models"][0]["evidence"];
+        assert_eq!(evidence.as_array().unwrap().len(), 2);
+        assert_eq!((&evidence[0]["rungs"], &evidence[0]["path"]), (&json!(["file"]), &json!("data/train.csv")));
+        assert_eq!(evidence[0]["file"], sha256(TRAIN));
+
+        // Page by page it is the same.
+        let page = ask(&server, &json!({"files": leak}), "&limit=1");
+        let next = page["next"].as_str().unwrap();
+        let rest = ask(&server, &json!({"files": leak}), &format!("&limit=1&cursor={next}"));
+        assert_eq!((models(&page).len(), models(&rest)), (1, models(&answer)[1..].to_vec()));
+        for (body, status) in [("{", 400), (r#"{"files":["x"]}"#, 400), (r#"{"other":1}"#, 400), (r#"{"files":[]}"#, 200)] {
+            let head = format!("POST /api/v1/impact HTTP/1.1\r\nHost: h\r\nContent-Length: {}", body.len());
+            Wire::new(&server.host).send(&head, [body.as_bytes()]).expect(status);
+        }
+    }
+
+    fn a_folder_is_traced_as_what_it_would_be_in_a_kit(server: Server) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        std::fs::write(folder.path().join("data/train.csv"), TRAIN).unwrap();
+        std::fs::write(folder.path().join("data/notes.md.gz"), gzip(NOTES)).unwrap();
+        let same = tar([("x/train.csv".to_owned(), TRAIN.to_vec()), ("x/notes.md.gz".to_owned(), gzip(NOTES))]);
+        kit(&server, "team/same", &same);
+        kit(&server, "team/part", &tar([("a".to_owned(), NOTES.to_vec())]));
+        let (said, code) = server.asked(&["trace", folder.path().to_str().unwrap(), "--json"]);
+        let json: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(code, 1, "{said}");
+        assert_eq!(json["inner_files"].as_array().unwrap().len(), 1, "{said}");
+        let rungs: Vec<_> = json["models"].as_array().unwrap().iter().map(|model| (model["repository"].as_str().unwrap(), model["evidence"][0]["rungs"][0].as_str().unwrap())).collect();
+        assert_eq!(rungs, [("team/part", "file"), ("team/same", "tree")], "{said}");
+        let (said, _) = server.asked(&["trace", folder.path().to_str().unwrap()]);
+        assert!(said.contains("the same tree"), "{said}");
+    }
+}
+
+fn what_everybody_has_matches_nobody(engine: Engine) {
+    let Some(server) = Server::start_with(engine, &[("PEDIGREE_UBIQUITOUS", "2")]) else { return };
+    let licence = || ("LICENSE".to_owned(), b"Permission is hereby granted\n".to_vec());
+    let own = |name: &str| (name.to_owned(), name.as_bytes().to_vec());
+    let asked = kit(&server, "team/a", &tar([licence(), own("a")]));
+    kit(&server, "team/b", &tar([licence(), own("b")]));
+    kit(&server, "team/c", &tar([licence(), own("c")]));
+    let answer = server.api(&format!("/impact?layer={asked}&wait=30"), 200);
+    assert_eq!(models(&answer).len(), 1, "{answer:#}");
+    let everywhere = sha256(b"Permission is hereby granted\n");
+    assert_eq!(answer["ubiquitous"], json!([{"file": everywhere, "repositories": 3}]));
+    let leak = ask(&server, &json!({"files": [everywhere, sha256(b"b")]}), "");
+    assert_eq!(models(&leak).iter().map(|model| &*model.0).collect::<Vec<_>>(), ["team/b"]);
+    assert_eq!(leak["ubiquitous"][0]["file"], everywhere);
+    // Asked for by name it is a file like any other.
+    assert_eq!(models(&server.api(&format!("/impact?file={everywhere}"), 200)).len(), 3);
+}
+
+#[test]
+fn what_everybody_has_matches_nobody_sqlite() {
+    what_everybody_has_matches_nobody(Engine::Sqlite);
+}
+
+#[test]
+fn what_everybody_has_matches_nobody_postgres() {
+    what_everybody_has_matches_nobody(Engine::Postgres);
+}
