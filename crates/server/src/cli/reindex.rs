@@ -77,7 +77,7 @@ fn text(rebuilt: &Rebuilt) -> String {
     let counts = [
         (*kept, "manifests have lost their config: what was known of them is kept"),
         (*references, "references were missing and are added"),
-        (*waiting, "scans failed and are tried again; `pedigree coverage --state failed` says why"),
+        (*waiting, "scans failed and are tried again: the log says why, and the old facts serve"),
     ];
     lines.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     lines.extend(unreadable.iter().map(|what| format!("cannot be read: {what}")));
