@@ -597,7 +597,8 @@ orders! {
         let mut tx = world.db.begin().await.unwrap();
         let pending = index::LayerState::Pending;
         let (layer, _) = index::layer::ensure(&mut tx, &digest, 3, pending, None).await.unwrap();
-        index::job::enqueue(&mut tx, index::JobKind::Scan, &layer.0.to_string(), world.now()).await.unwrap();
+        let subject = layer.0.to_string();
+        index::job::enqueue(&mut tx, index::JobKind::Scan, &subject, index::Priority::Push, world.now()).await.unwrap();
         tx.commit().await.unwrap();
         let at_once = Policy { grace: 0, untagged: None };
         assert_eq!(world.registry.collect(&ctx(), &at_once, |_| {}).await.unwrap().blobs, 0);

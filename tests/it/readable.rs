@@ -135,6 +135,15 @@ fn nothing_else_is_seen(both: &Both) {
     let parent = Both::ask(&both.stranger, "/impact?ref=open/base:1", 200);
     assert_eq!(names(&parent), ["open/base"]);
 
+    let states = |host: &str, path: &str| {
+        let gaps = Both::ask(host, path, 200)["gaps"].as_array().unwrap().clone();
+        gaps.iter().map(|gap| format!("{} {}", gap["state"], gap["places"][0]["repository"])).collect::<Vec<_>>()
+    };
+    let all = ["\"partial\" \"secret/broken\"", "\"unresolved\" \"secret/orphan\""];
+    assert_eq!(states(&both.all, "/coverage"), all);
+    assert_eq!(states(&both.stranger, "/coverage"), ["\"unresolved\" \"open/leaf\""]);
+    assert_eq!(states(&both.stranger, "/coverage?repository=open/base"), [""; 0]);
+    Both::ask(&both.stranger, "/coverage?repository=secret/broken", 404);
     let listed = Both::ask(&both.stranger, "/repositories", 200);
     let listed: Vec<_> =
         listed["repositories"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();

@@ -1,6 +1,6 @@
 //! How much of the registry an answer could know.
 
-use crate::{EdgeKind, LayerState, Micros, Reader, Result, Session, db::on, rows, sql};
+use crate::{EdgeKind, LayerState, Micros, Reader, RepositoryId, Result, Session, db::on, rows, sql};
 
 /// The row that stands for "scanned by an older scanner" among the states.
 const OUTDATED: i32 = 100;
@@ -30,6 +30,52 @@ pub struct Counts {
     pub remote_datasets: u64,
     /// Parents that lie outside the registry.
     pub external_parents: u64,
+}
+
+impl Counts {
+    /// How much is missing in the registry.
+    #[must_use]
+    pub const fn missing(&self) -> u64 {
+        self.pending
+            + self.partial
+            + self.opaque
+            + self.failed
+            + self.purged
+            + self.outdated
+            + self.unresolved_references
+            + self.incomplete_kits
+    }
+
+    fn add_layers(&mut self, states: Vec<(i32, i64)>) -> Result<()> {
+        for (state, layers) in states {
+            let layers = rows::unsigned(layers);
+            if state == OUTDATED {
+                self.outdated += layers;
+                continue;
+            }
+            *match LayerState::from_code(state)? {
+                LayerState::Pending => &mut self.pending,
+                LayerState::Indexed => &mut self.indexed,
+                LayerState::Partial => &mut self.partial,
+                LayerState::Opaque => &mut self.opaque,
+                LayerState::Failed => &mut self.failed,
+                LayerState::Purged => &mut self.purged,
+            } += layers;
+        }
+        Ok(())
+    }
+
+    fn add_outside(&mut self, references: Vec<(i32, i64)>) -> Result<()> {
+        for (kind, references) in references {
+            match EdgeKind::from_code(kind)? {
+                EdgeKind::DerivedFrom => self.external_parents += rows::unsigned(references),
+                EdgeKind::TrainedOn | EdgeKind::TestedOn | EdgeKind::PackagedWith => {
+                    self.remote_datasets += rows::unsigned(references);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What is under way.
@@ -70,27 +116,10 @@ pub async fn count(session: &mut Session, reader: Reader, scanner: i32) -> Resul
     } else {
         let found: Vec<(i32, Option<i32>, i64)> =
             on!(session, |c| sqlx::query_as(sql::COUNT_LAYERS_READABLE).bind(reader.0).fetch_all(c).await)?;
-        let outdated = |by: &Option<i32>| by.is_some_and(|by| by < scanner);
-        let older = found.iter().filter(|(_, by, _)| outdated(by)).map(|&(_, _, layers)| (OUTDATED, layers));
-        let older: Vec<_> = older.collect();
-        found.into_iter().map(|(state, _, layers)| (state, layers)).chain(older).collect()
+        by_state(found, scanner)
     };
     let mut counts = Counts::default();
-    for (state, layers) in states {
-        let layers = rows::unsigned(layers);
-        if state == OUTDATED {
-            counts.outdated += layers;
-            continue;
-        }
-        *match LayerState::from_code(state)? {
-            LayerState::Pending => &mut counts.pending,
-            LayerState::Indexed => &mut counts.indexed,
-            LayerState::Partial => &mut counts.partial,
-            LayerState::Opaque => &mut counts.opaque,
-            LayerState::Failed => &mut counts.failed,
-            LayerState::Purged => &mut counts.purged,
-        } += layers;
-    }
+    counts.add_layers(states)?;
     let text = if reader == Reader::ALL { sql::COUNT_UNRESOLVED } else { sql::COUNT_UNRESOLVED_READABLE };
     let unresolved: i64 = on!(session, |c| sqlx::query_scalar(text).bind(reader.0).fetch_one(c).await)?;
     counts.unresolved_references = rows::unsigned(unresolved);
@@ -99,13 +128,36 @@ pub async fn count(session: &mut Session, reader: Reader, scanner: i32) -> Resul
     counts.incomplete_kits = rows::unsigned(incomplete);
     let outside: Vec<(i32, i64)> =
         on!(session, |c| sqlx::query_as(sql::COUNT_OUTSIDE).bind(reader.0).fetch_all(c).await)?;
-    for (kind, references) in outside {
-        match EdgeKind::from_code(kind)? {
-            EdgeKind::DerivedFrom => counts.external_parents += rows::unsigned(references),
-            EdgeKind::TrainedOn | EdgeKind::TestedOn | EdgeKind::PackagedWith => {
-                counts.remote_datasets += rows::unsigned(references);
-            }
-        }
-    }
+    counts.add_outside(outside)?;
     Ok(counts)
+}
+
+/// Counts what is or was in one repository, which `reader` may read.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn count_in(session: &mut Session, reader: Reader, repository: RepositoryId, scanner: i32) -> Result<Counts> {
+    let mut counts = Counts::default();
+    let layers: Vec<(i32, Option<i32>, i64)> =
+        on!(session, |c| sqlx::query_as(sql::COVERAGE_COUNT_LAYERS).bind(repository.0).fetch_all(c).await)?;
+    counts.add_layers(by_state(layers, scanner))?;
+    let unresolved: i64 = on!(session, |c| {
+        sqlx::query_scalar(sql::COVERAGE_COUNT_UNRESOLVED).bind(reader.0).bind(repository.0).fetch_one(c).await
+    })?;
+    counts.unresolved_references = rows::unsigned(unresolved);
+    let incomplete: i64 =
+        on!(session, |c| sqlx::query_scalar(sql::COVERAGE_COUNT_KITS).bind(repository.0).fetch_one(c).await)?;
+    counts.incomplete_kits = rows::unsigned(incomplete);
+    let outside: Vec<(i32, i64)> =
+        on!(session, |c| sqlx::query_as(sql::COVERAGE_COUNT_OUTSIDE).bind(repository.0).fetch_all(c).await)?;
+    counts.add_outside(outside)?;
+    Ok(counts)
+}
+
+/// Layers by state, and once more those that an older scanner saw.
+fn by_state(found: Vec<(i32, Option<i32>, i64)>, scanner: i32) -> Vec<(i32, i64)> {
+    let outdated = |by: &Option<i32>| by.is_some_and(|by| by < scanner);
+    let older = found.iter().filter(|(_, by, _)| outdated(by)).map(|&(_, _, layers)| (OUTDATED, layers));
+    let older: Vec<_> = older.collect();
+    found.into_iter().map(|(state, _, layers)| (state, layers)).chain(older).collect()
 }

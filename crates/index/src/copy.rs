@@ -41,6 +41,7 @@ const TABLES: &[(&str, &[&str], &str)] = &[
     ("reference", &["id"], ALL),
     ("edge", &["id"], ALL),
     ("job", &["id"], ALL),
+    ("reindex", &["repository", "failed"], ALL),
     ("audit", &["id"], ALL),
 ];
 const ALL: &str = "true";

@@ -129,6 +129,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0004_content.sql"),
         include_str!("../../../migrations/postgres/0004_content.sql"),
     ),
+    (
+        6,
+        "reindex",
+        include_str!("../../../migrations/sqlite/0006_reindex.sql"),
+        include_str!("../../../migrations/postgres/0006_reindex.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).

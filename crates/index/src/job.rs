@@ -1,7 +1,7 @@
 //! Durable work: written in the transaction that needs it, done later by whoever claims it.
 
 use crate::{
-    JobId, JobKind, Micros, Result, Session,
+    JobId, JobKind, Micros, Priority, Result, Session,
     db::{Engine, on},
     sql,
 };
@@ -17,28 +17,32 @@ pub struct Job {
     pub attempts: u32,
 }
 
-/// Asks for work. Asking twice is asking once.
+/// Asks for work. Asking twice is asking once, by whoever is in the greater hurry.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn enqueue(session: &mut Session, kind: JobKind, subject: &str, now: Micros) -> Result<()> {
-    on!(session, |c| sqlx::query(sql::JOB_INSERT)
-        .bind(kind.code())
-        .bind(subject)
-        .bind(now.0)
-        .execute(c)
-        .await
-        .map(drop))?;
+pub async fn enqueue(
+    session: &mut Session,
+    kind: JobKind,
+    subject: &str,
+    priority: Priority,
+    now: Micros,
+) -> Result<()> {
+    on!(session, |c| {
+        let query = sqlx::query(sql::JOB_INSERT).bind(kind.code()).bind(subject).bind(now.0).bind(priority.code());
+        query.execute(c).await.map(drop)
+    })?;
     Ok(())
 }
 
-/// Takes a job that is due and that nobody holds.
+/// Takes a job of this priority that is due and that nobody holds.
 ///
 /// # Errors
 /// When the statement fails.
 pub async fn claim(
     session: &mut Session,
     kind: JobKind,
+    priority: Priority,
     owner: &str,
     lease_until: Micros,
     now: Micros,
@@ -49,7 +53,7 @@ pub async fn claim(
     };
     let row: Option<(i64, String, i32)> = on!(session, |c| {
         let query = sqlx::query_as(text).bind(kind.code()).bind(owner).bind(lease_until.0).bind(now.0);
-        query.fetch_optional(c).await
+        query.bind(priority.code()).fetch_optional(c).await
     })?;
     Ok(row.map(|(id, subject, attempts)| Job {
         id: JobId(id),

@@ -127,6 +127,22 @@ pub async fn forget_unfinished(session: &mut Session, layer: LayerId) -> Result<
     let scan: Option<i64> =
         on!(session, |c| sqlx::query_scalar(sql::SCAN_UNFINISHED).bind(layer.0).fetch_one(c).await)?;
     let Some(scan) = scan else { return Ok(false) };
+    forget_some(session, scan).await
+}
+
+/// The same for a scan that another has taken the place of. One whose facts serve is left as it is.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn forget_superseded(session: &mut Session, scan: ScanId) -> Result<bool> {
+    let found: Option<i64> =
+        on!(session, |c| sqlx::query_scalar(sql::SCAN_SUPERSEDED).bind(scan.0).fetch_optional(c).await)?;
+    let Some(scan) = found else { return Ok(false) };
+    forget_some(session, scan).await
+}
+
+/// Forgets some of a scan, its last files first; true, for only the next look shows that nothing is left.
+async fn forget_some(session: &mut Session, scan: i64) -> Result<bool> {
     let last: i32 = on!(session, |c| sqlx::query_scalar(sql::SCAN_LAST_FILE).bind(scan).fetch_one(c).await)?;
     let from = (last - 5_000).max(0);
     for text in [sql::SCAN_FORGET_FILES, sql::SCAN_FORGET_METADATA, sql::SCAN_FORGET_PATHS] {
@@ -151,7 +167,7 @@ pub async fn begin_scan(session: &mut Session, layer: LayerId, scanner: Scanner,
     Ok(ScanId(id))
 }
 
-/// Ends a scan: from now on its facts serve, and those of an earlier scan do not.
+/// Ends a scan: from now on its facts serve, and those of an earlier scan do not, which is returned.
 ///
 /// # Errors
 /// When a statement fails.
@@ -162,7 +178,10 @@ pub async fn finish_scan(
     scanner: Scanner,
     facts: &Facts,
     now: Micros,
-) -> Result<()> {
+) -> Result<Option<ScanId>> {
+    let before: Option<Option<i64>> =
+        on!(session, |c| sqlx::query_scalar(sql::LAYER_SCAN).bind(layer.id.0).fetch_optional(c).await)?;
+    let superseded = before.flatten().map(ScanId);
     let reason = facts.reason.as_deref().map(str::as_bytes);
     on!(session, |c| {
         let query =
@@ -180,7 +199,8 @@ pub async fn finish_scan(
     })?;
     let before = i64::from(layer.state == LayerState::Indexed);
     let after = i64::from(facts.state == LayerState::Indexed);
-    tally(session, after - before).await
+    tally(session, after - before).await?;
+    Ok(superseded)
 }
 
 /// Says that the layer is in a state without a scan: failed for now, or purged.

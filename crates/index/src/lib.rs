@@ -9,6 +9,7 @@ pub mod blob;
 pub mod check;
 pub mod completeness;
 pub mod copy;
+pub mod coverage;
 mod db;
 mod direct;
 mod error;
@@ -20,6 +21,7 @@ pub mod kit;
 pub mod layer;
 pub mod manifest;
 pub mod reference;
+pub mod reindex;
 pub mod repository;
 mod rows;
 pub mod secret;
@@ -34,7 +36,7 @@ pub use direct::Direct;
 pub use error::Error;
 pub use types::{
     BlobId, ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, JobId, JobKind, LayerId, LayerState, Micros, NodeId,
-    OccurrenceId, Reader, ReferenceId, ReferenceState, RepositoryId, ScanId,
+    OccurrenceId, Priority, Reader, ReferenceId, ReferenceState, RepositoryId, ScanId,
 };
 
 /// The result of an index operation.

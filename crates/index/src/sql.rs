@@ -95,6 +95,67 @@ macro_rules! after_a_crash {
     };
 }
 
+/// Whether the manifest `m` comes after `$3` and is to be rebuilt: in repository `$1`, if that is one, and where `$2` says so
+/// only what is not wholly understood.
+macro_rules! manifest_in_scope {
+    () => {
+        "m.id > $3
+           and ($2 = false or not exists (select 1 from kit k where k.manifest_id = m.id and not k.incomplete))
+           and ($1 = '' or exists (
+             select 1 from occurrence o join repository r on r.id = o.repository_id
+             where o.manifest_id = m.id and r.name = $1))"
+    };
+}
+
+/// Whether the layer `y` is or was in a readable repository, and in `$2`, if that is not 0.
+macro_rules! layer_seen {
+    () => {
+        concat!(
+            "(($1 = 0 and $2 = 0) or exists (
+               select 1 from manifest_blob b join occurrence o on o.manifest_id = b.manifest_id
+               where b.layer_id = y.id and ($2 = 0 or o.repository_id = $2) and ",
+            readable!("o.repository_id"),
+            "))"
+        )
+    };
+}
+
+/// What is said of a layer that is not wholly known.
+macro_rules! layer_gap {
+    () => {
+        "select y.id, y.digest, y.size, y.state, y.reason, y.scanner, s.finished_at, j.created_at, j.attempts, j.reason as job_reason,
+           j.run_at, j.owner is not null as held
+         from layer y left join scan s on s.id = y.scan_id left join job j on j.kind = 0 and j.subject = cast(y.id as text)
+         where "
+    };
+}
+
+/// References that name nothing, after `$3`.
+macro_rules! reference_gap {
+    ($which:expr) => {
+        concat!(
+            "select f.id, f.declared, r.name, m.digest, q.recorded_at,
+               (select min(t.name) from tag t where t.repository_id = f.repository_id and t.manifest_id = f.manifest_id)
+             from reference f join repository r on r.id = f.repository_id join manifest m on m.id = f.manifest_id
+               join claim q on q.id = f.claim_id
+             where ", $which, " and f.id > $3 and ($2 = 0 or f.repository_id = $2) order by f.id limit $4")
+    };
+}
+
+/// A reference that names nothing that the reader may read: to them it looks the same whether or not its target is there.
+macro_rules! unresolved_readable {
+    () => {
+        concat!(
+            "(f.state = 1 or (f.state = 0 and not exists (
+               select 1 from occurrence o where o.manifest_id = f.resolved_id and ",
+            readable!("o.repository_id"),
+            ")))
+             and ",
+            readable!("f.repository_id")
+        )
+    };
+}
+
 macro_rules! reach_links {
     () => {
         concat!(
@@ -360,10 +421,13 @@ statements! {
         "update scan set state = $2, reason = $3, form = $4, diff_id = $5, tree = $6, contents = $7, files = $8, bytes = $9,
            skipped = $10, inner_files = $11, inner_bytes = $12, finished_at = $13
          where id = $1";
-    /// Scans that were cut off, and those whose facts serve no more.
+    /// A scan of the layer that was cut off, or whose place another has taken.
     SCAN_UNFINISHED:
         "select min(s.id) from scan s join layer y on y.id = s.layer_id
          where s.layer_id = $1 and (s.finished_at is null or s.id <> y.scan_id)";
+    SCAN_SUPERSEDED:
+        "select s.id from scan s join layer y on y.id = s.layer_id
+         where s.id = $1 and s.finished_at is not null and s.id <> y.scan_id";
     SCAN_LAST_FILE: "select coalesce(max(position), -1) from layer_file where scan_id = $1";
     SCAN_FORGET_FILES: "delete from layer_file where scan_id = $1 and position >= $2";
     SCAN_FORGET_PATHS: "delete from layer_path where scan_id = $1 and first >= $2";
@@ -435,18 +499,19 @@ statements! {
            where b.layer_id = y.id and ", readable!("o.repository_id"), "))");
 
     JOB_INSERT:
-        "insert into job (kind, subject, attempts, run_at, lease_until, created_at) values ($1, $2, 0, $3, 0, $3)
-         on conflict (kind, subject) do nothing";
+        "insert into job (kind, subject, attempts, run_at, lease_until, created_at, priority) values ($1, $2, 0, $3, 0, $3, $4)
+         on conflict (kind, subject) do update set priority = excluded.priority where job.priority > excluded.priority";
     /// Two workers never look at the same job.
     JOB_CLAIM_POSTGRES:
         concat!("update job set owner = $2, lease_until = $3, attempts = attempts + 1, run_at = $4 + ", after_a_crash!(), "
-         where id = (select id from job where kind = $1 and run_at <= $4 and lease_until <= $4
+         where id = (select id from job where kind = $1 and priority = $5 and run_at <= $4 and lease_until <= $4
                      order by run_at, id limit 1 for update skip locked)
          returning id, subject, attempts");
     /// SQLite has no row locks and needs none.
     JOB_CLAIM_SQLITE:
         concat!("update job set owner = $2, lease_until = $3, attempts = attempts + 1, run_at = $4 + ", after_a_crash!(), "
-         where id = (select id from job where kind = $1 and run_at <= $4 and lease_until <= $4 order by run_at, id limit 1)
+         where id = (select id from job where kind = $1 and priority = $5 and run_at <= $4 and lease_until <= $4
+                     order by run_at, id limit 1)
          returning id, subject, attempts");
     JOB_RENEW: "update job set lease_until = $3 where id = $1 and owner = $2";
     JOB_DONE: "delete from job where id = $1 and owner = $2";
@@ -695,10 +760,116 @@ statements! {
             or (y.state = 0 and not exists (select 1 from job j where j.kind = 0 and j.subject = cast(y.id as text)))
          order by y.id";
     CHECK_FILES:
-        "select count(*) from layer_file f where not exists (select 1 from scan s where s.id = f.scan_id)";
+        "select (select count(*) from layer_file f where not exists (select 1 from scan s where s.id = f.scan_id))
+           + (select count(*) from layer_path f where not exists (select 1 from scan s where s.id = f.scan_id))
+           + (select count(*) from file_metadata f where not exists (select 1 from scan s where s.id = f.scan_id))";
     CHECK_TALLY: "select cast((select count(*) from layer where state = 1) as bigint) - layers from layer_tally where state = 1";
     KEYS_TRACKED: "select object_key from blob union all select object_key from upload";
     MANIFEST_PAGE: "select id, digest, payload from manifest where id > $1 order by id limit $2";
+
+    COVERAGE_LAYERS: concat!(
+        layer_gap!(), "y.state = $3 and y.state <> 1 and y.id > $4 and ", layer_seen!(), " order by y.id limit $5");
+    COVERAGE_OUTDATED: concat!(
+        layer_gap!(), "y.scanner < $3 and (y.scanner, y.id) > ($4, $5) and ", layer_seen!(), " order by y.scanner, y.id limit $6");
+    COVERAGE_KITS: concat!(
+        "select k.manifest_id, m.digest, k.problem, m.first_at from kit k join manifest m on m.id = k.manifest_id
+         where k.incomplete and k.manifest_id > $3 and exists (
+           select 1 from occurrence o where o.manifest_id = k.manifest_id and o.closed_at is null
+             and ($2 = 0 or o.repository_id = $2) and ", readable!("o.repository_id"), ")
+         order by k.manifest_id limit $4");
+    COVERAGE_REFERENCES: reference_gap!("f.state = 1 and $1 = 0");
+    COVERAGE_REFERENCES_READABLE: reference_gap!(unresolved_readable!());
+    /// The first three places of each layer, those that are still there before others, and how many there are.
+    COVERAGE_PLACES_OF_LAYERS: concat!(
+        "select p.layer_id, r.name, m.digest,
+           (select min(t.name) from tag t where t.repository_id = p.repository_id and t.manifest_id = p.manifest_id),
+           p.closed_at is not null, p.places
+         from (
+           select b.layer_id, o.repository_id, o.manifest_id, o.closed_at, count(*) over (partition by b.layer_id) as places,
+             row_number() over (partition by b.layer_id
+               order by case when o.closed_at is null then 0 else 1 end, o.id, b.position) as nth
+           from manifest_blob b join occurrence o on o.manifest_id = b.manifest_id
+           where ", readable!("o.repository_id"), " and ($2 = 0 or o.repository_id = $2) and b.layer_id in ({list})) p
+           join repository r on r.id = p.repository_id join manifest m on m.id = p.manifest_id
+         where p.nth <= 3 order by p.layer_id, p.nth");
+    COVERAGE_PLACES_OF_KITS: concat!(
+        "select p.manifest_id, r.name, m.digest,
+           (select min(t.name) from tag t where t.repository_id = p.repository_id and t.manifest_id = p.manifest_id),
+           p.closed_at is not null, p.places
+         from (
+           select o.repository_id, o.manifest_id, o.closed_at, count(*) over (partition by o.manifest_id) as places,
+             row_number() over (partition by o.manifest_id
+               order by case when o.closed_at is null then 0 else 1 end, o.id) as nth
+           from occurrence o
+           where ", readable!("o.repository_id"), " and ($2 = 0 or o.repository_id = $2) and o.manifest_id in ({list})) p
+           join repository r on r.id = p.repository_id join manifest m on m.id = p.manifest_id
+         where p.nth <= 3 order by p.manifest_id, p.nth");
+    COVERAGE_COUNT_LAYERS:
+        "select y.state, y.scanner, count(*) from layer y where y.id in (
+           select b.layer_id from occurrence o join manifest_blob b on b.manifest_id = o.manifest_id where o.repository_id = $1)
+         group by y.state, y.scanner order by y.state, y.scanner";
+    COVERAGE_COUNT_UNRESOLVED: concat!(
+        "select count(*) from reference f where f.repository_id = $2 and ", unresolved_readable!());
+    COVERAGE_COUNT_KITS:
+        "select count(*) from kit k where k.incomplete and exists (
+           select 1 from occurrence o where o.manifest_id = k.manifest_id and o.closed_at is null and o.repository_id = $1)";
+    COVERAGE_COUNT_OUTSIDE:
+        "select f.edge_kind, count(*) from reference f join occurrence o on o.id = f.occurrence_id and o.closed_at is null
+         where f.state = 2 and f.repository_id = $1 group by f.edge_kind order by f.edge_kind";
+
+    REINDEX_FIND:
+        "select after_manifest, after_layer, started_at from reindex where repository = $1 and failed = $2 and version = $3";
+    REINDEX_BEGIN:
+        "insert into reindex (repository, failed, version, after_manifest, after_layer, started_at) values ($1, $2, $3, 0, 0, $4)
+         on conflict (repository, failed) do update set version = excluded.version, after_manifest = 0, after_layer = 0,
+           started_at = excluded.started_at";
+    REINDEX_ADVANCE: "update reindex set after_manifest = $3, after_layer = $4 where repository = $1 and failed = $2";
+    REINDEX_END: "delete from reindex where repository = $1 and failed = $2";
+    REINDEX_COUNT: concat!("select count(*) from manifest m where ", manifest_in_scope!());
+    REINDEX_MANIFESTS: concat!("select m.id from manifest m where ", manifest_in_scope!(), " order by m.id limit $4");
+    REINDEX_MANIFEST:
+        "select m.digest, m.payload, (select o.media_type from occurrence o where o.manifest_id = m.id order by o.id limit 1),
+           exists (select 1 from kit k where k.manifest_id = m.id)
+         from manifest m where m.id = $1";
+    MANIFEST_READ_AGAIN: "update manifest set shape = $2, artifact_type = $3, subject_id = $4 where id = $1";
+    MANIFEST_FORGET_BLOBS: "delete from manifest_blob where manifest_id = $1";
+    MANIFEST_FORGET_CHILDREN: "delete from manifest_child where parent_id = $1";
+    KIT_FORGET_COMPONENT_LAYERS:
+        "delete from component_layer where component_id in (select p.id from component p where p.manifest_id = $1)";
+    KIT_FORGET_COMPONENTS: "delete from component where manifest_id = $1";
+    KIT_FORGET: "delete from kit where manifest_id = $1";
+    REFERENCES_OF_STAY:
+        "select f.id, f.claim_id, f.component_position, f.edge_kind, f.declared, f.state, f.resolved_id,
+           exists (select 1 from edge e where e.source_id = f.manifest_id and e.reference_id = f.id)
+         from reference f where f.occurrence_id = $1 order by f.id";
+    REFERENCE_MOVE: "update reference set component_position = $2 where id = $1";
+    BLOBS_LIVE: "select digest from blob where state = 0 and digest in ({list}) order by digest";
+    REINDEX_LAYERS:
+        "select y.id from layer y
+         where y.id > $3 and (y.state <> 3 or y.scan_id is not null) and (y.state in (2, 4) or $2 = false)
+           and exists (select 1 from blob b where b.digest = y.digest and b.state = 0)
+           and ($1 = '' or exists (
+             select 1 from manifest_blob b join occurrence o on o.manifest_id = b.manifest_id
+               join repository r on r.id = o.repository_id
+             where b.layer_id = y.id and r.name = $1))
+         order by y.id limit $4";
+    LAYERS_OUTDATED:
+        "select y.scanner, y.id, exists (select 1 from blob b where b.digest = y.digest and b.state = 0) from layer y
+         where y.scanner < $1 and (y.scanner, y.id) > ($2, $3) order by y.scanner, y.id limit $4";
+    /// Those that are due already, or being done, are left as they are: somebody may wait for them.
+    SCANS_QUEUE:
+        "insert into job (kind, subject, attempts, run_at, lease_until, created_at, priority)
+         select 0, cast(y.id as text), 0, cast($1 as bigint), 0, cast($1 as bigint), cast($2 as integer) from layer y
+         where y.id in ({list}) order by y.id
+         on conflict (kind, subject) do update set priority = excluded.priority, run_at = excluded.run_at
+           where job.owner is null and (job.priority > excluded.priority or job.run_at > excluded.run_at)";
+    REINDEX_LEFT:
+        "select count(case when run_at <= $1 or owner is not null then 1 end),
+           count(case when run_at > $1 and owner is null then 1 end)
+         from job where priority = 1";
+    TALLY_LOCK:
+        "insert into layer_tally (state, layers) values (1, 0) on conflict (state) do update set layers = layer_tally.layers";
+    TALLY_RECOUNT: "update layer_tally set layers = (select count(*) from layer where state = 1) where state = 1";
 }
 
 /// The most values of one `in` list.

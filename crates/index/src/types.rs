@@ -159,5 +159,19 @@ codes! {
     JobKind {
         /// Look inside a layer; the subject is the layer's id.
         Scan = 0 "scan",
+        /// Forget what a scan found that another has taken the place of; the subject is the scan's id.
+        Forget = 2 "forget",
+    }
+}
+
+codes! {
+    /// Which work is done first.
+    Priority {
+        /// Somebody who has pushed may wait for it.
+        Push = 0 "push",
+        /// The operator has asked for it.
+        Reindex = 1 "reindex",
+        /// Nobody waits for it: a newer scanner would see more.
+        Outdated = 2 "outdated",
     }
 }

@@ -111,10 +111,13 @@ impl Registry {
             let mut told = Vec::new();
             for stay in manifest::occurrences(session, ctx.reader, Micros::MAX, &shown).await? {
                 let Some(kit) = kits.get(&stay.manifest) else { continue };
-                let place = view::Place { repository: stay.name.to_string(), digest: kit.digest.to_string() };
-                if !told.contains(&place) {
-                    told.push(place);
-                }
+                let (repository, digest) = (stay.name.to_string(), kit.digest.to_string());
+                let place = view::Place { repository, digest, tag: None, deleted: stay.closed_at.is_some() };
+                // The last stay in a repository speaks for all of them.
+                told.retain(|known: &view::Place| {
+                    (&known.repository, &known.digest) != (&place.repository, &place.digest)
+                });
+                told.push(place);
             }
             let more = (manifests.len() - shown.len()) as u64;
             places.insert(layer, Places { called, shown: told, more });

@@ -11,6 +11,7 @@ mod check;
 mod clock;
 mod context;
 mod copy;
+mod coverage;
 mod delete;
 mod error;
 mod files;
@@ -23,6 +24,7 @@ mod paths;
 mod plan;
 mod pull;
 mod push;
+mod reindex;
 mod scan;
 mod stats;
 mod upload;
@@ -49,6 +51,7 @@ pub use check::Progress;
 pub use clock::Clock;
 pub use context::Ctx;
 pub use copy::{Copied, Damage, Step};
+pub use coverage::{CoverageQuestion, Gap};
 pub use error::{Error, Part, Thing};
 pub use files::Wanted;
 pub use gc::{Collected, Policy};
@@ -58,11 +61,13 @@ pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
 pub use push::{PushManifest, Pushed};
+pub use reindex::{Rebuild, Rebuilding, Rebuilt};
 pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Claim, Completeness, Component, ComponentName, Evidence, File, Files, Holder, Impact, Kit, KitLayer, LayerCounts,
-    Model, Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
+    Claim, Completeness, Component, ComponentName, Coverage, Evidence, File, Files, Holder, Impact, Kit, KitLayer,
+    LayerCounts, Model, Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version,
+    Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).
@@ -85,6 +90,8 @@ pub struct Registry {
     settled: Arc<Notify>,
     stopping: AtomicBool,
     keys: capability::Keys,
+    /// How far the search for outdated layers has come.
+    outdated: std::sync::Mutex<reindex::Sweep>,
 }
 
 /// What a registry is made of.
@@ -125,6 +132,7 @@ impl Registry {
             settled: Arc::new(Notify::new()),
             stopping: AtomicBool::new(false),
             keys: capability::Keys::default(),
+            outdated: std::sync::Mutex::default(),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use index::{
-    Grade, LayerState, NodeId, OccurrenceId, Reader, ReferenceState, RepositoryId, Session, audit, job, kit, layer,
-    reference, tag,
+    ClaimId, EdgeKind, Grade, LayerState, Micros, NodeId, OccurrenceId, Priority, Reader, ReferenceId, ReferenceState,
+    RepositoryId, Session, audit, blob::Blob, job, kit, layer, reference, tag,
 };
 use modelkit::{Config, Kit};
 use oci::{Algorithm, Digest, Manifest, Name, Reference, Tag};
@@ -94,19 +94,25 @@ impl Registry {
         };
         // The authoritative look is under the transaction's lock.
         let blob = blob.ok_or(Error::MissingBlob(config.digest))?;
+        Ok(match self.read_config(&config.digest, &blob).await? {
+            Ok(bytes) => modelkit::understand(manifest, Config::Bytes(&bytes)),
+            Err(unread) => modelkit::understand(manifest, Config::Unavailable(&unread.to_string())),
+        })
+    }
+
+    /// Reads the config of a manifest; what was read of it, or why it is not.
+    pub(crate) async fn read_config(&self, digest: &Digest, blob: &Blob) -> Result<Result<Vec<u8>, Unread>, Error> {
         if blob.size > modelkit::CONFIG_LIMIT {
-            let reason =
-                format!("the config has {} bytes, more than the {} that are read", blob.size, modelkit::CONFIG_LIMIT);
-            return Ok(modelkit::understand(manifest, Config::Unavailable(&reason)));
+            return Ok(Err(Unread::TooLarge(blob.size)));
         }
         let key = Key::parse(&blob.key).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))?;
         match self.store.read_small(&key, modelkit::CONFIG_LIMIT).await {
-            Ok(bytes) => Ok(modelkit::understand(manifest, Config::Bytes(&bytes))),
-            // What it means would be lost for good; the client tries again.
+            Ok(bytes) => Ok(Ok(bytes)),
+            // What it means would be lost for good; whoever asks tries again.
             Err(error @ store::Error::Unavailable(_)) => Err(error.into()),
             Err(error) => {
-                tracing::error!(%error, digest = %config.digest, "the config of a manifest cannot be read");
-                Ok(modelkit::understand(manifest, Config::Unavailable("the registry could not read the config")))
+                tracing::error!(%error, %digest, "the config of a manifest cannot be read");
+                Ok(Err(Unread::Lost))
             }
         }
     }
@@ -131,13 +137,10 @@ impl Registry {
         reference::lock_arrivals(tx, &meeting.chain([&**name]).collect()).await?;
         require(tx, repository, plan).await?;
         let (id, new) = index::manifest::insert(tx, manifest, now).await?;
-        let (layers, scans) = self.know_layers(tx, plan).await?;
+        let (layers, scans) = self.know_layers(tx, plan, Priority::Push).await?;
         if new {
-            let paths = manifest.layers.iter().map(modelkit::layer_path);
-            let layers: Vec<_> = layers.into_iter().zip(paths).collect();
-            index::manifest::insert_blobs(tx, id, manifest, &layers).await?;
-            index::manifest::insert_children(tx, id, manifest).await?;
-            kit::insert(tx, id, &stored(kit, &plan.document)).await?;
+            write_parts(tx, id, manifest, layers).await?;
+            write_kit(tx, id, kit, plan).await?;
         }
         let stay = index::manifest::open(tx, repository, id, &manifest.media_type, &ctx.actor, now).await?;
         if let Some(stay) = stay {
@@ -163,7 +166,12 @@ impl Registry {
     }
 
     /// The rows of the plan's layers, and a job for each that nobody has looked into. Whether there is one.
-    async fn know_layers(&self, tx: &mut Session, plan: &Plan) -> Result<(Vec<index::LayerId>, bool), Error> {
+    pub(crate) async fn know_layers(
+        &self,
+        tx: &mut Session,
+        plan: &Plan,
+        priority: Priority,
+    ) -> Result<(Vec<index::LayerId>, bool), Error> {
         let now = self.now();
         let mut rows = HashMap::new();
         let mut scans = false;
@@ -184,7 +192,7 @@ impl Registry {
                 back.is_some()
             };
             if wanted {
-                job::enqueue(tx, index::JobKind::Scan, &id.0.to_string(), now).await?;
+                job::enqueue(tx, index::JobKind::Scan, &id.0.to_string(), priority, now).await?;
                 scans = true;
             }
         }
@@ -207,47 +215,9 @@ impl Registry {
         let now = self.now();
         let kind = index::ClaimKind::Kitfile;
         let claim = reference::claim(tx, kind, repository, manifest, &ctx.actor, now).await?;
+        let stay = Stay { repository, occurrence, manifest, is_over: false };
         for declared in &plan.references {
-            let (state, target) = resolve(tx, declared).await?;
-            let (target_repository, what) = declared.target.as_ref().map(|(name, what)| (name, what)).unzip();
-            let new = reference::NewReference {
-                claim,
-                repository,
-                occurrence,
-                manifest,
-                component: declared.component,
-                kind: declared.kind,
-                declared: &declared.text,
-                host: declared.host.as_deref(),
-                target_repository: target_repository.map(|name| &**name),
-                target_tag: what.and_then(|what| match what {
-                    Reference::Tag(tag) => Some(&**tag),
-                    Reference::Digest(_) => None,
-                }),
-                target_digest: what.and_then(|what| match what {
-                    Reference::Digest(digest) => Some(digest),
-                    Reference::Tag(_) => None,
-                }),
-                state,
-                assumed: declared.place == Place::Assumed,
-                late: false,
-                resolved: target.filter(|_| state == ReferenceState::Resolved),
-            };
-            let id = reference::insert(tx, &new, now).await?;
-            if let Some(target) = target {
-                let edge = reference::NewEdge {
-                    kind: declared.kind,
-                    grade: Grade::Declared,
-                    source: manifest,
-                    occurrence: Some(occurrence),
-                    target,
-                    claim,
-                    reference: Some(id),
-                    repository,
-                    occurred_at: None,
-                };
-                reference::edge(tx, &edge, now).await?;
-            }
+            write_reference(tx, claim, &stay, declared, now).await?;
         }
         Ok(())
     }
@@ -285,6 +255,122 @@ impl Registry {
     }
 }
 
+/// Why a config is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It is larger than what is read; this is its size.
+    TooLarge(u64),
+    /// Its object cannot be read, and will not be.
+    Lost,
+}
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let limit = modelkit::CONFIG_LIMIT;
+        match self {
+            Self::TooLarge(size) => write!(f, "the config has {size} bytes, more than the {limit} that are read"),
+            Self::Lost => f.write_str("the registry could not read the config"),
+        }
+    }
+}
+
+/// A manifest's stay in a repository, whose kit declares something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stay {
+    pub(crate) repository: RepositoryId,
+    pub(crate) occurrence: OccurrenceId,
+    pub(crate) manifest: NodeId,
+    /// Whether it has ended: nobody waits for the target of a reference any more.
+    pub(crate) is_over: bool,
+}
+
+/// Writes what a manifest is made of, as it says itself.
+pub(crate) async fn write_parts(
+    tx: &mut Session,
+    id: NodeId,
+    manifest: &Manifest,
+    layers: Vec<index::LayerId>,
+) -> Result<(), Error> {
+    let paths = manifest.layers.iter().map(modelkit::layer_path);
+    let layers: Vec<_> = layers.into_iter().zip(paths).collect();
+    index::manifest::insert_blobs(tx, id, manifest, &layers).await?;
+    index::manifest::insert_children(tx, id, manifest).await?;
+    Ok(())
+}
+
+/// Writes what a manifest means.
+pub(crate) async fn write_kit(tx: &mut Session, id: NodeId, kit: &Kit, plan: &Plan) -> Result<(), Error> {
+    Ok(kit::insert(tx, id, &stored(kit, &plan.document)).await?)
+}
+
+/// Writes a reference that a kit declares, resolved now if it can be, and the edge that it makes.
+pub(crate) async fn write_reference(
+    tx: &mut Session,
+    claim: ClaimId,
+    stay: &Stay,
+    declared: &Declared,
+    now: Micros,
+) -> Result<(), Error> {
+    let (state, target) = resolve(tx, declared).await?;
+    let state = match state {
+        ReferenceState::Unresolved if stay.is_over => ReferenceState::GivenUp,
+        state => state,
+    };
+    let (target_repository, what) = declared.target.as_ref().map(|(name, what)| (name, what)).unzip();
+    let new = reference::NewReference {
+        claim,
+        repository: stay.repository,
+        occurrence: stay.occurrence,
+        manifest: stay.manifest,
+        component: declared.component,
+        kind: declared.kind,
+        declared: &declared.text,
+        host: declared.host.as_deref(),
+        target_repository: target_repository.map(|name| &**name),
+        target_tag: what.and_then(|what| match what {
+            Reference::Tag(tag) => Some(&**tag),
+            Reference::Digest(_) => None,
+        }),
+        target_digest: what.and_then(|what| match what {
+            Reference::Digest(digest) => Some(digest),
+            Reference::Tag(_) => None,
+        }),
+        state,
+        assumed: declared.place == Place::Assumed,
+        late: false,
+        resolved: target.filter(|_| state == ReferenceState::Resolved),
+    };
+    let id = reference::insert(tx, &new, now).await?;
+    match target {
+        Some(target) => write_edge(tx, claim, stay, declared.kind, id, target, now).await,
+        None => Ok(()),
+    }
+}
+
+/// Writes the edge that a reference in a Kitfile makes.
+pub(crate) async fn write_edge(
+    tx: &mut Session,
+    claim: ClaimId,
+    stay: &Stay,
+    kind: EdgeKind,
+    reference: ReferenceId,
+    target: NodeId,
+    now: Micros,
+) -> Result<(), Error> {
+    let edge = reference::NewEdge {
+        kind,
+        grade: Grade::Declared,
+        source: stay.manifest,
+        occurrence: Some(stay.occurrence),
+        target,
+        claim,
+        reference: Some(reference),
+        repository: stay.repository,
+        occurred_at: None,
+    };
+    Ok(reference::edge(tx, &edge, now).await?)
+}
+
 fn parse(push: &PushManifest) -> Result<Manifest, Error> {
     let algorithm = match &push.reference {
         Reference::Digest(digest) => digest.algorithm(),
@@ -317,7 +403,7 @@ async fn require(tx: &mut Session, repository: RepositoryId, plan: &Plan) -> Res
 
 /// What a reference names now: its node, and whether that settles it. A digest names its node whatever host is meant and
 /// whether or not it is here.
-async fn resolve(tx: &mut Session, declared: &Declared) -> Result<(ReferenceState, Option<NodeId>), Error> {
+pub(crate) async fn resolve(tx: &mut Session, declared: &Declared) -> Result<(ReferenceState, Option<NodeId>), Error> {
     let Some((name, what)) = &declared.target else {
         let node = index::manifest::external_node(tx, &declared.text).await?;
         return Ok((ReferenceState::Outside, Some(node)));

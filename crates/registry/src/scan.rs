@@ -7,7 +7,7 @@ use std::{
 };
 
 use content::{Known, SCANNER_VERSION, ScanError};
-use index::{JobKind, LayerId, LayerState, Micros, ScanId, file, job, layer};
+use index::{JobKind, LayerId, LayerState, Micros, Priority, ScanId, file, job, layer};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
@@ -21,6 +21,13 @@ const RENEW: Duration = Duration::from_secs(15);
 const BATCH: usize = file::ADDED_AT_ONCE;
 /// The longest time between two tries, in microseconds.
 const BACKOFF: i64 = 3_600_000_000;
+/// What a worker does first. What is superseded goes before more of it is made.
+const ORDER: [(JobKind, Priority); 4] = [
+    (JobKind::Scan, Priority::Push),
+    (JobKind::Scan, Priority::Reindex),
+    (JobKind::Forget, Priority::Reindex),
+    (JobKind::Scan, Priority::Outdated),
+];
 
 impl Registry {
     /// Scans layers until `stop` resolves. Several may run, here and in other processes.
@@ -35,7 +42,13 @@ impl Registry {
             };
             match did {
                 Ok(true) => continue,
-                Ok(false) => {}
+                Ok(false) => match self.queue_outdated().await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(error = %source(&error), "outdated layers cannot be looked for; it is tried again");
+                    }
+                },
                 Err(error) => {
                     tracing::error!(error = %source(&error), "a worker cannot reach its jobs; it tries again")
                 }
@@ -56,19 +69,30 @@ impl Registry {
     pub async fn scan_next(&self) -> Result<bool, Error> {
         let now = self.now();
         let owner = self.chance.id();
+        let mut found = None;
         let mut tx = self.db.begin().await?;
-        let job = job::claim(&mut tx, JobKind::Scan, &owner, Micros(now.0 + LEASE), now).await?;
+        for (kind, priority) in ORDER {
+            if let Some(job) = job::claim(&mut tx, kind, priority, &owner, Micros(now.0 + LEASE), now).await? {
+                found = Some((kind, job));
+                break;
+            }
+        }
         tx.commit().await?;
-        let Some(job) = job else { return Ok(false) };
-        if let Err(error) = self.scan(&job, &owner).await {
+        let Some((kind, job)) = found else { return Ok(false) };
+        let done = match kind {
+            JobKind::Scan => self.scan(&job, &owner).await,
+            JobKind::Forget => self.forget(&job, &owner).await,
+        };
+        if let Err(error) = done {
             let reason = source(&error);
             tracing::warn!(
-                layer = job.subject,
+                subject = job.subject,
+                kind = kind.as_str(),
                 attempts = job.attempts,
                 reason,
-                "a layer could not be scanned; it will be again"
+                "a layer could not be scanned, or an old scan of one not forgotten; it will be again"
             );
-            self.put_off(&job, &owner, &reason).await?;
+            self.put_off(kind, &job, &owner, &reason).await?;
         }
         self.settled.notify_waiters();
         Ok(true)
@@ -158,18 +182,29 @@ impl Registry {
             // The lease ran out; what another worker finds will serve.
             return Ok(());
         }
-        layer::finish_scan(&mut tx, &layer, scan, scanner, &rows(facts), self.now()).await?;
+        let superseded = layer::finish_scan(&mut tx, &layer, scan, scanner, &rows(facts), self.now()).await?;
+        if let Some(old) = superseded {
+            job::enqueue(&mut tx, JobKind::Forget, &old.0.to_string(), Priority::Reindex, self.now()).await?;
+        }
         tx.commit().await?;
-        // The facts of an older scan served until now.
-        while layer.scanner.is_some() {
+        Ok(())
+    }
+
+    /// Forgets a scan that another has taken the place of, a little at a time.
+    async fn forget(&self, job: &job::Job, owner: &str) -> Result<(), Error> {
+        let scan = job.subject.parse().map(ScanId).map_err(Error::internal)?;
+        loop {
             let mut tx = self.db.begin().await?;
-            let more = layer::forget_unfinished(&mut tx, id).await?;
+            let more = layer::forget_superseded(&mut tx, scan).await?;
+            let held = match more {
+                true => job::renew(&mut tx, job.id, owner, Micros(self.now().0 + LEASE)).await?,
+                false => job::done(&mut tx, job.id, owner).await?,
+            };
             tx.commit().await?;
-            if !more {
-                break;
+            if !more || !held {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Stores files as they are found, and keeps the job's lease.
@@ -227,13 +262,14 @@ impl Registry {
     }
 
     /// Gives the job back, to be tried again later each time, and says so of the layer unless older facts serve.
-    async fn put_off(&self, job: &job::Job, owner: &str, reason: &str) -> Result<(), Error> {
+    async fn put_off(&self, kind: JobKind, job: &job::Job, owner: &str, reason: &str) -> Result<(), Error> {
         let wait = 1_000_000_i64.saturating_mul(1 << job.attempts.min(20)).min(BACKOFF);
         let mut tx = self.db.begin().await?;
         if !job::retry(&mut tx, job.id, owner, Micros(self.now().0 + wait), reason).await? {
             return Ok(());
         }
-        if let Ok(id) = job.subject.parse().map(LayerId)
+        if kind == JobKind::Scan
+            && let Ok(id) = job.subject.parse().map(LayerId)
             && let Some(layer) = layer::by_id(&mut tx, id).await?
             && layer.scanner.is_none()
         {

@@ -227,15 +227,6 @@ pub struct File {
     pub more_holders: u64,
 }
 
-/// Where something is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Place {
-    /// The repository.
-    pub repository: String,
-    /// The manifest in it.
-    pub digest: String,
-}
-
 /// A file that nearly everybody has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Ubiquitous {
@@ -418,4 +409,71 @@ pub struct KitLayer {
     pub bytes: u64,
     /// How many entries are links, devices or other odd things.
     pub skipped: u64,
+}
+
+/// A page of what is not wholly known.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Coverage {
+    /// Whether everything was looked at, or only what the caller may read.
+    pub scope: Scope,
+    /// All of it, counted.
+    pub completeness: Completeness,
+    /// The layers, kits and references that are not wholly known.
+    pub gaps: Vec<Gap>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// A layer, a kit or a reference that is not wholly known.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Gap {
+    /// Of a layer: `pending`, `partial`, `opaque`, `failed`, `purged`, or `indexed` when it is only outdated; of a kit
+    /// `incomplete`; of a reference `unresolved`.
+    pub state: &'static str,
+    /// The digest of the layer, or of the manifest.
+    pub digest: String,
+    /// The size of a layer in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The reference as it was declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Whether an older scanner saw the layer; a newer one will, unless its bytes are gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub outdated: bool,
+    /// The version of the scanner that saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scanner: Option<i32>,
+    /// Why it is in that state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when: the last whole scan, or when the scan was asked for, or the push (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// How often the scan that is to come was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// When it is due; missing while it is being done (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<String>,
+    /// Where it is, or was: the first three.
+    pub places: Vec<Place>,
+    /// How many more there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_places: u64,
+}
+
+/// An artifact in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Place {
+    /// The repository.
+    pub repository: String,
+    /// The manifest's digest.
+    pub digest: String,
+    /// A tag that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Whether it was deleted there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }

@@ -17,7 +17,9 @@ use axum::{
     routing::get,
 };
 use oci::{Digest, Name, Reference};
-use registry::{Content, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Thing, Wanted};
+use registry::{
+    Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Thing, Wanted,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,6 +38,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/impact", get(impact).post(impact_of_files).layer(DefaultBodyLimit::max(FILES_BYTES)))
         .route("/holders", get(holders))
         .route("/files", get(files))
+        .route("/coverage", get(coverage))
         .route("/repositories", get(repositories))
         .route("/repositories/{*rest}", get(in_repository))
         .route("/openapi.json", get(|| async { Json(openapi::description()) }))
@@ -226,6 +229,42 @@ async fn files(
     let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
     let found = app.registry.files(&ctx, &wanted, query.get("cursor"), limit).await;
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
+}
+
+/// What is not wholly known, one by one: layers that are pending, partial, opaque, failed, purged or outdated, kits that are
+/// incomplete, and references that name nothing here; and why.
+#[utoipa::path(
+    get, tag = "questions", path = "/api/v1/coverage",
+    params(
+        ("state" = Option<String>, Query, description = "Only these, with commas: `pending`, `partial`, `opaque`, `failed`, `purged`, `outdated`, `incomplete`, `unresolved`"),
+        ("repository" = Option<String>, Query, description = "Only what is or was in this repository"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Rows on a page; 100 if it is not said"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page of them, and all of them counted", body = registry::Coverage),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such repository", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn coverage(
+    State(app): State<App>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Json<registry::Coverage>, Problem> {
+    let ctx = app.context(&headers);
+    let query = Query::read(query.as_deref())?;
+    query.only(&["state", "repository", "limit", "cursor"])?;
+    let wrong = |name: &str, why: String| Problem::new(400, format!("parameter {name}: {why}"));
+    let states = query.get("state").into_iter().flat_map(|states| states.split(',')).map(str::parse);
+    let repository = query.get("repository").map(str::parse::<Name>).transpose();
+    let question = CoverageQuestion {
+        states: states.collect::<Result<_, _>>().map_err(|why| wrong("state", why))?,
+        repository: repository.map_err(|why| wrong("repository", why.to_string()))?,
+        limit: u32::try_from(query.limit()?).unwrap_or(u32::MAX),
+        cursor: query.get("cursor").map(str::to_owned),
+    };
+    app.registry.coverage(&ctx, &question).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
 /// The repositories, by name.

@@ -3,11 +3,14 @@
 mod check;
 mod config;
 mod copy;
+mod coverage;
 mod demo;
 mod gc;
 mod impact;
 mod json_lines;
 mod kits;
+mod line;
+mod reindex;
 mod serve;
 mod show;
 mod trace;
@@ -31,7 +34,7 @@ use crate::{
 #[command(
     name = "pedigree",
     version,
-    after_help = "Start with: pedigree demo\n\nExit codes: 0 well, 2 error; `trace`, `impact`, `check` and `copy` say more in their help."
+    after_help = "Start with: pedigree demo\n\nExit codes: 0 well, 2 error; `trace`, `impact`, `check`, `coverage`, `reindex` and `copy` say more in their help."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -58,6 +61,12 @@ enum Command {
         after_help = "Example: pedigree gc --dry-run --data /srv/pedigree\n\nWhat is known of deleted artifacts is kept. Exit codes: 0 well, 2 error."
     )]
     Gc(gc::Arguments),
+    /// List what is not wholly known: layers pending, partial, opaque, failed, purged or outdated, kits, references
+    #[command(after_help = coverage::HELP)]
+    Coverage(coverage::Arguments),
+    /// Rebuild what is derived from manifests and blobs; may run beside a server, which keeps answering
+    #[command(after_help = reindex::HELP)]
+    Reindex(reindex::Arguments),
     /// Copy a whole registry: between SQLite and PostgreSQL, between disk and S3
     #[command(after_help = copy::HELP)]
     Copy(copy::Arguments),
@@ -176,6 +185,8 @@ pub fn main() -> ExitCode {
         Command::Config(arguments) => config::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Gc(arguments) => gc::run(arguments),
+        Command::Coverage(arguments) => coverage::run(arguments),
+        Command::Reindex(arguments) => reindex::run(arguments),
         Command::Copy(arguments) => copy::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),

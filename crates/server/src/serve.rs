@@ -12,7 +12,10 @@ use std::{
 };
 
 use index::Db;
-use registry::{Access, Chance, Clock, Collected, Ctx, Names, Options, Policy, Reader, Registry};
+use registry::{
+    Access, Chance, Clock, Collected, Coverage, CoverageQuestion, Ctx, Names, Options, Policy, Reader, Rebuild,
+    Rebuilding, Rebuilt, Registry,
+};
 use store::{Location, Store};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -211,7 +214,9 @@ async fn existing(config: &Config) -> Result<Registry, StartError> {
         None => return Err(lacks(&file)),
     };
     db.require_current().await?;
-    let registry = open(config, &location, db, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    // References name the server, which listens at this port.
+    let port = config.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default();
+    let registry = open(config, &location, db, SocketAddr::from(([127, 0, 0, 1], port)))?;
     registry.knows_store().await?;
     Ok(registry)
 }
@@ -227,7 +232,7 @@ pub async fn gc(
     progress: impl FnMut(&Collected) + Send,
 ) -> Result<Collected, StartError> {
     let registry = existing(config).await?;
-    let (ctx, policy) = (maintenance(&registry), policy(config));
+    let (ctx, policy) = (maintenance(&registry, "gc"), policy(config));
     let collected = match dry_run {
         true => registry.collectable(&ctx, &policy).await,
         false => registry.collect(&ctx, &policy, progress).await,
@@ -242,9 +247,46 @@ fn policy(config: &Config) -> Policy {
     Policy { grace: micros(config.gc_grace), untagged: untagged.map(|days| micros(days * 86_400)) }
 }
 
+/// Lists what the registry that `config` names does not wholly know, a page at a time, beside a server if there is one.
+///
+/// # Errors
+/// [`StartError`] when the registry cannot be opened or read, or `page` fails.
+pub async fn coverage<E: From<StartError>>(
+    config: &Config,
+    mut question: CoverageQuestion,
+    mut page: impl FnMut(Coverage) -> Result<(), E>,
+) -> Result<(), E> {
+    let registry = existing(config).await?;
+    let ctx = maintenance(&registry, "coverage");
+    loop {
+        let found = registry.coverage(&ctx, &question).await.map_err(StartError::from)?;
+        question.cursor.clone_from(&found.next);
+        page(found)?;
+        if question.cursor.is_none() {
+            registry.close().await;
+            return Ok(());
+        }
+    }
+}
+
+/// Rebuilds what is derived in the registry that `config` names, beside a server if there is one.
+///
+/// # Errors
+/// [`StartError`] when the registry cannot be opened, read or written; the next run goes on where this one stopped.
+pub async fn reindex(
+    config: &Config,
+    what: &Rebuild,
+    progress: impl FnMut(Rebuilding) + Send,
+) -> Result<Rebuilt, StartError> {
+    let registry = existing(config).await?;
+    let rebuilt = registry.reindex(&maintenance(&registry, "reindex"), what, progress).await;
+    registry.close().await;
+    Ok(rebuilt?)
+}
+
 /// Whoever works for the operator and not for a request.
-fn maintenance(registry: &Registry) -> Ctx {
-    Ctx { actor: "gc".into(), request_id: registry.id(), reader: Reader::ALL, access: Access::Push }
+fn maintenance(registry: &Registry, actor: &str) -> Ctx {
+    Ctx { actor: actor.into(), request_id: registry.id(), reader: Reader::ALL, access: Access::Push }
 }
 
 async fn collect(
@@ -259,7 +301,7 @@ async fn collect(
             () = stopped(stopping.clone()) => return,
             () = tokio::time::sleep(every) => {}
         }
-        let ctx = maintenance(&registry);
+        let ctx = maintenance(&registry, "gc");
         let collected = tokio::select! {
             // What is cut off here is taken up by the next run.
             () = stopped(stopping.clone()) => return,

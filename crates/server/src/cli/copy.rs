@@ -1,14 +1,10 @@
 //! `pedigree copy`
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use registry::{Copied, Step};
 
-use super::{Outcome, print, print_json, runtime, start_log};
+use super::{Outcome, line::Line, print, print_json, runtime, start_log};
 use crate::{config::Config, table::plain};
 
 #[derive(Debug, clap::Args)]
@@ -45,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     // Statements that take long are no news here.
     start_log(&Config { log: format!("{},sqlx::query=error", to.log), ..to.clone() });
     let runtime = runtime()?;
-    let mut line = Line { terminal: io::stderr().is_terminal(), width: 0 };
+    let mut line = Line::new();
     let copied = runtime.block_on(crate::serve::copy::copy(&from, &to, |step| line.show(&told(step))));
     line.end();
     let copied = copied?;
@@ -93,26 +89,4 @@ fn text(copied: &Copied, findings: &[String]) -> String {
         lines.push("clean".into());
     }
     lines.iter().map(|line| format!("{}\n", plain(line))).collect()
-}
-
-/// A line on the terminal that is written over.
-struct Line {
-    terminal: bool,
-    width: usize,
-}
-
-impl Line {
-    fn show(&mut self, text: &str) {
-        if self.terminal {
-            let _ = write!(io::stderr(), "\r{text:width$}", width = self.width);
-            self.width = text.chars().count();
-        }
-    }
-
-    fn end(&mut self) {
-        if self.width > 0 {
-            let _ = write!(io::stderr(), "\r{:width$}\r", "", width = self.width);
-            self.width = 0;
-        }
-    }
 }
