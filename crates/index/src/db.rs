@@ -123,6 +123,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0003_copies.sql"),
         include_str!("../../../migrations/postgres/0003_copies.sql"),
     ),
+    (
+        5,
+        "search",
+        include_str!("../../../migrations/sqlite/0005_search.sql"),
+        include_str!("../../../migrations/postgres/0005_search.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).
