@@ -22,6 +22,7 @@ mod plan;
 mod pull;
 mod push;
 mod scan;
+mod search;
 mod stats;
 mod upload;
 mod view;
@@ -55,11 +56,12 @@ pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
 pub use push::{PushManifest, Pushed};
+pub use search::Search;
 pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Claim, Completeness, Component, ComponentName, Evidence, Holder, Impact, Kit, KitLayer, LayerCounts, Model,
-    Outside, Repositories, Repository, Scope, Target, Version, Versions,
+    Claim, Completeness, Component, ComponentName, Evidence, Found, FoundKit, Holder, Impact, Kit, KitLayer,
+    LayerCounts, Model, Outside, Repositories, Repository, Scope, Target, Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).

@@ -138,6 +138,7 @@ impl Registry {
             index::manifest::insert_blobs(tx, id, manifest, &layers).await?;
             index::manifest::insert_children(tx, id, manifest).await?;
             kit::insert(tx, id, &stored(kit, &plan.document)).await?;
+            index::search::fill(tx, id, &plan.searchable).await?;
         }
         let stay = index::manifest::open(tx, repository, id, &manifest.media_type, &ctx.actor, now).await?;
         if let Some(stay) = stay {
