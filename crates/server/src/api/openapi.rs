@@ -11,7 +11,7 @@ use super::problem::Problem;
         description = "Questions to a registry that knows which models used which data. Clients push and pull by the OCI distribution specification below `/v2/`, which is not described here.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(super::impact, super::holders, super::repositories, super::versions, super::kit),
+    paths(super::impact, super::holders, super::search, super::repositories, super::versions, super::kit),
     components(schemas(Problem))
 )]
 struct Description;
