@@ -34,6 +34,7 @@ mod referrers;
 mod replicas;
 mod s3;
 mod sample;
+mod search;
 mod server;
 mod tls;
 mod toxiproxy;
