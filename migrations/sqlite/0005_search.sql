@@ -11,7 +11,8 @@ create index repository_searchable on repository (searchable, id) where searchab
 create table kit_word (
   manifest_id integer not null references manifest (id),
   position integer not null,
-  field integer not null, -- 0 whole name, 1 name, 2 author, 3 licence, 4 framework, 5 family, 6 format, 7 version, 8 component, 9 description
+  field integer not null, -- 0 whole name, 1 name, 2 author, 3 licence, 4 framework, 5 family, 6 format, 7 version, 8 component, 9 description,
+    -- 10 the whole name of a file, as the manifest or the kit calls it
   word text not null,
   primary key (manifest_id, position)
 ) without rowid;

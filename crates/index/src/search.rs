@@ -149,14 +149,32 @@ async fn insert(session: &mut Session, manifest: NodeId, new: &Searchable) -> Re
     Ok(())
 }
 
-/// Kits whose words are still to be written, and their documents.
+/// A kit whose words are still to be written.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    /// Its manifest.
+    pub manifest: NodeId,
+    /// All that was understood of it, as JSON.
+    pub document: Vec<u8>,
+    /// What the manifest calls its layers.
+    pub paths: Vec<String>,
+}
+
+/// Some kits whose words are still to be written.
 ///
 /// # Errors
-/// When the statement fails.
-pub async fn unread(session: &mut Session, limit: u32) -> Result<Vec<(NodeId, Vec<u8>)>> {
+/// When a statement fails.
+pub async fn unread(session: &mut Session, limit: u32) -> Result<Vec<Unread>> {
     let found: Vec<(i64, Vec<u8>)> =
         on!(session, |c| sqlx::query_as(sql::SEARCH_UNREAD).bind(i64::from(limit)).fetch_all(c).await)?;
-    Ok(found.into_iter().map(|(id, document)| (NodeId(id), document)).collect())
+    let mut unread = Vec::with_capacity(found.len());
+    for (manifest, document) in found {
+        let paths: Vec<Vec<u8>> =
+            on!(session, |c| sqlx::query_scalar(sql::SEARCH_UNREAD_PATHS).bind(manifest).fetch_all(c).await)?;
+        let paths = paths.into_iter().map(rows::text).collect();
+        unread.push(Unread { manifest: NodeId(manifest), document, paths });
+    }
+    Ok(unread)
 }
 
 /// Writes the words of a repository's name, all of them as one among them, unless that has been done.
@@ -317,31 +335,48 @@ fn most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// The kits that have a parameter, or one below it; with a value, those where it has that, in one of two spellings. At most
-/// `limit` of them.
+/// The kits that have a parameter, or one below it; with a value, those where it has that, in one of two spellings.
 ///
 /// # Errors
-/// When the statement fails.
+/// When a statement fails.
 pub async fn parameter(
     session: &mut Session,
     reader: Reader,
     pointer: &str,
     value: Option<[&str; 2]>,
-    limit: usize,
+    among: Among<'_>,
 ) -> Result<Vec<NodeId>> {
     // What lies below a name begins with it and a dot; a slash is what comes after the dot.
     let (below, beyond) = (format!("{pointer}."), format!("{pointer}/"));
-    let pointer = pointer.as_bytes();
-    let found: Vec<i64> = match value {
-        None => on!(session, |c| {
-            let query = sqlx::query_scalar(sql::SEARCH_PARAMETER).bind(reader.0).bind(pointer);
-            query.bind(below.as_bytes()).bind(beyond.as_bytes()).bind(most(limit)).fetch_all(c).await
-        })?,
-        Some([one, other]) => on!(session, |c| {
-            let query = sqlx::query_scalar(sql::SEARCH_PARAMETER_VALUE).bind(reader.0).bind(pointer);
-            query.bind(one.as_bytes()).bind(other.as_bytes()).bind(most(limit)).fetch_all(c).await
-        })?,
+    let (statement, statement_among, [one, other]) = match value {
+        None => (sql::SEARCH_PARAMETER, sql::SEARCH_PARAMETER_AMONG, [&*below, &*beyond]),
+        Some(value) => (sql::SEARCH_PARAMETER_VALUE, sql::SEARCH_PARAMETER_VALUE_AMONG, value),
     };
+    let (pointer, one, other) = (pointer.as_bytes(), one.as_bytes(), other.as_bytes());
+    let mut found: Vec<i64> = Vec::new();
+    match among {
+        Among::All(limit) => {
+            found = on!(session, |c| {
+                let query = sqlx::query_scalar(statement).bind(reader.0).bind(pointer).bind(one).bind(other);
+                query.bind(most(limit)).fetch_all(c).await
+            })?
+        }
+        Among::These(manifests) => {
+            for chunk in manifests.chunks(sql::LIST) {
+                let width = sql::padded(chunk.len());
+                let text = sql::list(statement_among, 5, width);
+                let more: Vec<i64> = on!(session, |c| {
+                    let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(reader.0).bind(pointer);
+                    let mut query = query.bind(one).bind(other);
+                    for i in 0..width {
+                        query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+                    }
+                    query.fetch_all(c).await
+                })?;
+                found.extend(more);
+            }
+        }
+    }
     Ok(found.into_iter().map(NodeId).collect())
 }
 
@@ -382,40 +417,51 @@ pub async fn file_digest_holders(
     Ok(found.into_iter().map(NodeId).collect())
 }
 
-/// The manifests in whose layers is a file of this name, or that call a layer or a component so. Upper and lower case (of ASCII, for paths
-/// are bytes) are the same; folders do not count.
+/// The manifests in whose layers is a file of this name, or that call a layer or a component so. Upper and lower case (of
+/// ASCII, for paths are bytes) are the same; folders do not count.
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn file_holders(session: &mut Session, reader: Reader, name: &str) -> Result<Vec<NodeId>> {
+pub async fn file_holders(session: &mut Session, reader: Reader, name: &str, among: Among<'_>) -> Result<Vec<NodeId>> {
+    let mut found = scanned_file_holders(session, reader, name).await?;
+    if let Some(word) = file_name(name) {
+        let word = Word { text: &word, is_prefix: false };
+        let called = words(session, reader, word, &(Field::File..=Field::File), among).await?;
+        found.extend(called.iter().map(|hit| hit.manifest));
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// The name of a file without its folders, as a word; nothing if it is none, or one that no word can be.
+#[must_use]
+pub fn file_name(path: &str) -> Option<String> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    // Postgres's text refuses NUL.
+    let is_word = (1..=FILE_NAME_LIMIT).contains(&name.len()) && !name.contains('\0');
+    is_word.then(|| name.to_ascii_lowercase())
+}
+
+/// The longest name that a file system has, in bytes.
+pub const FILE_NAME_LIMIT: usize = 255;
+
+/// The manifests in whose scanned layers is a file of this name.
+async fn scanned_file_holders(session: &mut Session, reader: Reader, name: &str) -> Result<Vec<NodeId>> {
     let name = name.as_bytes();
     let length = i32::try_from(name.len()).map_err(|_| Error::Unreadable("length of a name"))?;
     let is_named = |path: &[u8]| {
         let base = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         base.eq_ignore_ascii_case(name)
     };
-    let layers: Vec<(i64, Vec<u8>)> =
+    let paths: Vec<(i64, Vec<u8>)> =
         on!(session, |c| sqlx::query_as(sql::SEARCH_FILE_PATHS).bind(length).bind(&b"/"[..]).fetch_all(c).await)?;
-    let mut layers: Vec<_> = layers.into_iter().filter(|(_, path)| is_named(path)).map(|(id, _)| id).collect();
+    let mut layers: Vec<_> = paths.into_iter().filter(|(_, path)| is_named(path)).map(|(id, _)| id).collect();
     layers.dedup();
-    let mut called = Vec::new();
-    for text in [sql::SEARCH_BLOB_PATHS, sql::SEARCH_COMPONENT_PATHS] {
-        let paths: Vec<(i64, Vec<u8>)> =
-            on!(session, |c| sqlx::query_as(text).bind(length).bind(&b"/"[..]).fetch_all(c).await)?;
-        called.extend(paths.into_iter().filter(|(_, path)| is_named(path)).map(|(id, _)| id));
-    }
-    let mut found = among(session, reader, sql::SEARCH_LAYERS, &layers).await?;
-    found.extend(among(session, reader, sql::SEARCH_MANIFESTS_READABLE, &called).await?);
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
-}
-
-async fn among(session: &mut Session, reader: Reader, statement: &str, ids: &[i64]) -> Result<Vec<NodeId>> {
     let mut found = Vec::new();
-    for chunk in ids.chunks(sql::LIST) {
+    for chunk in layers.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
-        let text = sql::list(statement, 2, width);
+        let text = sql::list(sql::SEARCH_LAYERS, 2, width);
         let more: Vec<i64> = on!(session, |c| {
             let mut query = sqlx::query_scalar(AssertSqlSafe(text)).bind(reader.0);
             for i in 0..width {

@@ -125,6 +125,27 @@ macro_rules! repository_word_hits {
     };
 }
 
+/// The kits with the parameter `$2`, or one that lies between `$3` and `$4`, which are those below it.
+macro_rules! parameter_hits {
+    () => {
+        concat!(
+            "select distinct p.manifest_id from kit_parameter p
+             where (p.pointer = $2 or (p.pointer >= $3 and p.pointer < $4)) and ",
+            manifest_readable!("p.manifest_id")
+        )
+    };
+}
+
+/// The kits with the parameter `$2` of the value `$3` or `$4`.
+macro_rules! parameter_value_hits {
+    () => {
+        concat!(
+            "select distinct p.manifest_id from kit_parameter p where p.pointer = $2 and p.value in ($3, $4) and ",
+            manifest_readable!("p.manifest_id")
+        )
+    };
+}
+
 /// How long a job that took its worker down waits before it is tried again: a second, and twice as long each time.
 macro_rules! after_a_crash {
     () => {
@@ -459,6 +480,7 @@ statements! {
     SEARCH_WORDS_INSERT: "insert into kit_word (manifest_id, position, field, word) values {rows}";
     SEARCH_PARAMETERS_INSERT: "insert into kit_parameter (manifest_id, position, pointer, value) values {rows}";
     SEARCH_UNREAD: "select manifest_id, document from kit where searchable = 0 order by manifest_id limit $1";
+    SEARCH_UNREAD_PATHS: "select path from manifest_blob where manifest_id = $1 and path is not null order by position";
     SEARCH_REPOSITORY_CLAIM: "update repository set searchable = 1 where id = $1 and searchable = 0";
     SEARCH_REPOSITORY_WORDS_INSERT: "insert into repository_word (repository_id, position, word) values {rows}";
     SEARCH_REPOSITORIES_UNREAD: "select id, name from repository where searchable = 0 order by id limit $1";
@@ -467,13 +489,10 @@ statements! {
     SEARCH_WORD_AMONG: concat!(word_hits!(), " and w.manifest_id in ({list}) order by w.field, w.manifest_id, w.position");
     SEARCH_REPOSITORY_WORD: concat!(repository_word_hits!(), " order by 1, 2, 3 limit $5");
     SEARCH_REPOSITORY_WORD_AMONG: concat!(repository_word_hits!(), " and o.manifest_id in ({list}) order by 1, 2, 3");
-    SEARCH_PARAMETER: concat!(
-        "select distinct p.manifest_id from kit_parameter p
-         where (p.pointer = $2 or (p.pointer >= $3 and p.pointer < $4)) and ",
-        manifest_readable!("p.manifest_id"), " order by p.manifest_id limit $5");
-    SEARCH_PARAMETER_VALUE: concat!(
-        "select distinct p.manifest_id from kit_parameter p where p.pointer = $2 and p.value in ($3, $4) and ",
-        manifest_readable!("p.manifest_id"), " order by p.manifest_id limit $5");
+    SEARCH_PARAMETER: concat!(parameter_hits!(), " order by p.manifest_id limit $5");
+    SEARCH_PARAMETER_AMONG: concat!(parameter_hits!(), " and p.manifest_id in ({list}) order by p.manifest_id");
+    SEARCH_PARAMETER_VALUE: concat!(parameter_value_hits!(), " order by p.manifest_id limit $5");
+    SEARCH_PARAMETER_VALUE_AMONG: concat!(parameter_value_hits!(), " and p.manifest_id in ({list}) order by p.manifest_id");
     /// Manifests whose own digest, or that of a blob which they name, lies between `$2` and `$3`; of so many bytes, unless
     /// `$4` is 0.
     SEARCH_DIGEST: concat!(
@@ -494,19 +513,9 @@ statements! {
         "select y.id, f.path from layer_file f join layer y on y.scan_id = f.scan_id
          where length(f.path) = $1 or (length(f.path) > $1 and substr(f.path, length(f.path) - $1, 1) = $2)
          order by y.id, f.position";
-    SEARCH_BLOB_PATHS:
-        "select b.manifest_id, b.path from manifest_blob b
-         where length(b.path) = $1 or (length(b.path) > $1 and substr(b.path, length(b.path) - $1, 1) = $2)
-         order by b.manifest_id, b.position";
-    SEARCH_COMPONENT_PATHS:
-        "select p.manifest_id, p.path from component p
-         where length(p.path) = $1 or (length(p.path) > $1 and substr(p.path, length(p.path) - $1, 1) = $2)
-         order by p.manifest_id, p.position";
     SEARCH_LAYERS: concat!(
         "select distinct b.manifest_id from manifest_blob b where b.layer_id in ({list}) and ",
         manifest_readable!("b.manifest_id"), " order by b.manifest_id");
-    SEARCH_MANIFESTS_READABLE: concat!(
-        "select m.id from manifest m where m.id in ({list}) and ", manifest_readable!("m.id"), " order by m.id");
     SEARCH_MISSING: concat!(
         "select k.searchable, count(*) from kit k where k.searchable <> 1 and ", manifest_readable!("k.manifest_id"),
         " group by k.searchable order by k.searchable");

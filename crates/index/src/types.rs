@@ -185,5 +185,7 @@ codes! {
         Component = 8 "component",
         /// A description.
         Description = 9 "description",
+        /// All of the name, without its folders, that a file has in the manifest or the kit.
+        File = 10 "file",
     }
 }

@@ -78,12 +78,13 @@ pub(crate) fn push(manifest: &Manifest, kit: &Kit, names: &Names) -> Plan {
         _ => Vec::new(),
     };
     let document = document(kit);
+    let paths = manifest.layers.iter().filter_map(modelkit::layer_path);
     Plan {
         blobs: blobs.into_iter().collect(),
         children,
         layers: manifest.layers.iter().map(layer).collect(),
         references: kit.components.iter().enumerate().filter_map(|(i, c)| declared(i, c, names)).collect(),
-        searchable: searchable(&document),
+        searchable: searchable(&document, paths),
         document: document.to_string().into_bytes(),
     }
 }

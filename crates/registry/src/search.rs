@@ -140,9 +140,10 @@ impl Registry {
         for (repository, name) in repositories {
             index_search::fill_repository(&mut tx, repository, &name).await?;
         }
-        for (manifest, document) in kits {
-            let document = serde_json::from_slice(&document).unwrap_or_default();
-            index_search::fill(&mut tx, manifest, &searchable(&document)).await?;
+        for kit in kits {
+            let document = serde_json::from_slice(&kit.document).unwrap_or_default();
+            let paths = kit.paths.iter().map(String::as_str);
+            index_search::fill(&mut tx, kit.manifest, &searchable(&document, paths)).await?;
         }
         tx.commit().await?;
         Ok(true)
@@ -170,7 +171,8 @@ async fn one(session: &mut Session, reader: Reader, term: &Term, among: Among<'_
         Term::Text(text) => {
             phrase(session, reader, text, among, &mut matches).await?;
             if let Some(name) = &text.file {
-                matches.content("file", index_search::file_holders(session, reader, name).await?, usize::MAX);
+                let found = index_search::file_holders(session, reader, name, among).await?;
+                matches.content("file", found, limit);
             }
             if let Some(range) = &text.digest {
                 digest(session, reader, range, limit, &mut matches).await?;
@@ -178,14 +180,15 @@ async fn one(session: &mut Session, reader: Reader, term: &Term, among: Among<'_
         }
         Term::Parameter { pointer, value } => {
             let value = value.as_ref().map(|spellings| spellings.each_ref().map(|text| &**text));
-            let found = index_search::parameter(session, reader, pointer, value, limit).await?;
+            let found = index_search::parameter(session, reader, pointer, value, among).await?;
             matches.is_cut = found.len() >= limit;
             for manifest in found {
                 matches.add((manifest, None), "parameter", worth::WORD);
             }
         }
         Term::File(name) => {
-            matches.content("file", index_search::file_holders(session, reader, name).await?, usize::MAX);
+            let found = index_search::file_holders(session, reader, name, among).await?;
+            matches.content("file", found, limit);
         }
         Term::Digest(range) => digest(session, reader, range, limit, &mut matches).await?,
     }

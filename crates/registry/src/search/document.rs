@@ -4,22 +4,22 @@ use std::collections::BTreeSet;
 
 use index::{
     Field,
-    search::{Searchable, split},
+    search::{Searchable, file_name, split},
 };
 use modelkit::Role;
 use serde_json::Value;
 
 use super::query::{leaf, spelling};
 
-/// The most words of a kit that are kept; names and licences come before descriptions.
+/// The most words of a kit that are kept; descriptions come last.
 const WORDS: usize = 2000;
 /// The most parameters.
 const PARAMETERS: usize = 1000;
 /// The most bytes of a name that is kept as a whole, which no question exceeds.
 const WHOLE_NAME: usize = 1000;
 
-/// Takes from the document what the kit is found by.
-pub(crate) fn searchable(document: &Value) -> Searchable {
+/// Takes from the document, and from what the manifest calls its layers, what the kit is found by.
+pub(crate) fn searchable<'a>(document: &Value, paths: impl Iterator<Item = &'a str>) -> Searchable {
     let mut found = Found::default();
     let package = &document["package"];
     let components = document["components"].as_array().map_or(&[][..], Vec::as_slice);
@@ -39,6 +39,9 @@ pub(crate) fn searchable(document: &Value) -> Searchable {
         found.parameters("", &component["parameters"]);
     }
     of_role(false).for_each(|component| found.texts(Field::Component, &component["name"]));
+    let declared = components.iter().filter_map(|component| component["path"].as_str());
+    paths.for_each(|path| found.file(path));
+    declared.for_each(|path| found.file(path));
     found.texts(Field::Description, &package["description"]);
     components.iter().for_each(|component| found.texts(Field::Description, &component["description"]));
     found.kit
@@ -59,6 +62,14 @@ impl Found {
         let whole = words.join(" ");
         if !whole.is_empty() && whole.len() <= WHOLE_NAME && self.taken.insert((Field::WholeName, whole.clone())) {
             self.word(Field::WholeName, whole);
+        }
+    }
+
+    fn file(&mut self, path: &str) {
+        if let Some(name) = file_name(path)
+            && self.taken.insert((Field::File, name.clone()))
+        {
+            self.word(Field::File, name);
         }
     }
 
@@ -115,13 +126,16 @@ mod tests {
 
     #[test]
     fn a_document_is_taken_apart() {
-        let found = searchable(&json!({
-            "package": {"name": "Fraud-Detector", "licences": ["MIT"], "authors": ["Jane Doe", "Ann"]},
-            "components": [
-                {"role": "model", "name": "m", "licence": "MIT", "parameters": {"Opt": {"betas": [0.9, 1.0]}, "on": true}},
-                {"role": "dataset", "name": "train", "parameters": 5},
-            ],
-        }));
+        let found = searchable(
+            &json!({
+                "package": {"name": "Fraud-Detector", "licences": ["MIT"], "authors": ["Jane Doe", "Ann"]},
+                "components": [
+                    {"role": "model", "name": "m", "licence": "MIT", "parameters": {"Opt": {"betas": [0.9, 1.0]}, "on": true}},
+                    {"role": "dataset", "name": "train", "path": "data/Train.csv", "parameters": 5},
+                ],
+            }),
+            ["model.bin", "train.CSV", "a/", "nul\0"].into_iter(),
+        );
         let word = |position, field, word: &str| (position, field, word.to_owned());
         assert_eq!(
             found.words,
@@ -136,6 +150,8 @@ mod tests {
                 word(10, Field::Author, "ann"),
                 word(12, Field::Licence, "mit"),
                 word(14, Field::Component, "train"),
+                word(16, Field::File, "model.bin"),
+                word(17, Field::File, "train.csv"),
             ]
         );
         let parameter = |pointer: &str, value: &str| (pointer.to_owned(), value.to_owned());
@@ -144,15 +160,15 @@ mod tests {
             [parameter("opt.betas", "0.9"), parameter("opt.betas", "1"), parameter("on", "true"),]
         );
         assert!(!found.cut);
-        assert_eq!(searchable(&Value::Null), Searchable::default());
+        assert_eq!(searchable(&Value::Null, [].into_iter()), Searchable::default());
     }
 
     #[test]
     fn what_is_too_much_is_cut_and_said() {
         let many: Vec<_> = (0..3000).map(|number| format!("word{number}")).collect();
-        let found = searchable(&json!({"package": {"description": many.join(" ")}}));
+        let found = searchable(&json!({"package": {"description": many.join(" ")}}), [].into_iter());
         assert!(found.cut && found.words.len() == WORDS);
-        let found = searchable(&json!({"components": [{"parameters": {"list": vec![1; 3000]}}]}));
+        let found = searchable(&json!({"components": [{"parameters": {"list": vec![1; 3000]}}]}), [].into_iter());
         assert!(found.cut && found.parameters.len() == PARAMETERS);
     }
 }

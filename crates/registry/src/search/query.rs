@@ -8,7 +8,7 @@ use std::{ops::RangeInclusive, str::FromStr};
 
 use index::{
     Field,
-    search::{DigestRange, clip, split},
+    search::{DigestRange, FILE_NAME_LIMIT, clip, split},
 };
 use serde_json::Number;
 
@@ -18,8 +18,6 @@ const QUESTION: usize = 1000;
 const WORDS: usize = 32;
 /// The fewest digits that say which digest is meant: with fewer, far too many are.
 const DIGITS: usize = 6;
-/// The longest name of a file.
-const FILE_NAME: usize = 255;
 /// How much of a parameter's name and of its value counts, in bytes.
 pub(super) const PARAMETER: usize = 200;
 
@@ -193,7 +191,7 @@ impl Piece {
             fields: Some(Field::Name..=Field::Description),
             in_repository: true,
             is_prefix: !is_quoted,
-            file: Some(&self.text).filter(|text| text.len() <= FILE_NAME && !text.contains('/')).cloned(),
+            file: Some(&self.text).filter(|text| text.len() <= FILE_NAME_LIMIT && !text.contains('/')).cloned(),
             digest: if is_digest { digest(&self.text).ok() } else { None },
         }))
     }
@@ -236,8 +234,8 @@ fn file(name: &str) -> Result<Term, String> {
         let last = name.rsplit('/').next().unwrap_or_default();
         return Err(format!("files are found by their names without folders: file:{last}"));
     }
-    if name.len() > FILE_NAME {
-        return Err(format!("no file's name has more than {FILE_NAME} bytes"));
+    if name.len() > FILE_NAME_LIMIT {
+        return Err(format!("no file's name has more than {FILE_NAME_LIMIT} bytes"));
     }
     Ok(Term::File(name.to_owned()))
 }
