@@ -37,6 +37,7 @@ mod reindex;
 mod replicas;
 mod s3;
 mod sample;
+mod search;
 mod server;
 mod tls;
 mod toxiproxy;

@@ -12,6 +12,7 @@ use crate::{
     postgres::Postgres,
     push::{INDEX, MANIFEST, Repository, holders, models},
     sample::sha256,
+    search::{asking, found},
     wire::Wire,
 };
 
@@ -144,6 +145,26 @@ fn nothing_else_is_seen(both: &Both) {
     assert_eq!(states(&both.stranger, "/coverage"), ["\"unresolved\" \"open/leaf\""]);
     assert_eq!(states(&both.stranger, "/coverage?repository=open/base"), [""; 0]);
     Both::ask(&both.stranger, "/coverage?repository=secret/broken", 404);
+    for (query, names) in [
+        ("name:m", vec!["open/leaf", "open/base"]),
+        ("open/base", vec!["open/base"]),
+        ("secret", vec![]),
+        ("repository:secret", vec![]),
+        ("component:train", vec!["open/base"]),
+        ("file:train.csv", vec!["open/base"]),
+        ("file:model.bin", vec!["open/base"]),
+        (&sha256(leak)[..20], vec!["open/copy", "open/base"]),
+        (&sha256(b"secret weights"), vec![]),
+        (&sha256(b"only in secret\n")[..13], vec![]),
+    ] {
+        let seen = Both::ask(&both.stranger, &asking(query), 200);
+        assert_eq!(seen["scope"], "readable");
+        let seen: Vec<_> = found(&seen).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(seen, names, "{query}");
+        let all = found(&Both::ask(&both.all, &asking(query), 200));
+        assert!(query == "open/base" || all.iter().any(|(name, ..)| name.starts_with("secret/")), "{query}: {all:?}");
+    }
+
     let listed = Both::ask(&both.stranger, "/repositories", 200);
     let listed: Vec<_> =
         listed["repositories"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();

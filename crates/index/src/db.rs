@@ -130,6 +130,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/postgres/0004_content.sql"),
     ),
     (
+        5,
+        "search",
+        include_str!("../../../migrations/sqlite/0005_search.sql"),
+        include_str!("../../../migrations/postgres/0005_search.sql"),
+    ),
+    (
         6,
         "reindex",
         include_str!("../../../migrations/sqlite/0006_reindex.sql"),

@@ -24,6 +24,7 @@ pub mod reference;
 pub mod reindex;
 pub mod repository;
 mod rows;
+pub mod search;
 pub mod secret;
 mod sql;
 pub mod store;
@@ -35,7 +36,7 @@ pub use db::{Db, Session};
 pub use direct::Direct;
 pub use error::Error;
 pub use types::{
-    BlobId, ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, JobId, JobKind, LayerId, LayerState, Micros, NodeId,
+    BlobId, ClaimId, ClaimKind, EdgeId, EdgeKind, Field, Grade, JobId, JobKind, LayerId, LayerState, Micros, NodeId,
     OccurrenceId, Priority, Reader, ReferenceId, ReferenceState, RepositoryId, ScanId,
 };
 

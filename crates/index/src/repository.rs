@@ -2,7 +2,7 @@
 
 use oci::Name;
 
-use crate::{Error, Micros, Reader, RepositoryId, Result, Session, db::on, rows, sql};
+use crate::{Error, Micros, Reader, RepositoryId, Result, Session, db::on, rows, search, sql};
 
 /// A repository in a list.
 #[derive(Debug, Clone)]
@@ -43,7 +43,10 @@ pub async fn ensure(session: &mut Session, name: &Name, now: Micros) -> Result<R
     let id =
         on!(session, |c| sqlx::query_scalar(sql::REPOSITORY_INSERT).bind(&**name).bind(now.0).fetch_optional(c).await)?;
     match id {
-        Some(id) => Ok(RepositoryId(id)),
+        Some(id) => {
+            search::fill_repository(session, RepositoryId(id), name).await?;
+            Ok(RepositoryId(id))
+        }
         // Another push made it meanwhile.
         None => find(session, Reader::ALL, name).await?.ok_or(Error::Unreadable("repository")),
     }

@@ -88,6 +88,65 @@ macro_rules! unneeded {
     };
 }
 
+/// Whether the manifest that `$column` names is, or was, in a repository that `$1` may read.
+macro_rules! manifest_readable {
+    ($column:literal) => {
+        concat!(
+            "($1 = 0 or exists (select 1 from occurrence o where o.manifest_id = ",
+            $column,
+            " and ",
+            readable!("o.repository_id"),
+            "))"
+        )
+    };
+}
+
+/// The words from `$2` to `$3` in the fields from `$4` to `$5`.
+macro_rules! word_hits {
+    () => {
+        concat!(
+            "select w.manifest_id, w.position, w.field, w.word = $2 from kit_word w
+             where w.word >= $2 and w.word <= $3 and w.field >= $4 and w.field <= $5 and ",
+            manifest_readable!("w.manifest_id")
+        )
+    };
+}
+
+/// The words of repositories' names from `$2` to `$3`, at the positions from `$4` on. What is attached to a kit, such as its
+/// signature, is not meant by whoever writes the repository's name.
+macro_rules! repository_word_hits {
+    () => {
+        concat!(
+            "select distinct o.manifest_id, w.repository_id, w.position, w.word = $2 from repository_word w
+               join occurrence o on o.repository_id = w.repository_id
+               join kit k on k.manifest_id = o.manifest_id and k.kind <> 'attachment'
+             where w.word >= $2 and w.word <= $3 and w.position >= $4 and ",
+            readable!("w.repository_id")
+        )
+    };
+}
+
+/// The kits with the parameter `$2`, or one that lies between `$3` and `$4`, which are those below it.
+macro_rules! parameter_hits {
+    () => {
+        concat!(
+            "select distinct p.manifest_id from kit_parameter p
+             where (p.pointer = $2 or (p.pointer >= $3 and p.pointer < $4)) and ",
+            manifest_readable!("p.manifest_id")
+        )
+    };
+}
+
+/// The kits with the parameter `$2` of the value `$3` or `$4`.
+macro_rules! parameter_value_hits {
+    () => {
+        concat!(
+            "select distinct p.manifest_id from kit_parameter p where p.pointer = $2 and p.value in ($3, $4) and ",
+            manifest_readable!("p.manifest_id")
+        )
+    };
+}
+
 /// How long a job that took its worker down waits before it is tried again: a second, and twice as long each time.
 macro_rules! after_a_crash {
     () => {
@@ -543,6 +602,49 @@ statements! {
         "select m.id, m.digest, k.kind, k.is_model, k.name, k.version from manifest m join kit k on k.manifest_id = m.id
          where m.id in ({list}) order by m.id";
 
+    /// Only the first who says so writes the words of a kit that had none.
+    SEARCH_CLAIM: "update kit set searchable = $2 where manifest_id = $1 and searchable = 0";
+    SEARCH_MARK: "update kit set searchable = $2 where manifest_id = $1";
+    SEARCH_FORGET_WORDS: "delete from kit_word where manifest_id = $1";
+    SEARCH_FORGET_PARAMETERS: "delete from kit_parameter where manifest_id = $1";
+    SEARCH_WORDS_INSERT: "insert into kit_word (manifest_id, position, field, word) values {rows}";
+    SEARCH_PARAMETERS_INSERT: "insert into kit_parameter (manifest_id, position, pointer, value) values {rows}";
+    SEARCH_UNREAD: "select manifest_id, document from kit where searchable = 0 order by manifest_id limit $1";
+    SEARCH_UNREAD_PATHS: "select path from manifest_blob where manifest_id = $1 and path is not null order by position";
+    SEARCH_REPOSITORY_CLAIM: "update repository set searchable = 1 where id = $1 and searchable = 0";
+    SEARCH_REPOSITORY_WORDS_INSERT: "insert into repository_word (repository_id, position, word) values {rows}";
+    SEARCH_REPOSITORIES_UNREAD: "select id, name from repository where searchable = 0 order by id limit $1";
+
+    SEARCH_WORD: concat!(word_hits!(), " order by w.field, w.manifest_id, w.position limit $6");
+    SEARCH_WORD_AMONG: concat!(word_hits!(), " and w.manifest_id in ({list}) order by w.field, w.manifest_id, w.position");
+    SEARCH_REPOSITORY_WORD: concat!(repository_word_hits!(), " order by 1, 2, 3 limit $5");
+    SEARCH_REPOSITORY_WORD_AMONG: concat!(repository_word_hits!(), " and o.manifest_id in ({list}) order by 1, 2, 3");
+    SEARCH_PARAMETER: concat!(parameter_hits!(), " order by p.manifest_id limit $5");
+    SEARCH_PARAMETER_AMONG: concat!(parameter_hits!(), " and p.manifest_id in ({list}) order by p.manifest_id");
+    SEARCH_PARAMETER_VALUE: concat!(parameter_value_hits!(), " order by p.manifest_id limit $5");
+    SEARCH_PARAMETER_VALUE_AMONG: concat!(parameter_value_hits!(), " and p.manifest_id in ({list}) order by p.manifest_id");
+    /// Manifests whose own digest, or that of a blob which they name, lies between `$2` and `$3`; of so many bytes, unless
+    /// `$4` is 0.
+    SEARCH_DIGEST: concat!(
+        "select x.manifest_id from (
+           select m.id as manifest_id from manifest m
+           where m.digest >= $2 and m.digest <= $3 and ($4 = 0 or length(m.digest) = $4)
+           union
+           select b.manifest_id from manifest_blob b
+           where b.digest >= $2 and b.digest <= $3 and ($4 = 0 or length(b.digest) = $4)) x
+         where ", manifest_readable!("x.manifest_id"), " order by x.manifest_id limit $5");
+    SEARCH_FILE_DIGEST: concat!(
+        "select distinct b.manifest_id from layer_file f join layer y on y.scan_id = f.scan_id
+           join manifest_blob b on b.layer_id = y.id
+         where f.sha256_head >= $2 and f.sha256_head <= $3 and f.sha256_tail >= $4 and f.sha256_tail <= $5 and ",
+        manifest_readable!("b.manifest_id"), " order by b.manifest_id limit $6");
+    SEARCH_LAYERS: concat!(
+        "select distinct b.manifest_id from manifest_blob b where b.layer_id in ({list}) and ",
+        manifest_readable!("b.manifest_id"), " order by b.manifest_id");
+    SEARCH_MISSING: concat!(
+        "select k.searchable, count(*) from kit k where k.searchable <> 1 and ", manifest_readable!("k.manifest_id"),
+        " group by k.searchable order by k.searchable");
+
     CLAIM_INSERT:
         "insert into claim (kind, repository_id, manifest_id, actor, occurred_at, recorded_at) values ($1, $2, $3, $4, $5, $6)
          returning id";
@@ -943,6 +1045,7 @@ pub(crate) fn example(name: &str, text: &str) -> String {
         let width = match name {
             "MANIFEST_BLOBS_INSERT" => 8,
             "LAYER_FILES_INSERT" => 5,
+            "SEARCH_REPOSITORY_WORDS_INSERT" => 3,
             _ => 4,
         };
         return rows(text, width, 2);

@@ -175,3 +175,31 @@ codes! {
         Outdated = 2 "outdated",
     }
 }
+
+codes! {
+    /// Where in a kit a word stands.
+    Field {
+        /// All words of the name, as one.
+        WholeName = 0 "whole_name",
+        /// The name of the package or of the model.
+        Name = 1 "name",
+        /// An author.
+        Author = 2 "author",
+        /// A licence, of the package or of a component.
+        Licence = 3 "licence",
+        /// A framework.
+        Framework = 4 "framework",
+        /// The family of models.
+        Family = 5 "family",
+        /// The format of a model.
+        Format = 6 "format",
+        /// The version of the package or of a model.
+        Version = 7 "version",
+        /// The name of any other component.
+        Component = 8 "component",
+        /// A description.
+        Description = 9 "description",
+        /// All of the name, without its folders, that a file has in the manifest or the kit.
+        File = 10 "file",
+    }
+}

@@ -26,6 +26,7 @@ mod pull;
 mod push;
 mod reindex;
 mod scan;
+mod search;
 mod stats;
 mod upload;
 mod view;
@@ -62,12 +63,13 @@ pub use names::Names;
 pub use pull::{Blob, Manifest};
 pub use push::{PushManifest, Pushed};
 pub use reindex::{Rebuild, Rebuilding, Rebuilt};
+pub use search::Search;
 pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Claim, Completeness, Component, ComponentName, Coverage, Evidence, File, Files, Holder, Impact, Kit, KitLayer,
-    LayerCounts, Model, Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version,
-    Versions,
+    Claim, Completeness, Component, ComponentName, Coverage, Evidence, File, Files, Found, FoundKit, Holder, Impact,
+    Kit, KitLayer, LayerCounts, Model, Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous,
+    Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use index::{EdgeKind, LayerState};
+use index::{EdgeKind, LayerState, search::Searchable};
 use modelkit::{Component, Kit, Role, Target};
 use oci::{Descriptor, Digest, Manifest, Name, Reference, Tag, media_type};
 use serde_json::{Map, Value, json};
 
-use crate::Names;
+use crate::{Names, search::searchable};
 
 /// What a push writes beside the manifest's bytes.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) references: Vec<Declared>,
     /// The kit as JSON.
     pub(crate) document: Vec<u8>,
+    /// What it is found by.
+    pub(crate) searchable: Searchable,
 }
 
 /// A layer before anybody looked into it.
@@ -75,12 +77,15 @@ pub(crate) fn push(manifest: &Manifest, kit: &Kit, names: &Names) -> Plan {
         Some(media_type::KIT_INDEX) => manifest.manifests.iter().map(|child| child.digest).collect(),
         _ => Vec::new(),
     };
+    let document = document(kit);
+    let paths = manifest.layers.iter().filter_map(modelkit::layer_path);
     Plan {
         blobs: blobs.into_iter().collect(),
         children,
         layers: manifest.layers.iter().map(layer).collect(),
         references: kit.components.iter().enumerate().filter_map(|(i, c)| declared(i, c, names)).collect(),
-        document: document(kit).to_string().into_bytes(),
+        searchable: searchable(&document, paths),
+        document: document.to_string().into_bytes(),
     }
 }
 

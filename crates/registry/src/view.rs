@@ -477,3 +477,57 @@ pub struct Place {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
 }
+
+/// What a search found.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Found {
+    /// The question.
+    pub query: String,
+    /// Whether everything was searched, or only what the caller may read.
+    pub scope: Scope,
+    /// Kits that were pushed before there was a search and are not found by their words yet.
+    pub kits_pending: u64,
+    /// Kits with more words or parameters than are kept: they may not be found by the last ones.
+    pub kits_cut: u64,
+    /// Layers that are still to be scanned, where the question may name a file: what is in them is not found yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers_pending: Option<u64>,
+    /// How many kits fit less well than the ten thousand that are shown page by page; a further word brings them in.
+    pub unranked: u64,
+    /// The kits: deleted ones last, then the best first, then the latest push.
+    pub kits: Vec<FoundKit>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// A kit that a search found, in one repository.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FoundKit {
+    /// Where it is, or was.
+    pub repository: String,
+    /// Its digest.
+    pub digest: String,
+    /// What it is.
+    pub kind: String,
+    /// Whether it is a model.
+    pub is_model: bool,
+    /// The name in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The version in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `tagged`, `untagged` or `deleted`.
+    pub state: &'static str,
+    /// The tags that name it.
+    pub tags: Vec<String>,
+    /// When it was pushed (RFC 3339).
+    pub pushed_at: String,
+    /// Who pushed it.
+    pub pushed_by: String,
+    /// What it was found by: `name`, `repository`, `author`, `licence`, `framework`, `family`, `format`, `version`,
+    /// `component`, `description`, `parameter`, `file`, `digest`, `file_digest`.
+    pub matched: Vec<&'static str>,
+    /// How well it fits, to compare with the others of this answer.
+    pub score: u32,
+}

@@ -18,7 +18,7 @@ use axum::{
 };
 use oci::{Digest, Name, Reference};
 use registry::{
-    Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Thing, Wanted,
+    Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Search, Thing, Wanted,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,6 +39,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/holders", get(holders))
         .route("/files", get(files))
         .route("/coverage", get(coverage))
+        .route("/search", get(search))
         .route("/repositories", get(repositories))
         .route("/repositories/{*rest}", get(in_repository))
         .route("/openapi.json", get(|| async { Json(openapi::description()) }))
@@ -265,6 +266,42 @@ async fn coverage(
         cursor: query.get("cursor").map(str::to_owned),
     };
     app.registry.coverage(&ctx, &question).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
+}
+
+/// Kits by name, author, licence, framework, parameter, file name or the beginning of a digest.
+///
+/// The words of `q` are separated by spaces and must all be found. A word may have a field before it: `name:`, `author:`,
+/// `licence:`, `framework:`, `family:`, `format:`, `version:`, `component:`, `description:`, `repository:`, `file:` (a name
+/// without folders), `digest:` (six hexadecimal digits or more; also `sha256:…`), or be a parameter, `params.training.epochs=5`
+/// or `params.training`. What stands in double quotes is one word. Upper and lower case are the same. A word without a field is
+/// looked for everywhere, as a file's name and, if it is six hexadecimal digits or more, as the beginning of a digest too;
+/// the last one may be only the beginning of a word.
+#[utoipa::path(
+    get, tag = "questions", path = "/api/v1/search",
+    params(
+        ("q" = String, Query, description = "What is to be found, for example `fraud licence:Apache-2.0 params.training.epochs=5`"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Kits on a page; 100 if it is not said"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "What was found; it may be nothing", body = registry::Found),
+        (status = 400, description = "The question is none", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn search(
+    State(app): State<App>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Json<registry::Found>, Problem> {
+    let ctx = app.context(&headers);
+    let query = Query::read(query.as_deref())?;
+    query.only(&["q", "limit", "cursor"])?;
+    let search = Search {
+        query: query.get("q").unwrap_or_default().to_owned(),
+        limit: query.limit()?,
+        cursor: query.get("cursor").map(str::to_owned),
+    };
+    app.registry.search(&ctx, &search).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
 /// The repositories, by name.

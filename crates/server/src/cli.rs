@@ -11,6 +11,7 @@ mod json_lines;
 mod kits;
 mod line;
 mod reindex;
+mod search;
 mod serve;
 mod show;
 mod trace;
@@ -83,6 +84,9 @@ enum Command {
         after_help = "Examples:\n  pedigree impact --file sha256:0928bf1b…\n  pedigree impact data/customers:2025.10\n\nExit codes: 0 nobody, and that is exact; 1 somebody; 2 error; 3 nobody known, but the answer is incomplete."
     )]
     Impact(impact::Arguments),
+    /// Find kits by name, author, licence, framework, parameter, file name or digest
+    #[command(after_help = search::HELP)]
+    Search(search::Arguments),
     /// List the repositories, or the versions in one
     #[command(after_help = "Example: pedigree kits fraud/detector\n\nExit codes: 0 well, 2 error.")]
     Kits(kits::Arguments),
@@ -191,6 +195,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Impact(arguments) => impact::run(&arguments),
+        Command::Search(arguments) => search::run(&arguments),
         Command::Kits(arguments) => kits::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
     };

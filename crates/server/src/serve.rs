@@ -162,6 +162,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         tasks.spawn(async move { registry.work(stopped(stopping)).await });
     }
     tasks.spawn(reap(Arc::clone(&registry), stopping.clone()));
+    tasks.spawn(fill_search(Arc::clone(&registry), stopping.clone()));
     if config.gc_interval > 0 {
         let every = Duration::from_secs(config.gc_interval);
         tasks.spawn(collect(Arc::clone(&registry), collector, policy(config), every, stopping));
@@ -393,6 +394,25 @@ async fn reap(registry: Arc<Registry>, stopping: watch::Receiver<bool>) {
         tokio::select! {
             () = stopped(stopping.clone()) => return,
             () = tokio::time::sleep(REAP) => {}
+        }
+    }
+}
+
+/// Makes searchable what was pushed before there was a search, and what servers of that time still take.
+async fn fill_search(registry: Arc<Registry>, stopping: watch::Receiver<bool>) {
+    loop {
+        let pause = match registry.fill_search().await {
+            // Pushes have a turn too.
+            Ok(true) => Duration::from_millis(5),
+            Ok(false) => REAP,
+            Err(error) => {
+                tracing::warn!(%error, "kits cannot be made searchable; it is tried again");
+                REAP
+            }
+        };
+        tokio::select! {
+            () = stopped(stopping.clone()) => return,
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

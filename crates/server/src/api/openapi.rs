@@ -17,6 +17,7 @@ use super::problem::Problem;
         super::holders,
         super::files,
         super::coverage,
+        super::search,
         super::repositories,
         super::versions,
         super::kit
