@@ -74,6 +74,35 @@ on_both_engines! {
         assert_eq!((&train["overlap"]["of_asked"], &train["overlap"]["of_candidate"]), (&0.5.into(), &0.5.into()));
     }
 
+    fn components_have_versions(server: Server) {
+        for repository in ["fraud/detector", "data/customers"] {
+            push_layout(&server.host, repository);
+        }
+        server.api(&format!("/impact?file=sha256:{}&wait=30", "1".repeat(64)), 200);
+        let answer = server.api("/repositories/fraud/detector/-/versions", 200);
+        let kits = answer["versions"].as_array().unwrap();
+        let column = |tag: &str| kits.iter().position(|kit| kit["tags"].as_array().unwrap().contains(&tag.into())).unwrap();
+        let columns = ["1.0", "1.1", "1.2"].map(column);
+        let row = |role: &str, name: Option<&str>| {
+            let rows = answer["matrix"].as_array().unwrap();
+            let is_asked = |row: &&serde_json::Value| row["role"] == role && name.is_none_or(|name| row["name"] == name);
+            let row = rows.iter().find(is_asked).unwrap();
+            columns.map(|column| row["versions"][column].as_str().unwrap().to_owned())
+        };
+        // Whoever is pushed first has v1: the layout's order is not the tags'.
+        let distinct = |versions: [String; 3]| versions.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(distinct(row("model", None)), 3, "{answer:#}");
+        let train = row("dataset", Some("train"));
+        assert!(train[0] == train[1] && train[1] != train[2], "{train:?}");
+        assert_eq!(row("dataset", Some("val")), ["v1"; 3]);
+        // However it was packed.
+        let answer = server.api("/repositories/data/customers/-/versions", 200);
+        assert_eq!(answer["matrix"].as_array().unwrap().len(), 1, "{answer:#}");
+        assert_eq!(answer["matrix"][0]["versions"], serde_json::json!(["v1", "v1", "v1"]));
+        let (said, code) = server.asked(&["kits", "data/customers"]);
+        assert!(code == 0 && said.contains(" v1"), "{said}");
+    }
+
     fn questions_that_are_none_are_refused(server: Server) {
         for question in ["file=sha256:abc", "file=sha512:00", "", "file=a&layer=b", "ref=nothing", "nonsense=1"] {
             let problem = server.api(&format!("/impact?{question}"), 400);

@@ -14,6 +14,7 @@ mod coverage;
 mod crash;
 mod cve;
 mod database;
+mod diff;
 mod faults;
 mod fixtures;
 mod full;

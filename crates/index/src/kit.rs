@@ -3,7 +3,9 @@
 use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
-use crate::{Error, LayerState, Micros, NodeId, OccurrenceId, Reader, Result, Session, db::on, rows, sql};
+use crate::{
+    Error, LayerState, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, rows, sql,
+};
 
 /// What is stored of a kit.
 #[derive(Debug)]
@@ -87,6 +89,47 @@ pub struct Layer {
     pub bytes: u64,
     /// How many entries were not files and were passed over.
     pub skipped: u64,
+}
+
+/// A layer of a component, of a kit that is or was in a repository; or a component without layers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentLayer {
+    /// The kit.
+    pub manifest: NodeId,
+    /// The position of the component.
+    pub position: i32,
+    /// Its role.
+    pub role: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its path.
+    pub path: Option<String>,
+    /// What it refers to.
+    pub remote: Option<String>,
+    /// The layer.
+    pub layer: Option<LayerIdentity>,
+}
+
+/// By what a layer is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerIdentity {
+    /// Its digest.
+    pub digest: Digest,
+    /// How far the registry has come with it.
+    pub state: LayerState,
+    /// Its tree identity.
+    pub tree: Option<[u8; 32]>,
+    /// Its contents identity.
+    pub contents: Option<[u8; 32]>,
+}
+
+/// A kit and what it says.
+#[derive(Debug, Clone)]
+pub struct Documented {
+    /// The kit.
+    pub manifest: NodeId,
+    /// The kit as JSON.
+    pub document: Vec<u8>,
 }
 
 /// A kit in the list of a repository.
@@ -224,6 +267,59 @@ pub async fn layers(session: &mut Session, manifest: NodeId) -> Result<Vec<Layer
         })
     };
     found.into_iter().map(layer).collect()
+}
+
+/// Every layer of every component of the kits that are or were in a repository, by kit and component.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn component_layers(session: &mut Session, repository: RepositoryId) -> Result<Vec<ComponentLayer>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        manifest_id: i64,
+        position: i32,
+        role: String,
+        name: Option<Vec<u8>>,
+        path: Option<Vec<u8>>,
+        remote: Option<Vec<u8>>,
+        digest: Option<Vec<u8>>,
+        state: Option<i32>,
+        tree: Option<Vec<u8>>,
+        contents: Option<Vec<u8>>,
+    }
+    let found: Vec<Row> =
+        on!(session, |c| sqlx::query_as(sql::KIT_COMPONENT_LAYERS).bind(repository.0).fetch_all(c).await)?;
+    let layer = |row: Row| {
+        let layer = match (row.digest, row.state) {
+            (Some(digest), Some(state)) => Some(LayerIdentity {
+                digest: rows::digest(&digest)?,
+                state: LayerState::from_code(state)?,
+                tree: row.tree.map(|hash| rows::sha256(&hash)).transpose()?,
+                contents: row.contents.map(|hash| rows::sha256(&hash)).transpose()?,
+            }),
+            _ => None,
+        };
+        Ok(ComponentLayer {
+            manifest: NodeId(row.manifest_id),
+            position: row.position,
+            role: row.role,
+            name: row.name.map(rows::text),
+            path: row.path.map(rows::text),
+            remote: row.remote.map(rows::text),
+            layer,
+        })
+    };
+    found.into_iter().map(layer).collect()
+}
+
+/// What the kits say that are or were in a repository, in the order of their pushes; a kit that came again stands again.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn documents(session: &mut Session, repository: RepositoryId) -> Result<Vec<Documented>> {
+    let found: Vec<(i64, Vec<u8>)> =
+        on!(session, |c| sqlx::query_as(sql::KIT_DOCUMENTS).bind(repository.0).fetch_all(c).await)?;
+    Ok(found.into_iter().map(|(id, document)| Documented { manifest: NodeId(id), document }).collect())
 }
 
 /// The kits of a repository, the latest push first, those before the stay `before`.

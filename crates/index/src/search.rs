@@ -466,8 +466,8 @@ async fn scanned_file_holders(session: &mut Session, reader: Reader, name: &str)
     let named = file::find_named(session, name.as_bytes(), first, limit).await?;
     let places: Vec<_> = named.iter().map(|found| found.place).collect();
     let entries = file::entries_at(session, &places).await?;
-    // A layer that is one file has no name in itself; a manifest gives it this one.
-    let is_named = |path: &[u8]| file::name(path).is_empty() || file::has_name(path, name.as_bytes());
+    // A layer that is one file has no name in itself: the words of the manifest that gives it one find that manifest.
+    let is_named = |path: &[u8]| file::has_name(path, name.as_bytes());
     let held = named.iter().filter(|found| entries.get(&found.place).is_some_and(|entry| is_named(&entry.path)));
     let mut layers: Vec<_> = held.map(|found| found.layer).collect();
     layers.sort_unstable();

@@ -592,6 +592,17 @@ statements! {
            s.bytes, s.skipped
          from manifest_blob b left join layer y on y.id = b.layer_id left join scan s on s.id = y.scan_id
          where b.manifest_id = $1 and b.position >= 0 order by b.position";
+    KIT_COMPONENT_LAYERS:
+        "select k.manifest_id, p.position, p.role, p.name, p.path, p.remote, b.digest, y.state, s.tree, s.contents
+         from (select distinct manifest_id from occurrence where repository_id = $1) k
+           join component p on p.manifest_id = k.manifest_id
+           left join component_layer c on c.component_id = p.id
+           left join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
+           left join layer y on y.id = b.layer_id left join scan s on s.id = y.scan_id
+         order by k.manifest_id, p.position, c.position";
+    KIT_DOCUMENTS:
+        "select o.manifest_id, k.document from occurrence o join kit k on k.manifest_id = o.manifest_id
+         where o.repository_id = $1 order by o.opened_at, o.id";
     /// The kits of a repository, newest stay first.
     KIT_LIST: concat!(
         "select m.id, m.digest, k.kind, k.is_model, k.name, k.version, o.id, o.opened_at, o.opened_by, k.document

@@ -6,7 +6,7 @@ use index::{LayerState, Micros, NodeId, OccurrenceId, Session, kit, manifest, re
 use oci::{Name, Reference};
 use serde_json::Value;
 
-use crate::{Access, Ctx, Error, Part, Registry, Thing, authz, view};
+use crate::{Access, Ctx, Error, Part, Registry, Thing, authz, component_versions, view};
 
 impl Registry {
     /// The repositories, by name.
@@ -62,7 +62,11 @@ impl Registry {
                 tags.entry(named.manifest).or_default().push(named.tag);
             }
         }
+        let layers = kit::component_layers(&mut session, id).await?;
+        let numbered = component_versions::number(&layers, &kit::documents(&mut session, id).await?);
+        let matrix = numbered.matrix(&nodes);
         let shown = |kit: kit::Listed| view::Version {
+            component_versions: numbered.of(kit.id),
             digest: kit.digest.to_string(),
             tags: tags.remove(&kit.id).unwrap_or_default(),
             kind: kit.kind,
@@ -73,7 +77,8 @@ impl Registry {
             pushed_by: kit.pushed_by,
             components: components(&document(&kit.document)),
         };
-        Ok(view::Versions { repository: name.to_string(), versions: found.into_iter().map(shown).collect(), next })
+        let versions = found.into_iter().map(shown).collect();
+        Ok(view::Versions { repository: name.to_string(), versions, matrix, next })
     }
 
     /// One kit, whole; by digest also when it was deleted.

@@ -9,10 +9,12 @@ mod capability;
 mod chance;
 mod check;
 mod clock;
+mod component_versions;
 mod context;
 mod copy;
 mod coverage;
 mod delete;
+mod diff;
 mod error;
 mod files;
 mod gc;
@@ -67,9 +69,9 @@ pub use search::Search;
 pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Claim, Completeness, Component, ComponentName, Coverage, Evidence, File, Files, Found, FoundKit, Holder, Impact,
-    Kit, KitLayer, LayerCounts, Model, Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous,
-    Version, Versions,
+    Capped, Change, Changes, Claim, Completeness, Component, ComponentDiff, ComponentName, Coverage, Diff, Evidence,
+    File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer, LayerCounts, Model, Outside,
+    Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).

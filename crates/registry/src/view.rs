@@ -306,8 +306,44 @@ pub struct Versions {
     pub repository: String,
     /// What is in it.
     pub versions: Vec<Version>,
+    /// The components of all these, each with its version in each of them.
+    pub matrix: Vec<ComponentRow>,
     /// The cursor of the next page, if there is one.
     pub next: Option<String>,
+}
+
+/// A component in the kits of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ComponentRow {
+    /// What it is in a kit; `parameters` are a component too.
+    pub role: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its path, where it has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// In the order of the kits: `v1`, `v2`, …, `pending` while it is not scanned, or null where the kit has none.
+    pub versions: Vec<Option<String>>,
+}
+
+/// Which version of a component a kit has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ComponentVersion {
+    /// What it is in the kit; `parameters` are a component too.
+    pub role: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its path, where it has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// `v1`, `v2`, …: which of the distinct contents that it ever had in this repository, in the order of their first push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether it is still to be scanned.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
 }
 
 /// One manifest of a repository.
@@ -331,6 +367,8 @@ pub struct Version {
     pub pushed_at: String,
     /// Who pushed it.
     pub pushed_by: String,
+    /// Which versions of its components it has.
+    pub component_versions: Vec<ComponentVersion>,
     /// Its components.
     pub components: Vec<Component>,
 }
@@ -530,4 +568,142 @@ pub struct FoundKit {
     pub matched: Vec<&'static str>,
     /// How well it fits, to compare with the others of this answer.
     pub score: u32,
+}
+
+/// What is different between two artifacts.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Diff {
+    /// The digest of the one.
+    pub from: String,
+    /// The digest of the other.
+    pub to: String,
+    /// How many of their layers are not wholly known: there may be more that is different, or less.
+    pub layers_unknown: u64,
+    /// What they say of themselves: name, version, licences, authors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<Changes>,
+    /// Where they say that they come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Changes>,
+    /// Their components, those of the first one in its order, then those that are new.
+    pub components: Vec<ComponentDiff>,
+}
+
+/// A component in one artifact or in both.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ComponentDiff {
+    /// What it is in the kit.
+    pub role: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// `same`, `renamed`, `repacked`, `changed`, `added`, `removed`, or `pending` while it is not yet known.
+    pub change: &'static str,
+    /// The same in words, where there is more to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub says: Option<&'static str>,
+    /// The strongest rung of identity that still holds: `layer`, `tar`, `tree`, `contents`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rung: Option<&'static str>,
+    /// How many bytes its layers had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_before: Option<u64>,
+    /// How many bytes its layers have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_after: Option<u64>,
+    /// What it referred to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_before: Option<String>,
+    /// What it refers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_after: Option<String>,
+    /// Its files; missing where the layers are the same, or hold more than a million.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<FileChanges>,
+    /// Its parameters, by JSON pointer (RFC 6901).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Changes>,
+    /// Its tensors, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensors: Option<Changes>,
+}
+
+/// A list of which the first entries are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Capped<T> {
+    /// The first of them.
+    pub shown: Vec<T>,
+    /// How many there are.
+    pub all: u64,
+}
+
+impl<T> Default for Capped<T> {
+    fn default() -> Self {
+        Self { shown: Vec::new(), all: 0 }
+    }
+}
+
+impl<T> Capped<T> {
+    pub(crate) fn add(&mut self, one: T, most: usize) {
+        self.all += 1;
+        if self.shown.len() < most {
+            self.shown.push(one);
+        }
+    }
+}
+
+/// Files that are different.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FileChanges {
+    /// New ones.
+    pub added: Capped<FileChange>,
+    /// Those that are gone.
+    pub removed: Capped<FileChange>,
+    /// Those of the same path that hold something else.
+    pub changed: Capped<FileChange>,
+    /// The same ones at another path.
+    pub renamed: Capped<FileChange>,
+    /// How many are as they were.
+    pub unchanged: u64,
+}
+
+/// A file that is different.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FileChange {
+    /// Its path.
+    pub path: String,
+    /// The path that it had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Its SHA-256, now or before it was gone.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Values that are different.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+pub struct Changes {
+    /// New ones.
+    pub added: Capped<Change>,
+    /// Those that are gone.
+    pub removed: Capped<Change>,
+    /// Those that are others now.
+    pub changed: Capped<Change>,
+}
+
+/// A value that is different.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Change {
+    /// Where it stands: a JSON pointer, or a name.
+    pub at: String,
+    /// What it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Value>,
+    /// What it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Value>,
 }

@@ -38,6 +38,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/impact", get(impact).post(impact_of_files).layer(DefaultBodyLimit::max(FILES_BYTES)))
         .route("/holders", get(holders))
         .route("/files", get(files))
+        .route("/diff", get(diff))
         .route("/coverage", get(coverage))
         .route("/search", get(search))
         .route("/repositories", get(repositories))
@@ -302,6 +303,36 @@ async fn search(
         cursor: query.get("cursor").map(str::to_owned),
     };
     app.registry.search(&ctx, &search).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
+}
+
+/// What is different between two artifacts: components, their files, parameters and tensors.
+#[utoipa::path(
+    get, tag = "questions", path = "/api/v1/diff",
+    params(
+        ("from" = String, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
+        ("to" = String, Query, description = "Another one, of the same repository or another"),
+    ),
+    responses(
+        (status = 200, description = "What is different", body = registry::Diff),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such artifact", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn diff(
+    State(app): State<App>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Json<registry::Diff>, Problem> {
+    let ctx = app.context(&headers);
+    let query = Query::read(query.as_deref())?;
+    query.only(&["from", "to"])?;
+    let read = |name: &str| {
+        let text = query.get(name).unwrap_or_default();
+        let why = || Problem::new(400, format!("parameter {name}={text}: write repository:tag or repository@digest"));
+        artifact(text).ok_or_else(why)
+    };
+    let (from, to) = (read("from")?, read("to")?);
+    app.registry.diff(&ctx, &from, &to).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
 /// The repositories, by name.

@@ -5,6 +5,7 @@ mod config;
 mod copy;
 mod coverage;
 mod demo;
+mod diff;
 mod gc;
 mod impact;
 mod json_lines;
@@ -87,6 +88,9 @@ enum Command {
     /// Find kits by name, author, licence, framework, parameter, file name or digest
     #[command(after_help = search::HELP)]
     Search(search::Arguments),
+    /// Show what is different between two versions: components, files, parameters, tensors
+    #[command(after_help = diff::HELP)]
+    Diff(diff::Arguments),
     /// List the repositories, or the versions in one
     #[command(after_help = "Example: pedigree kits fraud/detector\n\nExit codes: 0 well, 2 error.")]
     Kits(kits::Arguments),
@@ -196,6 +200,7 @@ pub fn main() -> ExitCode {
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Impact(arguments) => impact::run(&arguments),
         Command::Search(arguments) => search::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Kits(arguments) => kits::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
     };

@@ -16,6 +16,7 @@ use super::problem::Problem;
         super::impact_of_files,
         super::holders,
         super::files,
+        super::diff,
         super::coverage,
         super::search,
         super::repositories,

@@ -65,8 +65,12 @@ fn repositories(rows: &[Value]) -> Table {
 fn versions(rows: &[Value]) -> Table {
     let mut table = Table::new(&["DIGEST", "TAGS", "KIND", "NAME", "VERSION", "PUSHED", "BY", "COMPONENTS"]);
     for row in rows {
-        let components = row.get("components").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let component = |component: &Value| words(&[&text(component, "role"), &text(component, "name")]);
+        let components = row.get("component_versions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let component = |component: &Value| {
+            let name = [text(component, "name"), text(component, "path")].concat();
+            let version = text(component, "version");
+            words(&[&text(component, "role"), &name, if version.is_empty() { "pending" } else { &version }])
+        };
         table.row([
             short(&text(row, "digest")).to_owned(),
             joined(row, "tags"),

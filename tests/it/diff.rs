@@ -1,0 +1,90 @@
+//! What is different between two versions, and how they were packed matters not.
+
+use serde_json::{Value, json};
+
+use crate::{
+    push::{Repository, push_layout},
+    sample::tar,
+    server::{Server, on_both_engines},
+};
+
+/// Each component's role, name, change and rung.
+fn changes(diff: &Value) -> Vec<String> {
+    let text = |component: &Value, name: &str| component[name].as_str().unwrap_or("-").to_owned();
+    let line = |component: &Value| ["role", "name", "change", "rung"].map(|name| text(component, name)).join(" ");
+    diff["components"].as_array().unwrap().iter().map(line).collect()
+}
+
+fn paths(component: &Value, kind: &str) -> Vec<String> {
+    let shown = component["files"][kind]["shown"].as_array().unwrap();
+    shown.iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
+}
+
+on_both_engines! {
+    fn every_dialect_is_compared(server: Server) {
+        for repository in ["fraud/detector", "fraud/detector-kit17", "fraud/detector-kit04", "data/customers", "risk/scoring"] {
+            push_layout(&server.host, repository);
+        }
+        // Until everything is scanned.
+        server.api(&format!("/impact?file=sha256:{}&wait=30", "1".repeat(64)), 200);
+        let diff = |from: &str, to: &str| server.api(&format!("/diff?from={from}&to={to}"), 200);
+        for kind in ["gz", "mode"] {
+            let told = diff("data/customers:2025.10", &format!("data/customers:2025.10-{kind}"));
+            assert_eq!(told["components"][0]["says"], "same contents, repacked", "{told:#}");
+            assert_eq!(told["components"][0]["rung"], if kind == "gz" { "tar" } else { "tree" });
+        }
+        let newer = diff("fraud/detector:1.0", "fraud/detector:1.2");
+        let train = newer["components"].as_array().unwrap().iter().find(|c| c["name"] == "train").unwrap();
+        assert_eq!(train["change"], "changed", "{newer:#}");
+        assert!(paths(train, "added").iter().any(|path| path.ends_with("transactions-2026.csv")), "{train:#}");
+        assert!(newer["components"].as_array().unwrap().iter().any(|c| c["role"] == "prompt" && c["change"] == "added"));
+        assert!(newer["package"]["changed"]["shown"].as_array().unwrap().iter().any(|c| c["at"] == "/version"), "{newer:#}");
+        for other in ["fraud/detector-kit17:1.0", "fraud/detector-kit04:1.0"] {
+            let told = diff("fraud/detector:1.0", other);
+            for component in told["components"].as_array().unwrap() {
+                let change = component["change"].as_str().unwrap();
+                assert!(["same", "renamed", "repacked"].contains(&change), "{other}: {told:#}");
+            }
+        }
+        assert_eq!(diff("fraud/detector:1.0", "fraud/detector:1.0")["package"], Value::Null);
+        for (query, status) in [("from=fraud/detector:1.0", 400), ("from=a&to=b", 400), ("from=no/such:1&to=no/such:2", 404)] {
+            server.api(&format!("/diff?{query}"), status);
+        }
+        let (said, code) = server.asked(&["diff", "data/customers:2025.10", "data/customers:2025.10-gz"]);
+        assert!(code == 1 && said.contains("same contents, repacked"), "{code}: {said}");
+        let (said, code) = server.asked(&["diff", "data/customers:2025.10", "data/customers:2025.10"]);
+        assert_eq!(code, 0, "{said}");
+        let (said, code) = server.asked(&["diff", "data/customers:2025.10", "data/customers:none"]);
+        assert_eq!(code, 2, "{said}");
+    }
+
+    fn files_parameters_and_components_are_compared(server: Server) {
+        let mut repository = Repository::new(&server.host, "team/kit");
+        let mut push = |tag: &str, files: &[(&str, &str)], epochs: u32, datasets: &[&str]| {
+            let model = repository.blob("application/vnd.kitops.modelkit.model.v1.raw", b"weights");
+            let archive = tar(files.iter().map(|(path, content)| ((*path).to_owned(), content.as_bytes().to_vec())));
+            let data = repository.blob("application/vnd.kitops.modelkit.dataset.v1.tar", &archive);
+            let dataset = |name: &&str| json!({"name": name, "path": format!("data/{name}"), "digest": data["digest"]});
+            let kitfile = json!({
+                "manifestVersion": "1.0.0", "package": {"name": "kit", "version": tag},
+                "model": {"name": "m", "path": "m.bin", "digest": model["digest"], "parameters": {"training": {"epochs": epochs}}},
+                "datasets": datasets.iter().map(dataset).collect::<Vec<_>>(),
+            });
+            repository.kit_of(tag, &kitfile, &[model, data.clone()]);
+        };
+        push("1", &[("d/a", "1"), ("d/b", "2"), ("d/c", "3")], 5, &["train", "old"]);
+        push("2", &[("d/a", "1"), ("d/b", "two"), ("d/x", "3"), ("d/new", "4")], 6, &["train"]);
+        server.api(&format!("/impact?file=sha256:{}&wait=30", "1".repeat(64)), 200);
+        let diff = server.api("/diff?from=team/kit:1&to=team/kit:2", 200);
+        assert_eq!(changes(&diff), ["model m same layer", "dataset train changed -", "dataset old removed -"]);
+        let (model, train) = (&diff["components"][0], &diff["components"][1]);
+        let epochs = json!([{"at": "/training/epochs", "from": 5, "to": 6}]);
+        assert_eq!(model["parameters"]["changed"]["shown"], epochs);
+        assert_eq!(paths(train, "added"), ["d/new"]);
+        assert_eq!(paths(train, "changed"), ["d/b"]);
+        assert_eq!(paths(train, "renamed"), ["d/x"]);
+        assert_eq!((paths(train, "removed").len(), &train["files"]["unchanged"]), (0, &json!(1)));
+        let (said, code) = server.asked(&["diff", "team/kit:1", "team/kit:2"]);
+        assert!(code == 1 && said.contains("/training/epochs 5 -> 6") && said.contains("+ d/new"), "{code}: {said}");
+    }
+}
