@@ -9,6 +9,7 @@ mod database;
 mod http;
 mod load;
 mod measure;
+mod memberships;
 mod report;
 mod scale;
 mod server;
@@ -69,12 +70,15 @@ struct Arguments {
 enum Other {
     /// Measures our registry alone, when it holds a million blobs
     Scale(scale::Arguments),
+    /// Measures what it costs to store which files are in which layers
+    Memberships(memberships::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Some(Other::Scale(arguments)) => scale::run(arguments),
+        Some(Other::Memberships(arguments)) => memberships::run(arguments),
         None => run(&arguments),
     };
     match done {
