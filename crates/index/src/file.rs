@@ -343,14 +343,20 @@ pub async fn find(session: &mut Session, files: &[[u8; 32]]) -> Result<Vec<Found
 }
 
 /// Where files of this name may be, at most `limit` of them after a place, in order: different names may have one key. A layer
-/// that is one file has the name that manifests give it.
+/// that is one file has the name that manifests give it which `reader` may see.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn find_named(session: &mut Session, name: &[u8], after: Place, limit: u32) -> Result<Vec<Found>> {
+pub async fn find_named(
+    session: &mut Session,
+    reader: Reader,
+    name: &[u8],
+    after: Place,
+    limit: u32,
+) -> Result<Vec<Found>> {
     let Some(key) = name_key(name) else { return Ok(Vec::new()) };
     let rows: Vec<FoundRow> = on!(session, |c| {
-        let query = sqlx::query_as(sql::FILES_NAMED).bind(key).bind(after.scan.0).bind(after.position);
+        let query = sqlx::query_as(sql::FILES_NAMED).bind(reader.0).bind(key).bind(after.scan.0).bind(after.position);
         query.bind(i64::from(limit)).fetch_all(c).await
     })?;
     rows.into_iter().map(found).collect()
@@ -386,13 +392,14 @@ pub async fn called(session: &mut Session, layer: LayerId, manifests: &[NodeId])
     Ok(held.into_iter().find_map(|held| held.path))
 }
 
-/// In how many repositories that `reader` may read each of the files is, or at least `enough`; where in none, it is left out.
+/// In how many repositories that `reader` may read each of the files was at `as_of`, or at least `enough`; where in none, it is left out.
 ///
 /// # Errors
 /// When a statement fails.
 pub async fn spread(
     session: &mut Session,
     reader: Reader,
+    as_of: Micros,
     files: &[[u8; 32]],
     enough: u64,
 ) -> Result<HashMap<[u8; 32], u64>> {
@@ -412,7 +419,8 @@ pub async fn spread(
         let Some(last) = few.last() else { continue };
         let width = sql::padded(few.len());
         let found: Vec<(i64, Vec<u8>, i64)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(sql::list(sql::FILES_SPREAD, 2, width))).bind(reader.0);
+            let query =
+                sqlx::query_as(AssertSqlSafe(sql::list(sql::FILES_SPREAD, 3, width))).bind(reader.0).bind(as_of.0);
             let head = |i: usize| columns(few.get(i).unwrap_or(last)).0;
             (0..width).fold(query, |query, i| query.bind(head(i))).fetch_all(c).await
         })?;
@@ -425,7 +433,7 @@ pub async fn spread(
         for places in [MANY, i64::MAX] {
             let (head, tail) = columns(file);
             let found: Vec<i64> = on!(session, |c| {
-                let query = sqlx::query_scalar(sql::FILE_SPREAD).bind(reader.0).bind(head).bind(tail);
+                let query = sqlx::query_scalar(sql::FILE_SPREAD).bind(reader.0).bind(as_of.0).bind(head).bind(tail);
                 query.bind(places).fetch_all(c).await
             })?;
             let known = spread.entry(*file).or_default();

@@ -463,7 +463,7 @@ const PLACES: usize = 2000;
 async fn scanned_file_holders(session: &mut Session, reader: Reader, name: &str) -> Result<Vec<NodeId>> {
     let first = Place { scan: ScanId(0), position: -1 };
     let limit = u32::try_from(PLACES).unwrap_or(u32::MAX);
-    let named = file::find_named(session, name.as_bytes(), first, limit).await?;
+    let named = file::find_named(session, reader, name.as_bytes(), first, limit).await?;
     let places: Vec<_> = named.iter().map(|found| found.place).collect();
     let entries = file::entries_at(session, &places).await?;
     // A layer that is one file has no name in itself: the words of the manifest that gives it one find that manifest.

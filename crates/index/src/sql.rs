@@ -509,16 +509,17 @@ statements! {
         "select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail from layer_file f join layer y on y.scan_id = f.scan_id
          where f.sha256_head in ({list})";
     /// Of a layer that is one file, manifests say the name.
-    FILES_NAMED:
+    FILES_NAMED: concat!(
         "select layer_id, scan_id, position, sha256_head, sha256_tail from (
            select y.id as layer_id, f.scan_id, f.position, f.sha256_head, f.sha256_tail
-           from layer_file f join layer y on y.scan_id = f.scan_id where f.name_key = $1
+           from layer_file f join layer y on y.scan_id = f.scan_id where f.name_key = $2
            union
            select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail
            from manifest_blob b join layer y on y.id = b.layer_id join layer_file f on f.scan_id = y.scan_id
-           where b.name_key = $1 and f.name_key is null) named
-         where scan_id > $2 or (scan_id = $2 and position > $3)
-         order by scan_id, position limit $4";
+           where b.name_key = $2 and f.name_key is null and exists (
+             select 1 from occurrence o where o.manifest_id = b.manifest_id and ", readable!("o.repository_id"), ")) named
+         where scan_id > $3 or (scan_id = $3 and position > $4)
+         order by scan_id, position limit $5");
     FILES_OF_CONTENT:
         "select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail from layer_file f join layer y on y.scan_id = f.scan_id
          where f.sha256_head = $1 and f.sha256_tail = $2 and (f.scan_id > $3 or (f.scan_id = $3 and f.position > $4))
@@ -526,13 +527,13 @@ statements! {
     FILES_COUNT: "select sha256_head, count(*) from layer_file where sha256_head in ({list}) group by sha256_head";
     FILES_SPREAD: concat!(
         "select distinct f.sha256_head, f.sha256_tail, o.repository_id from layer_file f join layer y on y.scan_id = f.scan_id
-           join manifest_blob b on b.layer_id = y.id join occurrence o on o.manifest_id = b.manifest_id
+           join manifest_blob b on b.layer_id = y.id join occurrence o on o.manifest_id = b.manifest_id and o.opened_at <= $2
          where ", readable!("o.repository_id"), " and f.sha256_head in ({list})");
     FILE_SPREAD: concat!(
         "select distinct o.repository_id
-         from (select scan_id from layer_file where sha256_head = $2 and sha256_tail = $3 limit $4) f
+         from (select scan_id from layer_file where sha256_head = $3 and sha256_tail = $4 limit $5) f
            join layer y on y.scan_id = f.scan_id
-           join manifest_blob b on b.layer_id = y.id join occurrence o on o.manifest_id = b.manifest_id
+           join manifest_blob b on b.layer_id = y.id join occurrence o on o.manifest_id = b.manifest_id and o.opened_at <= $2
          where ", readable!("o.repository_id"));
     FILE_METADATA: "select format, document from file_metadata where scan_id = $1 and position = $2";
     FILE_METADATA_OF_LAYER:

@@ -197,7 +197,7 @@ async fn share(
     manifests: &mut BTreeSet<NodeId>,
 ) -> Result<(), Error> {
     let files: Vec<_> = asked.files.iter().copied().collect();
-    let spread = file::spread(session, reader, &files, likeness.ubiquitous.saturating_add(1)).await?;
+    let spread = file::spread(session, reader, as_of, &files, likeness.ubiquitous.saturating_add(1)).await?;
     let (common, rare): (Vec<_>, Vec<_>) =
         files.iter().copied().partition(|file| spread.get(file).is_some_and(|&found| found > likeness.ubiquitous));
     held.ubiquitous.extend(common.iter().map(|file| (*file, spread.get(file).copied().unwrap_or_default())));

@@ -95,15 +95,16 @@ async fn side(session: &mut Session, node: NodeId) -> Result<Side, Error> {
         };
         part.layers.extend(known.iter().find(|(id, _)| *id == one.layer).cloned());
     }
-    // What is no kit is compared by its layers.
-    if parts.is_empty() {
+    // What is in no component is compared by itself.
+    let taken: BTreeSet<_> = parts.iter().flat_map(|part| &part.layers).map(|(id, _)| *id).collect();
+    {
         let part = |(i, own): (usize, &(LayerId, kit::Layer))| Part {
             role: "layer".into(),
             name: own.1.path.clone().or_else(|| Some(i.to_string())),
             layers: vec![own.clone()],
             ..Part::default()
         };
-        parts = known.iter().enumerate().map(part).collect();
+        parts.extend(known.iter().enumerate().filter(|(_, (id, _))| !taken.contains(id)).map(part));
     }
     Ok(Side { document, parts, unknown })
 }
@@ -190,7 +191,8 @@ async fn compare(
     {
         let count = |part: &Part| part.layers.iter().map(|(_, layer)| layer.files).sum::<u64>();
         if count(before).max(count(after)) <= COMPARED {
-            files = Some(compare_files(&files_of(session, before).await?, &files_of(session, after).await?));
+            let (one, other) = (files_of(session, before).await?, files_of(session, after).await?);
+            files = one.zip(other).map(|(one, other)| compare_files(&one, &other));
         }
         let found = compare_tensors(&tensors_of(session, before).await?, &tensors_of(session, after).await?);
         tensors = Some(found).filter(|found| *found != view::Changes::default());
@@ -215,9 +217,13 @@ async fn compare(
     })
 }
 
-/// The files of a component by their paths, without what is inside of files.
-async fn files_of(session: &mut Session, part: &Part) -> Result<BTreeMap<String, (String, u64)>, Error> {
+/// How many bytes the paths of a component's files may have.
+const PATHS: usize = 256 << 20;
+
+/// The files of a component by their paths, without what is inside of files; nothing if the paths would fill the memory.
+async fn files_of(session: &mut Session, part: &Part) -> Result<Option<BTreeMap<String, (String, u64)>>, Error> {
     let mut files = BTreeMap::new();
+    let mut paths = 0;
     for (layer, own) in &part.layers {
         let mut from = 0;
         loop {
@@ -232,14 +238,18 @@ async fn files_of(session: &mut Session, part: &Part) -> Result<BTreeMap<String,
                     b"" | b"!" => own_name(),
                     path => String::from_utf8_lossy(path).into_owned(),
                 };
+                paths += path.len();
                 files.insert(path, (Digest::sha256(file.sha256).to_string(), file.size));
+            }
+            if paths > PATHS {
+                return Ok(None);
             }
             if is_last {
                 break;
             }
         }
     }
-    Ok(files)
+    Ok(Some(files))
 }
 
 fn compare_files(
@@ -302,30 +312,41 @@ fn compare_tensors(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Va
     changes
 }
 
-/// What is different in two JSON values, by JSON pointer (RFC 6901), or nothing.
+/// What is different in two JSON values, by JSON pointer (RFC 6901), or nothing. Values whose pointers would fill the memory are
+/// one difference.
 fn values(before: &Value, after: &Value) -> Option<view::Changes> {
     let (mut one, mut other) = (BTreeMap::new(), BTreeMap::new());
-    leaves(before, String::new(), &mut one);
-    leaves(after, String::new(), &mut other);
+    let mut room = POINTERS;
+    let whole =
+        leaves(before, String::new(), &mut one, &mut room) && leaves(after, String::new(), &mut other, &mut room);
+    if !whole && before != after {
+        let mut changes = view::Changes::default();
+        changes.changed.add(view::Change { at: String::new(), from: None, to: None }, SHOWN);
+        return Some(changes);
+    }
     let changes = compare_tensors(&one, &other);
-    (changes != view::Changes::default()).then_some(changes)
+    (whole && changes != view::Changes::default()).then_some(changes)
 }
 
-fn leaves(value: &Value, pointer: String, into: &mut BTreeMap<String, Value>) {
+/// How many bytes the pointers of two values may have.
+const POINTERS: usize = 16 << 20;
+
+/// Whether there was room for all.
+fn leaves(value: &Value, pointer: String, into: &mut BTreeMap<String, Value>, room: &mut usize) -> bool {
+    let Some(left) = room.checked_sub(pointer.len() + 1) else { return false };
+    *room = left;
     match value {
-        Value::Object(members) if !members.is_empty() => {
-            for (name, value) in members {
-                leaves(value, format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")), into);
-            }
-        }
+        Value::Object(members) if !members.is_empty() => members.iter().all(|(name, value)| {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            leaves(value, format!("{pointer}/{name}"), into, room)
+        }),
         Value::Array(values) if !values.is_empty() => {
-            for (i, value) in values.iter().enumerate() {
-                leaves(value, format!("{pointer}/{i}"), into);
-            }
+            values.iter().enumerate().all(|(i, value)| leaves(value, format!("{pointer}/{i}"), into, room))
         }
-        Value::Null if pointer.is_empty() => {}
+        Value::Null if pointer.is_empty() => true,
         leaf => {
             into.insert(pointer, leaf.clone());
+            true
         }
     }
 }

@@ -42,7 +42,7 @@ impl Registry {
         let next = loop {
             let found = match wanted {
                 Wanted::Sha256(sha256) => file::find_content(&mut session, sha256, after, limit).await?,
-                Wanted::Name(name) => file::find_named(&mut session, name.as_bytes(), after, limit).await?,
+                Wanted::Name(name) => file::find_named(&mut session, ctx.reader, name.as_bytes(), after, limit).await?,
             };
             let Some(last) = found.last().map(|found| found.place) else { break None };
             let whole_page = found.len() == limit as usize;

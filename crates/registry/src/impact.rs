@@ -652,7 +652,8 @@ async fn held_evidence(
             found.extend(graph::layer_evidence(session, layer, manifests).await?);
         }
     }
-    let places = found.iter().filter_map(|one| held.files.get(&one.layer_id?)).flatten().take(EVIDENCE_SHOWN * 100);
+    let places = found.iter().filter_map(|one| held.files.get(&one.layer_id?));
+    let places = places.flat_map(|files| files.iter().take(EVIDENCE_SHOWN));
     let places: Vec<_> = places.map(|found| found.place).collect();
     let entries = file::entries_at(session, &places).await?;
 
@@ -669,7 +670,8 @@ async fn held_evidence(
             rungs.extend(overlap.same.then_some(Rung::Contents));
             rungs.extend((overlap.share() >= held.min_overlap).then_some(Rung::Overlap));
             rungs.extend((!files.is_empty()).then_some(Rung::File));
-        } else if rungs.is_empty() {
+        }
+        if rungs.is_empty() {
             continue;
         }
         let ways = evidence.entry(one.manifest).or_default();

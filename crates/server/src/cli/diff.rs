@@ -55,7 +55,9 @@ fn number(value: &Value, name: &str) -> u64 {
 fn code(diff: &Value) -> u8 {
     let is_changed = |component: &Value| text(component, "change") != "same" || component.get("parameters").is_some();
     let is_different = list(diff, "components").iter().any(is_changed)
-        || ["package", "sources"].iter().any(|name| diff.get(name).is_some());
+        || ["package", "sources"].iter().any(|name| diff.get(name).is_some())
+        // An index has no components, and a config may say what no component does.
+        || text(diff, "from") != text(diff, "to");
     match (is_different, number(diff, "layers_unknown")) {
         (true, _) => 1,
         (false, 0) => 0,
@@ -103,6 +105,9 @@ fn page(diff: &Value) -> String {
         if !details.is_empty() {
             let _ = write!(page, "\n{}\n{details}", plain(&title(component)));
         }
+    }
+    if code(diff) == 1 && list(diff, "components").iter().all(|component| text(component, "change") == "same") {
+        let _ = writeln!(page, "\nThe components are the same, the manifests are not.");
     }
     if number(diff, "layers_unknown") > 0 {
         let unknown = number(diff, "layers_unknown");

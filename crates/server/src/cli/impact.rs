@@ -104,7 +104,9 @@ fn pages(
 
 /// The exit code that says the answer.
 pub(super) fn code(answer: &Impact) -> u8 {
-    match (answer.models.is_empty() && answer.holders.is_empty(), answer.completeness.exact) {
+    // What is everywhere is held by somebody, too.
+    let nobody = answer.models.is_empty() && answer.holders.is_empty() && answer.ubiquitous.is_empty();
+    match (nobody, answer.completeness.exact) {
         (false, _) => 1,
         (true, true) => 0,
         (true, false) => 3,

@@ -66,7 +66,12 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         }
     }
     progress.clear();
-    let answer = all.unwrap_or_default();
+    let mut answer = all.unwrap_or_default();
+    // A file that is asked for by itself matches also where it is one of everybody's.
+    if let ([(_, digest)], [_]) = (hashed.files.as_slice(), answer.ubiquitous.as_slice()) {
+        let more = impact::ask(&client, &[("file", &digest.to_string())], Duration::ZERO)?;
+        answer.merge(more);
+    }
 
     if arguments.json {
         let file = |path: &str, digest: &oci::Digest| json!({ "path": path, "digest": digest });
@@ -192,9 +197,10 @@ fn hash(
     let mut reader = Hashing { file: File::open(path)?, hasher, read: 0, progress };
     let mut found = Vec::new();
     let sink = |file: content::File| {
-        // The file itself, where it is no archive.
-        if !file.path.is_empty() {
-            found.push((file.path, oci::Digest::sha256(file.sha256)));
+        let digest = oci::Digest::sha256(file.sha256);
+        // Not the file itself, where it is no archive; nor what every artifact without a config has.
+        if !file.path.is_empty() && digest.to_string() != oci::EMPTY_JSON {
+            found.push((file.path, digest));
         }
         Ok::<_, std::convert::Infallible>(())
     };
