@@ -58,7 +58,7 @@ pub async fn statements(session: &mut Session) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     for &(name, text) in sql::ALL.iter().filter(|(name, _)| !name.ends_with(other)) {
-        let text = AssertSqlSafe(sql::example(name, text)).into_sql_str();
+        let text = AssertSqlSafe(sql::example(&session.engine(), name, text)).into_sql_str();
         let prepared: std::result::Result<(), sqlx::Error> = on!(session, |c| c.prepare(text).await.map(drop));
         if let Err(error) = prepared {
             findings.push(format!("the database does not take the statement {name}: {error}"));

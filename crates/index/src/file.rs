@@ -8,11 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use oci::{Algorithm, Digest, Hasher};
 use sqlx::AssertSqlSafe;
 
-use crate::{
-    Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session,
-    db::{Engine, on},
-    rows, sql,
-};
+use crate::{Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session, db::on, rows, sql};
 
 /// A file in a layer, or inside of one of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,11 +120,7 @@ pub async fn add(session: &mut Session, scan: ScanId, position: u64, files: &[Fi
     // Neighbours in the index, where each row would else go to a page of its own.
     sorted.sort_unstable_by_key(|&((head, _), position, _)| (head, position));
     for chunk in sorted.chunks(ROWS_A_STATEMENT) {
-        let text = match session.engine() {
-            Engine::Postgres(..) => sql::rows(sql::LAYER_FILES_INSERT, 5, chunk.len()),
-            // Without names, for SQLite looks each name up among all of them.
-            Engine::Sqlite(_) => sql::LAYER_FILES_INSERT.replace("{rows}", &vec!["(?,?,?,?,?)"; chunk.len()].join(",")),
-        };
+        let text = sql::rows(&session.engine(), sql::LAYER_FILES_INSERT, 5, chunk.len());
         let whole = chunk.len() == ROWS_A_STATEMENT;
         on!(session, |c| {
             let mut query = sqlx::query(AssertSqlSafe(text)).persistent(whole);

@@ -195,7 +195,7 @@ pub async fn insert(session: &mut Session, manifest: NodeId, kit: &NewKit<'_>) -
         let Some(id) = id else { continue };
         let layers: Vec<_> = component.layers.iter().enumerate().collect();
         for chunk in layers.chunks(sql::LIST) {
-            let text = sql::rows(sql::COMPONENT_LAYERS_INSERT, 4, chunk.len());
+            let text = sql::rows(&session.engine(), sql::COMPONENT_LAYERS_INSERT, 4, chunk.len());
             on!(session, |c| {
                 let mut query = sqlx::query(AssertSqlSafe(text));
                 for (position, layer) in chunk {

@@ -221,7 +221,7 @@ pub async fn insert_blobs(
     let layers = layers.map(|(i, (layer, (id, path)))| (rows::position(i), layer, *path, Some(id.0)));
     let all: Vec<_> = config.chain(layers).collect();
     for chunk in all.chunks(sql::LIST) {
-        let text = sql::rows(sql::MANIFEST_BLOBS_INSERT, 8, chunk.len());
+        let text = sql::rows(&session.engine(), sql::MANIFEST_BLOBS_INSERT, 8, chunk.len());
         on!(session, |c| {
             let mut query = sqlx::query(AssertSqlSafe(text));
             for (position, descriptor, path, layer) in chunk {
@@ -250,7 +250,7 @@ pub async fn insert_children(session: &mut Session, id: NodeId, manifest: &Manif
     }
     let numbered = children;
     for chunk in numbered.chunks(sql::LIST) {
-        let text = sql::rows(sql::MANIFEST_CHILDREN_INSERT, 4, chunk.len());
+        let text = sql::rows(&session.engine(), sql::MANIFEST_CHILDREN_INSERT, 4, chunk.len());
         on!(session, |c| {
             let mut query = sqlx::query(AssertSqlSafe(text));
             for (position, (child, media_type)) in chunk {

@@ -185,7 +185,14 @@ pub async fn reset_manifest(session: &mut Session, id: NodeId, parsed: &Manifest
 /// # Errors
 /// When a statement fails.
 pub async fn reset_kit(session: &mut Session, id: NodeId) -> Result<()> {
-    for text in [sql::KIT_FORGET_COMPONENT_LAYERS, sql::KIT_FORGET_COMPONENTS, sql::KIT_FORGET] {
+    // The words last: whoever is writing them holds the kit's row.
+    for text in [
+        sql::KIT_FORGET_COMPONENT_LAYERS,
+        sql::KIT_FORGET_COMPONENTS,
+        sql::KIT_FORGET,
+        sql::SEARCH_FORGET_WORDS,
+        sql::SEARCH_FORGET_PARAMETERS,
+    ] {
         on!(session, |c| sqlx::query(text).bind(id.0).execute(c).await.map(drop))?;
     }
     Ok(())

@@ -103,19 +103,6 @@ pub fn clip(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-/// Writes what a kit is found by, in place of what was written before.
-///
-/// # Errors
-/// When a statement fails.
-pub async fn replace(session: &mut Session, manifest: NodeId, new: &Searchable) -> Result<()> {
-    let state = if new.cut { CUT } else { DONE };
-    // First of all, so that two who do the same wait for each other here.
-    on!(session, |c| sqlx::query(sql::SEARCH_MARK).bind(manifest.0).bind(state).execute(c).await.map(drop))?;
-    on!(session, |c| sqlx::query(sql::SEARCH_FORGET_WORDS).bind(manifest.0).execute(c).await.map(drop))?;
-    on!(session, |c| sqlx::query(sql::SEARCH_FORGET_PARAMETERS).bind(manifest.0).execute(c).await.map(drop))?;
-    insert(session, manifest, new).await
-}
-
 /// Writes what a kit is found by, unless that has been done.
 ///
 /// # Errors
@@ -131,7 +118,7 @@ pub async fn fill(session: &mut Session, manifest: NodeId, new: &Searchable) -> 
 
 async fn insert(session: &mut Session, manifest: NodeId, new: &Searchable) -> Result<()> {
     for chunk in new.words.chunks(ROWS) {
-        let text = sql::rows(sql::SEARCH_WORDS_INSERT, 4, chunk.len());
+        let text = sql::rows(&session.engine(), sql::SEARCH_WORDS_INSERT, 4, chunk.len());
         on!(session, |c| {
             let mut query = sqlx::query(AssertSqlSafe(text)).persistent(false);
             for (position, field, word) in chunk {
@@ -141,7 +128,7 @@ async fn insert(session: &mut Session, manifest: NodeId, new: &Searchable) -> Re
         })?;
     }
     for (number, chunk) in new.parameters.chunks(ROWS).enumerate() {
-        let text = sql::rows(sql::SEARCH_PARAMETERS_INSERT, 4, chunk.len());
+        let text = sql::rows(&session.engine(), sql::SEARCH_PARAMETERS_INSERT, 4, chunk.len());
         on!(session, |c| {
             let mut query = sqlx::query(AssertSqlSafe(text)).persistent(false);
             for (i, (pointer, value)) in chunk.iter().enumerate() {
@@ -196,7 +183,7 @@ pub async fn fill_repository(session: &mut Session, repository: RepositoryId, na
     }
     let words: Vec<_> = split(name).collect();
     let whole = words.join(" ");
-    let text = sql::rows(sql::SEARCH_REPOSITORY_WORDS_INSERT, 3, words.len() + 1);
+    let text = sql::rows(&session.engine(), sql::SEARCH_REPOSITORY_WORDS_INSERT, 3, words.len() + 1);
     on!(session, |c| {
         let mut query = sqlx::query(AssertSqlSafe(text)).bind(repository.0).bind(WHOLE_NAME).bind(&*whole);
         for (position, word) in words.iter().enumerate() {

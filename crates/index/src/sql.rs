@@ -10,6 +10,8 @@
 
 use std::fmt::Write as _;
 
+use crate::db::Engine;
+
 macro_rules! statements {
     ($($(#[$about:meta])* $name:ident: $text:expr;)*) => {
         $($(#[$about])* pub(crate) const $name: &str = $text;)*
@@ -616,7 +618,6 @@ statements! {
 
     /// Only the first who says so writes the words of a kit that had none.
     SEARCH_CLAIM: "update kit set searchable = $2 where manifest_id = $1 and searchable = 0";
-    SEARCH_MARK: "update kit set searchable = $2 where manifest_id = $1";
     SEARCH_FORGET_WORDS: "delete from kit_word where manifest_id = $1";
     SEARCH_FORGET_PARAMETERS: "delete from kit_parameter where manifest_id = $1";
     SEARCH_WORDS_INSERT: "insert into kit_word (manifest_id, position, field, word) values {rows}";
@@ -1005,7 +1006,10 @@ pub(crate) fn padded(n: usize) -> usize {
 }
 
 /// Writes out `{rows}`: `n` rows of `width` placeholders each.
-pub(crate) fn rows(text: &str, width: usize, n: usize) -> String {
+pub(crate) fn rows(engine: &Engine<'_>, text: &str, width: usize, n: usize) -> String {
+    if let Engine::Sqlite(_) = engine {
+        return text.replace("{rows}", &unnamed(width, n));
+    }
     let mut rows = String::with_capacity(n * width * 6);
     for row in 0..n {
         for column in 0..width {
@@ -1021,6 +1025,12 @@ pub(crate) fn rows(text: &str, width: usize, n: usize) -> String {
     text.replace("{rows}", &rows)
 }
 
+/// Rows of placeholders for SQLite. They have no names, for it looks each name up among all of them.
+fn unnamed(width: usize, n: usize) -> String {
+    let row = format!("({})", vec!["?"; width].join(","));
+    vec![&*row; n].join(",")
+}
+
 /// Reads the rows of a table that fulfil a condition, in the order of its key. Numbers come in one width; the key is named
 /// so that its own index gives the order.
 pub(crate) fn copy_select(table: &str, columns: &[(&str, bool)], condition: &str, key: &[&str]) -> String {
@@ -1033,10 +1043,9 @@ pub(crate) fn copy_select(table: &str, columns: &[(&str, bool)], condition: &str
     format!("select {} from {table} t where {condition} order by {}", columns.join(", "), key.join(", "))
 }
 
-/// Has SQLite take `n` rows of a table. The placeholders have no names, for SQLite looks each name up among all of them.
+/// Has SQLite take `n` rows of a table.
 pub(crate) fn copy_insert(table: &str, columns: &[&str], n: usize) -> String {
-    let row = format!("({})", vec!["?"; columns.len()].join(","));
-    format!("insert into {table} ({}) values {}", columns.join(", "), vec![&*row; n].join(","))
+    format!("insert into {table} ({}) values {}", columns.join(", "), unnamed(columns.len(), n))
 }
 
 /// Has Postgres take rows of a table in its own binary form.
@@ -1052,7 +1061,7 @@ pub(crate) fn copy_number(table: &str, column: &str) -> String {
 }
 
 /// A statement with its lists and rows written out, as one that is sent.
-pub(crate) fn example(name: &str, text: &str) -> String {
+pub(crate) fn example(engine: &Engine<'_>, name: &str, text: &str) -> String {
     if text.contains("{rows}") {
         let width = match name {
             "MANIFEST_BLOBS_INSERT" => 8,
@@ -1060,7 +1069,7 @@ pub(crate) fn example(name: &str, text: &str) -> String {
             "SEARCH_REPOSITORY_WORDS_INSERT" => 3,
             _ => 4,
         };
-        return rows(text, width, 2);
+        return rows(engine, text, width, 2);
     }
     // The list begins after the last placeholder before it.
     let first = (1..10).find(|n| !text.contains(&format!("${n}"))).unwrap_or(1);

@@ -301,7 +301,7 @@ pub(crate) async fn write_parts(
 /// Writes what a manifest means.
 pub(crate) async fn write_kit(tx: &mut Session, id: NodeId, kit: &Kit, plan: &Plan) -> Result<(), Error> {
     kit::insert(tx, id, &stored(kit, &plan.document)).await?;
-    Ok(index::search::replace(tx, id, &plan.searchable).await?)
+    Ok(index::search::fill(tx, id, &plan.searchable).await?)
 }
 
 /// Writes a reference that a kit declares, resolved now if it can be, and the edge that it makes.
