@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use oci::{Algorithm, Digest, Hasher};
+use oci::{Algorithm, Hasher};
 use sqlx::AssertSqlSafe;
 
 use crate::{Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session, db::on, rows, sql};
@@ -324,19 +324,15 @@ pub async fn find(session: &mut Session, files: &[[u8; 32]]) -> Result<Vec<Found
     for chunk in files.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
         let text = sql::list(sql::FILES_FIND, 1, width);
-        let found: Vec<(i64, i64, i32, i64, Vec<u8>)> = on!(session, |c| {
+        let rows: Vec<FoundRow> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text));
             let head = |i: usize| columns(&chunk[i.min(chunk.len() - 1)]).0;
             (0..width).fold(query, |query, i| query.bind(head(i))).fetch_all(c).await
         })?;
         // Eight bytes do not tell two files apart for sure.
         let asked: BTreeSet<_> = chunk.iter().collect();
-        for (layer, scan, position, head, tail) in found {
-            let sha256 = sha256(head, &tail)?;
-            if asked.contains(&sha256) {
-                let place = Place { scan: ScanId(scan), position };
-                places.push(Found { layer: LayerId(layer), place, sha256 });
-            }
+        for row in rows {
+            places.extend(Some(found(row)?).filter(|found| asked.contains(&found.sha256)));
         }
     }
     Ok(places)
@@ -381,15 +377,6 @@ type FoundRow = (i64, i64, i32, i64, Vec<u8>);
 fn found((layer, scan, position, head, tail): FoundRow) -> Result<Found> {
     let place = Place { scan: ScanId(scan), position };
     Ok(Found { layer: LayerId(layer), place, sha256: sha256(head, &tail)? })
-}
-
-/// What one of the manifests calls a layer.
-///
-/// # Errors
-/// When a statement fails.
-pub async fn called(session: &mut Session, layer: LayerId, manifests: &[NodeId]) -> Result<Option<Vec<u8>>> {
-    let held = crate::graph::layer_evidence(session, layer, manifests).await?;
-    Ok(held.into_iter().find_map(|held| held.path))
 }
 
 /// In how many repositories that `reader` may read each of the files was at `as_of`, or at least `enough`; where in none, it is left out.
@@ -497,17 +484,6 @@ pub async fn layers_of_manifests(
     Ok(layers)
 }
 
-/// What a file says of itself: the format, and JSON.
-///
-/// # Errors
-/// When the statement fails.
-pub async fn metadata(session: &mut Session, place: Place) -> Result<Option<(String, Vec<u8>)>> {
-    let found: Option<(String, Vec<u8>)> = on!(session, |c| {
-        sqlx::query_as(sql::FILE_METADATA).bind(place.scan.0).bind(place.position).fetch_optional(c).await
-    })?;
-    found.map(|(format, document)| Ok((format, decompress(&document)?))).transpose()
-}
-
 /// What the files of a layer say of themselves: (position, format, JSON), in order.
 ///
 /// # Errors
@@ -527,34 +503,25 @@ fn decompress(document: &[u8]) -> Result<Vec<u8>> {
     zstd::bulk::decompress(document, size.ok_or_else(broken)?).map_err(|_| broken())
 }
 
-/// The layers of which a tree or a contents identity is the asked-for one.
+/// The layers that have this tree identity.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn layers_with_identity(
-    session: &mut Session,
-    tree: Option<&[u8; 32]>,
-    contents: Option<&[u8; 32]>,
-) -> Result<Vec<LayerId>> {
-    let found: Vec<i64> = on!(session, |c| {
-        let query = sqlx::query_scalar(sql::LAYERS_IDENTIFIED).bind(tree.map(|hash| hash.to_vec()));
-        query.bind(contents.map(|hash| hash.to_vec())).fetch_all(c).await
-    })?;
-    Ok(found.into_iter().map(LayerId).collect())
+pub async fn layers_of_tree(session: &mut Session, tree: &[u8; 32]) -> Result<Vec<LayerId>> {
+    identified(session, sql::LAYERS_OF_TREE, tree).await
 }
 
-/// The digests of layers.
+/// The layers that have this contents identity.
 ///
 /// # Errors
-/// When a statement fails.
-pub async fn digests(session: &mut Session, layers: &[LayerId]) -> Result<HashMap<LayerId, Digest>> {
-    let mut digests = HashMap::new();
-    for &layer in layers {
-        if let Some(found) = crate::layer::by_id(session, layer).await? {
-            digests.insert(layer, found.digest);
-        }
-    }
-    Ok(digests)
+/// When the statement fails.
+pub async fn layers_of_contents(session: &mut Session, contents: &[u8; 32]) -> Result<Vec<LayerId>> {
+    identified(session, sql::LAYERS_OF_CONTENTS, contents).await
+}
+
+async fn identified(session: &mut Session, text: &'static str, identity: &[u8; 32]) -> Result<Vec<LayerId>> {
+    let found: Vec<i64> = on!(session, |c| sqlx::query_scalar(text).bind(&identity[..]).fetch_all(c).await)?;
+    Ok(found.into_iter().map(LayerId).collect())
 }
 
 #[cfg(test)]

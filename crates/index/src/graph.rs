@@ -309,8 +309,6 @@ pub struct ComponentLayer {
     pub role: String,
     /// Its name.
     pub name: Option<String>,
-    /// Its path.
-    pub path: Option<String>,
     /// The layer.
     pub layer: LayerId,
 }
@@ -320,14 +318,13 @@ pub struct ComponentLayer {
 /// # Errors
 /// When the statement fails.
 pub async fn component_layers(session: &mut Session, manifest: NodeId) -> Result<Vec<ComponentLayer>> {
-    type Row = (i32, String, Option<Vec<u8>>, Option<Vec<u8>>, i64);
+    type Row = (i32, String, Option<Vec<u8>>, i64);
     let found: Vec<Row> =
         on!(session, |c| sqlx::query_as(sql::COMPONENT_LAYERS_OF).bind(manifest.0).fetch_all(c).await)?;
-    let layer = |(position, role, name, path, layer): Row| ComponentLayer {
+    let layer = |(position, role, name, layer): Row| ComponentLayer {
         position,
         role,
         name: name.map(rows::text),
-        path: path.map(rows::text),
         layer: LayerId(layer),
     };
     Ok(found.into_iter().map(layer).collect())

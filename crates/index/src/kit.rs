@@ -4,7 +4,7 @@ use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    Error, LayerState, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, rows, sql,
+    Error, LayerId, LayerState, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, rows, sql,
 };
 
 /// What is stored of a kit.
@@ -63,6 +63,8 @@ pub struct Kit {
 /// A layer of a manifest and what is known of its inside.
 #[derive(Debug, Clone)]
 pub struct Layer {
+    /// Its row.
+    pub id: LayerId,
     /// Its digest.
     pub digest: Digest,
     /// Its size in bytes.
@@ -228,6 +230,7 @@ pub async fn get(session: &mut Session, manifest: NodeId) -> Result<Option<Kit>>
 
 #[derive(sqlx::FromRow)]
 struct LayerRow {
+    layer_id: Option<i64>,
     digest: Vec<u8>,
     size: i64,
     media_type: Vec<u8>,
@@ -251,6 +254,7 @@ pub async fn layers(session: &mut Session, manifest: NodeId) -> Result<Vec<Layer
     let found: Vec<LayerRow> = on!(session, |c| sqlx::query_as(sql::KIT_LAYERS).bind(manifest.0).fetch_all(c).await)?;
     let layer = |row: LayerRow| {
         Ok(Layer {
+            id: LayerId(row.layer_id.ok_or(Error::Unreadable("layer"))?),
             digest: rows::digest(&row.digest)?,
             size: rows::unsigned(row.size),
             media_type: rows::text(row.media_type),

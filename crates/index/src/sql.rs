@@ -537,13 +537,11 @@ statements! {
            join layer y on y.scan_id = f.scan_id
            join manifest_blob b on b.layer_id = y.id join occurrence o on o.manifest_id = b.manifest_id and o.opened_at <= $2
          where ", readable!("o.repository_id"));
-    FILE_METADATA: "select format, document from file_metadata where scan_id = $1 and position = $2";
     FILE_METADATA_OF_LAYER:
         "select m.position, m.format, m.document from layer y join file_metadata m on m.scan_id = y.scan_id
          where y.id = $1 order by m.position";
-    LAYERS_IDENTIFIED:
-        "select y.id from scan s join layer y on y.scan_id = s.id where s.tree = $1
-         union select y.id from scan s join layer y on y.scan_id = s.id where s.contents = $2";
+    LAYERS_OF_TREE: "select y.id from scan s join layer y on y.scan_id = s.id where s.tree = $1 order by y.id";
+    LAYERS_OF_CONTENTS: "select y.id from scan s join layer y on y.scan_id = s.id where s.contents = $1 order by y.id";
     LAYERS_OF_MANIFESTS:
         "select b.manifest_id, p.position, b.layer_id from manifest_blob b
            left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
@@ -591,7 +589,7 @@ statements! {
         "insert into component_layer (component_id, position, manifest_id, layer_position) values {rows} on conflict do nothing";
     KIT_GET: "select kind, is_model, name, version, document, problem from kit where manifest_id = $1";
     KIT_LAYERS:
-        "select b.position, b.digest, b.size, b.media_type, b.path, y.state, y.reason, s.form, s.diff_id, s.tree, s.contents, s.files,
+        "select b.position, b.digest, b.size, b.media_type, b.path, y.id as layer_id, y.state, y.reason, s.form, s.diff_id, s.tree, s.contents, s.files,
            s.bytes, s.skipped
          from manifest_blob b left join layer y on y.id = b.layer_id left join scan s on s.id = y.scan_id
          where b.manifest_id = $1 and b.position >= 0 order by b.position";
@@ -747,7 +745,7 @@ statements! {
          order by 1";
     LAYER_SCAN: "select scan_id from layer where id = $1";
     COMPONENT_LAYERS_OF:
-        "select p.position, p.role, p.name, p.path, b.layer_id from component p
+        "select p.position, p.role, p.name, b.layer_id from component p
            join component_layer c on c.component_id = p.id
            join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
          where p.manifest_id = $1 and b.layer_id is not null order by p.position, c.position";

@@ -84,10 +84,15 @@ pub(crate) struct Overlap {
 
 impl Overlap {
     /// The share of the asked-for files that is in both.
-    #[expect(clippy::cast_precision_loss, reason = "a share of numbers of files that stay far below 2^53")]
     pub(crate) fn share(&self) -> f64 {
-        self.common as f64 / self.asked.max(1) as f64
+        share_of(self.common, self.asked)
     }
+}
+
+/// Which part of `whole` files `common` ones are, from 0 to 1.
+#[expect(clippy::cast_precision_loss, reason = "numbers of files stay far below 2^53")]
+pub(crate) fn share_of(common: u64, whole: u64) -> f64 {
+    common as f64 / whole.max(1) as f64
 }
 
 /// A component of a manifest by its position; `None` for what is in no component.
@@ -176,11 +181,14 @@ async fn identical(session: &mut Session, asked: &Asked) -> Result<BTreeMap<Laye
             layers.entry(layer.id).or_default().extend(holding);
         }
     }
-    for (rung, tree, contents) in
-        [(Rung::Tree, asked.tree.as_ref(), None), (Rung::Contents, None, asked.contents.as_ref())]
-    {
-        for layer in file::layers_with_identity(session, tree, contents).await? {
-            layers.entry(layer).or_default().insert(rung);
+    if let Some(tree) = &asked.tree {
+        for layer in file::layers_of_tree(session, tree).await? {
+            layers.entry(layer).or_default().insert(Rung::Tree);
+        }
+    }
+    if let Some(contents) = &asked.contents {
+        for layer in file::layers_of_contents(session, contents).await? {
+            layers.entry(layer).or_default().insert(Rung::Contents);
         }
     }
     Ok(layers)
@@ -224,8 +232,7 @@ async fn share(
             let files = layers.iter().filter_map(|layer| places.get(layer)).flatten();
             files.map(|found| found.sha256).collect::<BTreeSet<_>>().len() as u64
         });
-        let overlap = Overlap { common, asked: of_rare, candidate: 0, same: false };
-        if by_file || overlap.share() >= likeness.min_overlap {
+        if by_file || share_of(common, of_rare) >= likeness.min_overlap {
             enough.push((holding, common));
         }
     }

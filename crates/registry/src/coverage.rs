@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use content::SCANNER_VERSION;
-use index::{LayerId, LayerState, NodeId, Reader, ReferenceId, Session, completeness, coverage, repository};
+use index::{LayerId, LayerState, NodeId, ReferenceId, Session, completeness, coverage, repository};
 use oci::Name;
 
 use crate::{
@@ -145,8 +145,8 @@ impl Registry {
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(|(last, _)| last.to_string());
         Ok(view::Coverage {
-            scope: if ctx.reader == Reader::ALL { view::Scope::All } else { view::Scope::Readable },
-            completeness: completeness_of(counts),
+            scope: view::Scope::of(ctx.reader),
+            completeness: counts.into(),
             gaps: found.into_iter().map(|(_, row)| row).collect(),
             next,
         })
@@ -253,16 +253,6 @@ fn shown(places: coverage::Places) -> (Vec<view::Place>, u64) {
 fn place(place: coverage::Place) -> view::Place {
     let coverage::Place { repository, digest, tag, is_deleted } = place;
     view::Place { repository: repository.to_string(), digest: digest.to_string(), tag, deleted: is_deleted }
-}
-
-fn completeness_of(counts: completeness::Counts) -> view::Completeness {
-    view::Completeness {
-        exact: counts.missing() == 0,
-        layers: view::LayerCounts::from(counts),
-        unresolved_references: counts.unresolved_references,
-        incomplete_kits: counts.incomplete_kits,
-        outside: view::Outside { remote_datasets: counts.remote_datasets, external_parents: counts.external_parents },
-    }
 }
 
 impl fmt::Display for Position {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use index::{LayerId, LayerState, NodeId, Session, file, graph, kit, layer};
+use index::{LayerState, NodeId, Session, file, graph, kit};
 use oci::{Digest, Name, Reference};
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ struct Part {
     path: Option<String>,
     remote: Option<String>,
     parameters: Value,
-    layers: Vec<(LayerId, kit::Layer)>,
+    layers: Vec<kit::Layer>,
 }
 
 impl Registry {
@@ -69,43 +69,32 @@ async fn side(session: &mut Session, node: NodeId) -> Result<Side, Error> {
     let document: Value = serde_json::from_slice(&meaning.document).unwrap_or_default();
     let layers = kit::layers(session, node).await?;
     let unknown = layers.iter().filter(|layer| layer.state != LayerState::Indexed).count() as u64;
-    let mut known = Vec::with_capacity(layers.len());
-    for own in layers {
-        if let Some(found) = layer::get(session, &own.digest).await? {
-            known.push((found.id, own));
-        }
-    }
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let of = graph::component_layers(session, node).await?;
-    let declared = document.get("components").and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut parts: Vec<_> = declared
-        .iter()
-        .map(|component| Part {
-            role: text(component, "role").unwrap_or_default(),
-            name: text(component, "name"),
-            path: text(component, "path"),
-            remote: text(component, "remote"),
-            parameters: component.get("parameters").cloned().unwrap_or_default(),
-            layers: Vec::new(),
-        })
-        .collect();
-    for one in of {
-        let Some(part) = usize::try_from(one.position).ok().and_then(|position| parts.get_mut(position)) else {
-            continue;
-        };
-        part.layers.extend(known.iter().find(|(id, _)| *id == one.layer).cloned());
+    let declared = document.get("components").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let component = |component: &Value| Part {
+        role: text(component, "role").unwrap_or_default(),
+        name: text(component, "name"),
+        path: text(component, "path"),
+        remote: text(component, "remote"),
+        parameters: component.get("parameters").cloned().unwrap_or_default(),
+        layers: Vec::new(),
+    };
+    let mut parts: Vec<_> = declared.iter().map(component).collect();
+    let mut taken = BTreeSet::new();
+    for one in graph::component_layers(session, node).await? {
+        let part = usize::try_from(one.position).ok().and_then(|position| parts.get_mut(position));
+        let Some((part, layer)) = part.zip(layers.iter().find(|layer| layer.id == one.layer)) else { continue };
+        part.layers.push(layer.clone());
+        taken.insert(layer.id);
     }
     // What is in no component is compared by itself.
-    let taken: BTreeSet<_> = parts.iter().flat_map(|part| &part.layers).map(|(id, _)| *id).collect();
-    {
-        let part = |(i, own): (usize, &(LayerId, kit::Layer))| Part {
-            role: "layer".into(),
-            name: own.1.path.clone().or_else(|| Some(i.to_string())),
-            layers: vec![own.clone()],
-            ..Part::default()
-        };
-        parts.extend(known.iter().enumerate().filter(|(_, (id, _))| !taken.contains(id)).map(part));
-    }
+    let part = |(i, layer): (usize, &kit::Layer)| Part {
+        role: "layer".into(),
+        name: layer.path.clone().or_else(|| Some(i.to_string())),
+        layers: vec![layer.clone()],
+        ..Part::default()
+    };
+    parts.extend(layers.iter().enumerate().filter(|(_, layer)| !taken.contains(&layer.id)).map(part));
     Ok(Side { document, parts, unknown })
 }
 
@@ -145,7 +134,7 @@ fn rung(one: &Part, other: &Part) -> Option<Rung> {
         return None;
     }
     let same = |key: fn(&kit::Layer) -> Option<String>| {
-        let keys = |part: &Part| part.layers.iter().map(|(_, layer)| key(layer)).collect::<Option<BTreeSet<_>>>();
+        let keys = |part: &Part| part.layers.iter().map(key).collect::<Option<BTreeSet<_>>>();
         keys(one).is_some_and(|keys_of_one| keys(other) == Some(keys_of_one))
     };
     [
@@ -167,9 +156,8 @@ async fn compare(
     let (before, after) = (one.unwrap_or(&empty), other.unwrap_or(&empty));
     let rung = rung(before, after);
     let shown = other.or(one).unwrap_or(&empty);
-    let size = |part: &Part| part.layers.iter().map(|(_, layer)| layer.size).sum();
-    let pending =
-        [before, after].iter().any(|part| part.layers.iter().any(|(_, layer)| layer.state == LayerState::Pending));
+    let size = |part: &Part| part.layers.iter().map(|layer| layer.size).sum();
+    let pending = [before, after].iter().any(|part| part.layers.iter().any(|layer| layer.state == LayerState::Pending));
     let parameters = values(&before.parameters, &after.parameters);
     let renamed = one.zip(other).is_some_and(|(one, other)| one.name != other.name || one.path != other.path);
     let references = (before.remote.clone(), after.remote.clone());
@@ -189,12 +177,12 @@ async fn compare(
         && other.is_some()
         && !(before.layers.is_empty() && after.layers.is_empty())
     {
-        let count = |part: &Part| part.layers.iter().map(|(_, layer)| layer.files).sum::<u64>();
+        let count = |part: &Part| part.layers.iter().map(|layer| layer.files).sum::<u64>();
         if count(before).max(count(after)) <= COMPARED {
             let (one, other) = (files_of(session, before).await?, files_of(session, after).await?);
             files = one.zip(other).map(|(one, other)| compare_files(&one, &other));
         }
-        let found = compare_tensors(&tensors_of(session, before).await?, &tensors_of(session, after).await?);
+        let found = compare_named(&tensors_of(session, before).await?, &tensors_of(session, after).await?);
         tensors = Some(found).filter(|found| *found != view::Changes::default());
     }
     Ok(view::ComponentDiff {
@@ -224,10 +212,10 @@ const PATHS: usize = 256 << 20;
 async fn files_of(session: &mut Session, part: &Part) -> Result<Option<BTreeMap<String, (String, u64)>>, Error> {
     let mut files = BTreeMap::new();
     let mut paths = 0;
-    for (layer, own) in &part.layers {
+    for own in &part.layers {
         let mut from = 0;
         loop {
-            let page = file::of_layer(session, *layer, from, PAGE).await?;
+            let page = file::of_layer(session, own.id, from, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             from = last + 1;
             let is_last = page.len() < PAGE as usize;
@@ -284,8 +272,8 @@ fn compare_files(
 /// The tensors of a component by their names: what is compared of each.
 async fn tensors_of(session: &mut Session, part: &Part) -> Result<BTreeMap<String, Value>, Error> {
     let mut tensors = BTreeMap::new();
-    for (layer, _) in &part.layers {
-        for (_, _, document) in file::metadata_of_layer(session, *layer).await? {
+    for layer in &part.layers {
+        for (_, _, document) in file::metadata_of_layer(session, layer.id).await? {
             let document: Value = serde_json::from_slice(&document).unwrap_or_default();
             for tensor in document.get("tensors").and_then(Value::as_array).into_iter().flatten() {
                 let name = tensor.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -296,7 +284,8 @@ async fn tensors_of(session: &mut Session, part: &Part) -> Result<BTreeMap<Strin
     Ok(tensors)
 }
 
-fn compare_tensors(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> view::Changes {
+/// What is different between values by their names.
+fn compare_named(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> view::Changes {
     let mut changes = view::Changes::default();
     for (name, tensor) in after {
         let (from, to) = (before.get(name).cloned(), Some(tensor.clone()));
@@ -324,7 +313,7 @@ fn values(before: &Value, after: &Value) -> Option<view::Changes> {
         changes.changed.add(view::Change { at: String::new(), from: None, to: None }, SHOWN);
         return Some(changes);
     }
-    let changes = compare_tensors(&one, &other);
+    let changes = compare_named(&one, &other);
     (whole && changes != view::Changes::default()).then_some(changes)
 }
 

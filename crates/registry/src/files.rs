@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use index::{
-    LayerId, Micros, ScanId, completeness,
+    LayerId, Micros, NodeId, ScanId, Session,
     file::{self, Place},
-    kit, manifest,
+    graph, kit, layer, manifest,
 };
 use oci::Digest;
 
@@ -50,10 +50,9 @@ impl Registry {
             let entries = file::entries_at(&mut session, &places).await?;
             let layers: BTreeSet<_> = found.iter().map(|found| found.layer).collect();
             let layers: Vec<_> = layers.into_iter().collect();
-            let digests = file::digests(&mut session, &layers).await?;
-            let mut holders = self.places(ctx, &mut session, &layers).await?;
+            let holders = holders(ctx, &mut session, &layers).await?;
             for found in found {
-                let Some((entry, holder)) = entries.get(&found.place).zip(holders.get_mut(&found.layer)) else {
+                let Some((entry, holder)) = entries.get(&found.place).zip(holders.get(&found.layer)) else {
                     continue;
                 };
                 // A layer that is itself the file is called what manifests call it.
@@ -74,7 +73,7 @@ impl Registry {
                     sha256: Digest::sha256(found.sha256).to_string(),
                     size: entry.size,
                     path: String::from_utf8_lossy(&path).into_owned(),
-                    layer: digests.get(&found.layer).map(Digest::to_string).unwrap_or_default(),
+                    layer: holder.layer.to_string(),
                     holders: holder.shown.clone(),
                     more_holders: holder.more,
                 });
@@ -87,52 +86,55 @@ impl Registry {
                 break Some(format!("{}~{}", after.scan.0, after.position));
             }
         };
-        let pending = completeness::count(&mut session, ctx.reader, content::SCANNER_VERSION).await?.pending;
-        Ok(view::Files { files, layers_pending: pending, next })
-    }
-
-    /// Where layers are, as far as the caller may read. What is nowhere is left out.
-    async fn places(
-        &self,
-        ctx: &Ctx,
-        session: &mut index::Session,
-        layers: &[LayerId],
-    ) -> Result<HashMap<LayerId, Places>, Error> {
-        let mut of_layer: BTreeMap<LayerId, BTreeSet<index::NodeId>> = BTreeMap::new();
-        for (layer, manifest, _) in file::users_of_layers(session, ctx.reader, Micros::MAX, layers).await? {
-            of_layer.entry(layer).or_default().insert(manifest);
-        }
-        let mut places = HashMap::new();
-        for (layer, manifests) in of_layer {
-            let shown: Vec<_> = manifests.iter().copied().take(PLACES_SHOWN).collect();
-            let called = file::called(session, layer, &shown).await?;
-            let kits: HashMap<_, _> =
-                kit::summaries(session, &shown).await?.into_iter().map(|kit| (kit.id, kit)).collect();
-            let mut told = Vec::new();
-            for stay in manifest::occurrences(session, ctx.reader, Micros::MAX, &shown).await? {
-                let Some(kit) = kits.get(&stay.manifest) else { continue };
-                let (repository, digest) = (stay.name.to_string(), kit.digest.to_string());
-                let place = view::Place { repository, digest, tag: None, deleted: stay.closed_at.is_some() };
-                // The last stay in a repository speaks for all of them.
-                told.retain(|known: &view::Place| {
-                    (&known.repository, &known.digest) != (&place.repository, &place.digest)
-                });
-                told.push(place);
-            }
-            let more = (manifests.len() - shown.len()) as u64;
-            places.insert(layer, Places { called, shown: told, more });
-        }
-        Ok(places)
+        let layers_pending = layer::pending(&mut session, ctx.reader).await?;
+        Ok(view::Files { files, layers_pending, next })
     }
 }
 
-/// Where a layer is.
-struct Places {
+/// Who has a layer.
+struct Holders {
+    layer: Digest,
     /// What a manifest calls it.
     called: Option<Vec<u8>>,
     shown: Vec<view::Place>,
     /// How many more manifests have it.
     more: u64,
+}
+
+/// Who has layers, as far as the caller may read. What nobody has is left out.
+async fn holders(ctx: &Ctx, session: &mut Session, layers: &[LayerId]) -> Result<HashMap<LayerId, Holders>, Error> {
+    let mut of_layer: BTreeMap<LayerId, BTreeSet<NodeId>> = BTreeMap::new();
+    for (layer, manifest, _) in file::users_of_layers(session, ctx.reader, Micros::MAX, layers).await? {
+        of_layer.entry(layer).or_default().insert(manifest);
+    }
+    let shown = |manifests: &BTreeSet<NodeId>| manifests.iter().copied().take(PLACES_SHOWN).collect::<Vec<_>>();
+    let all: BTreeSet<_> = of_layer.values().flat_map(shown).collect();
+    let all: Vec<_> = all.into_iter().collect();
+    let kits: HashMap<_, _> = kit::summaries(session, &all).await?.into_iter().map(|kit| (kit.id, kit)).collect();
+    let mut of_manifest: HashMap<NodeId, Vec<view::Place>> = HashMap::new();
+    for stay in manifest::occurrences(session, ctx.reader, Micros::MAX, &all).await? {
+        let Some(kit) = kits.get(&stay.manifest) else { continue };
+        let (repository, digest) = (stay.name.to_string(), kit.digest.to_string());
+        let place = view::Place { repository, digest, tag: None, deleted: stay.closed_at.is_some() };
+        let told = of_manifest.entry(stay.manifest).or_default();
+        // The last stay in a repository speaks for all of them.
+        told.retain(|known| known.repository != place.repository);
+        told.push(place);
+    }
+    let mut holders = HashMap::new();
+    for (layer, manifests) in of_layer {
+        let shown = shown(&manifests);
+        let held = graph::layer_evidence(session, layer, &shown).await?;
+        let Some(digest) = held.first().map(|held| held.layer) else { continue };
+        let held_by = Holders {
+            layer: digest,
+            called: held.into_iter().find_map(|held| held.path),
+            more: (manifests.len() - shown.len()) as u64,
+            shown: shown.iter().filter_map(|manifest| of_manifest.get(manifest)).flatten().cloned().collect(),
+        };
+        holders.insert(layer, held_by);
+    }
+    Ok(holders)
 }
 
 fn place(cursor: &str) -> Result<Place, Error> {

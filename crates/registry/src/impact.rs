@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 
 use crate::{
     Access, Ctx, Error, Part, Registry, Rung, Thing,
-    alike::{self, Asked, Held, Likeness, Overlap},
+    alike::{self, Asked, Held, Likeness, Overlap, share_of},
     authz,
-    kits::{bad_cursor, state, time},
+    kits::{bad_cursor, mark, other_cursor, state, time},
     paths::{Best, Score},
     view,
 };
@@ -108,7 +108,7 @@ impl Registry {
         let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of);
         let as_of = match as_of {
             Some(as_of) => as_of,
-            None => self.now().max(index::audit::latest(&mut session).await?),
+            None => self.latest(&mut session).await?,
         };
         let completeness = count(&mut session, ctx.reader).await?;
         let held = self.hold_content(ctx, &mut session, question, as_of).await?;
@@ -140,7 +140,7 @@ impl Registry {
         let told = told.await?;
         Ok(view::Impact {
             query: query(&question.content, as_of),
-            scope: if ctx.reader == Reader::ALL { view::Scope::All } else { view::Scope::Readable },
+            scope: view::Scope::of(ctx.reader),
             completeness,
             ubiquitous: ubiquitous(&held),
             models: page.iter().filter_map(|row| told.model(row, &kits, &held, &links, &best, as_of)).collect(),
@@ -165,7 +165,7 @@ impl Registry {
         let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of);
         let as_of = match as_of {
             Some(as_of) => as_of,
-            None => self.now().max(index::audit::latest(&mut session).await?),
+            None => self.latest(&mut session).await?,
         };
         let completeness = count(&mut session, ctx.reader).await?;
         let mut held = self.hold_content(ctx, &mut session, question, as_of).await?;
@@ -191,7 +191,7 @@ impl Registry {
         let told = Details::fetch(&mut session, ctx.reader, as_of, content, &held, &all, &[], &[], &best).await?;
         let answer = view::Impact {
             query: query(&question.content, as_of),
-            scope: if ctx.reader == Reader::ALL { view::Scope::All } else { view::Scope::Readable },
+            scope: view::Scope::of(ctx.reader),
             completeness,
             ubiquitous: ubiquitous(&held),
             models: Vec::new(),
@@ -711,7 +711,7 @@ async fn held_evidence(
 impl From<Overlap> for view::Overlap {
     fn from(overlap: Overlap) -> Self {
         let Overlap { common, asked, candidate, .. } = overlap;
-        let share = |of: u64| (common as f64 / of.max(1) as f64 * 1000.0).round() / 1000.0;
+        let share = |whole| (share_of(common, whole) * 1000.0).round() / 1000.0;
         Self { common, asked, candidate, of_asked: share(asked), of_candidate: share(candidate) }
     }
 }
@@ -721,29 +721,7 @@ fn name(role: &str, name: Option<&String>) -> view::ComponentName {
 }
 
 async fn count(session: &mut Session, reader: Reader) -> Result<view::Completeness, Error> {
-    let counts = completeness::count(session, reader, SCANNER_VERSION).await?;
-    let missing = counts.pending
-        + counts.partial
-        + counts.opaque
-        + counts.failed
-        + counts.purged
-        + counts.outdated
-        + counts.unresolved_references
-        + counts.incomplete_kits;
-    Ok(view::Completeness {
-        exact: missing == 0,
-        layers: view::LayerCounts::from(counts),
-        unresolved_references: counts.unresolved_references,
-        incomplete_kits: counts.incomplete_kits,
-        outside: view::Outside { remote_datasets: counts.remote_datasets, external_parents: counts.external_parents },
-    })
-}
-
-impl From<completeness::Counts> for view::LayerCounts {
-    fn from(counts: completeness::Counts) -> Self {
-        let completeness::Counts { indexed, pending, partial, opaque, failed, purged, outdated, .. } = counts;
-        Self { indexed, pending, partial, opaque, failed, purged, outdated }
-    }
+    Ok(completeness::count(session, reader, SCANNER_VERSION).await?.into())
 }
 
 fn query(content: &Content, as_of: Micros) -> Value {
@@ -782,20 +760,20 @@ struct Cursor {
 fn asked(question: &Question, list: &str) -> String {
     let Question { content, grade, rung, min_overlap, .. } = question;
     let text = format!("{list} {content:?} {grade:?} {rung:?} {min_overlap:?}");
-    Hasher::digest(oci::Algorithm::Sha256, text.as_bytes()).hex()[..16].to_owned()
+    mark(&text)
 }
 
 impl Cursor {
     /// The cursor of a question, if it has one. It must be one of that very question.
     fn of(question: &Question, list: &str, now: Micros) -> Result<Option<Self>, Error> {
-        let invalid = |what, why: &str| Err(Error::Invalid { what: Part::Parameter(what), why: why.into() });
         if question.as_of.is_some_and(|as_of| as_of.0 > now.0 + SKEW) {
-            return invalid("as_of", "it lies in the future, of which nothing is known");
+            let why = "it lies in the future, of which nothing is known".into();
+            return Err(Error::Invalid { what: Part::Parameter("as_of"), why });
         }
         let Some(text) = &question.cursor else { return Ok(None) };
         let cursor = Self::parse(text)?;
         if cursor.asked != asked(question, list) || question.as_of.is_some_and(|as_of| as_of != cursor.as_of) {
-            return invalid("cursor", "it continues another question; ask the same one with it");
+            return Err(other_cursor());
         }
         Ok(Some(cursor))
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use index::{LayerState, Micros, NodeId, OccurrenceId, Session, kit, manifest, repository, tag};
-use oci::{Name, Reference};
+use oci::{Algorithm, Hasher, Name, Reference};
 use serde_json::Value;
 
 use crate::{Access, Ctx, Error, Part, Registry, Thing, authz, component_versions, view};
@@ -171,6 +171,19 @@ pub(crate) const fn state(deleted: bool, untagged: bool) -> &'static str {
 
 pub(crate) fn bad_cursor() -> Error {
     Error::Invalid { what: Part::Parameter("cursor"), why: "it is not one that this registry gave".into() }
+}
+
+/// Why the cursor of another question is refused.
+pub(crate) fn other_cursor() -> Error {
+    Error::Invalid {
+        what: Part::Parameter("cursor"),
+        why: "it continues another question; ask the same one with it".into(),
+    }
+}
+
+/// The mark of a question in its cursors.
+pub(crate) fn mark(question: &str) -> String {
+    Hasher::digest(Algorithm::Sha256, question.as_bytes()).hex()[..16].to_owned()
 }
 
 fn document(bytes: &[u8]) -> Value {

@@ -229,6 +229,11 @@ impl Registry {
         self.clock.now()
     }
 
+    /// The moment of an answer as of now: not before what a replica has recorded whose clock is ahead.
+    async fn latest(&self, session: &mut index::Session) -> Result<Micros, Error> {
+        Ok(self.now().max(index::audit::latest(session).await?))
+    }
+
     /// A new unguessable id.
     #[must_use]
     pub fn id(&self) -> String {

@@ -160,7 +160,7 @@ fn component(component: &Component) -> Value {
 }
 
 /// Leaves out what was not said.
-fn compact(value: Value) -> Value {
+pub(crate) fn compact(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let said =

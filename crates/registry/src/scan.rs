@@ -8,10 +8,10 @@ use std::{
 
 use content::{Known, SCANNER_VERSION, ScanError};
 use index::{JobKind, LayerId, LayerState, Micros, Priority, ScanId, file, job, layer};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::{Error, Registry};
+use crate::{Error, Registry, plan::compact};
 
 /// How long a worker holds a job without a sign of life.
 const LEASE: i64 = 60_000_000;
@@ -340,22 +340,11 @@ fn document(metadata: &content::Metadata) -> Value {
     let columns = metadata.columns.iter().map(|column| {
         json!({"path": column.path, "type": column.kind, "logical": column.logical, "repetition": column.repetition})
     });
-    let members = [
-        ("architecture", json!(metadata.architecture)),
-        ("quantization", json!(metadata.quantization)),
-        ("rows", json!(metadata.rows)),
-        ("columns", Value::Array(columns.collect())),
-        ("tensors", Value::Array(tensors.collect())),
-        ("entries", json!(metadata.entries)),
-        ("problem", json!(metadata.problem)),
-    ];
-    let says = |value: &Value| match value {
-        Value::Array(values) => !values.is_empty(),
-        Value::Object(members) => !members.is_empty(),
-        value => !value.is_null(),
-    };
-    let said = members.into_iter().filter(|(_, value)| says(value));
-    Value::Object(said.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+    compact(json!({
+        "architecture": metadata.architecture, "quantization": metadata.quantization, "rows": metadata.rows,
+        "columns": columns.collect::<Vec<_>>(), "tensors": tensors.collect::<Vec<_>>(),
+        "entries": Some(&metadata.entries).filter(|entries| !entries.is_empty()), "problem": metadata.problem,
+    }))
 }
 
 /// What went wrong, for the log and the operator: the error and what it comes from.

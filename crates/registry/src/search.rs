@@ -15,13 +15,12 @@ use index::{
     search::{self as index_search, Among, DigestRange, Hit, Word},
     tag,
 };
-use oci::Hasher;
 
 pub(crate) use self::document::searchable;
 use self::query::{Query, Term, Text};
 use crate::{
     Access, Ctx, Error, Part, Registry, authz,
-    kits::{bad_cursor, state, time},
+    kits::{bad_cursor, mark, other_cursor, state, time},
     view,
 };
 
@@ -93,7 +92,7 @@ impl Registry {
         let mut session = self.db.snapshot().await?;
         let as_of = match &cursor {
             Some(cursor) => cursor.as_of,
-            None => self.now().max(index::audit::latest(&mut session).await?),
+            None => self.latest(&mut session).await?,
         };
         let missing = index_search::missing(&mut session, ctx.reader).await?;
         let layers_pending =
@@ -109,10 +108,10 @@ impl Registry {
         let has_more = rows.len() > search.limit;
         rows.truncate(search.limit);
         let next = rows.last().filter(|_| has_more);
-        let next = next.map(|last| Cursor { as_of, asked: asked(&search.query), after: last.key() }.to_string());
+        let next = next.map(|last| Cursor { as_of, asked: mark(&search.query), after: last.key() }.to_string());
         Ok(view::Found {
             query: search.query.clone(),
-            scope: if ctx.reader == Reader::ALL { view::Scope::All } else { view::Scope::Readable },
+            scope: view::Scope::of(ctx.reader),
             kits_pending: missing.pending,
             kits_cut: missing.cut,
             layers_pending,
@@ -420,23 +419,17 @@ struct Cursor {
     after: Key,
 }
 
-/// The mark of a question in its cursors.
-fn asked(query: &str) -> String {
-    Hasher::digest(oci::Algorithm::Sha256, query.as_bytes()).hex()[..16].to_owned()
-}
-
 impl Cursor {
     fn parse(text: &str, query: &str) -> Result<Self, Error> {
         let parts: Vec<_> = text.split('~').collect();
-        let [as_of, mark, deleted, worth, stay] = parts[..] else { return Err(bad_cursor()) };
+        let [as_of, asked, deleted, worth, stay] = parts[..] else { return Err(bad_cursor()) };
         let number = |text: &str| text.parse::<i64>().map_err(|_| bad_cursor());
         let worth = worth.parse().map_err(|_| bad_cursor())?;
         let after = (number(deleted)? != 0, Reverse(worth), Reverse(number(stay)?));
-        if mark != asked(query) {
-            let why = "it continues another question; ask the same one with it".into();
-            return Err(Error::Invalid { what: Part::Parameter("cursor"), why });
+        if asked != mark(query) {
+            return Err(other_cursor());
         }
-        Ok(Self { as_of: Micros(number(as_of)?), asked: mark.into(), after })
+        Ok(Self { as_of: Micros(number(as_of)?), asked: asked.into(), after })
     }
 }
 

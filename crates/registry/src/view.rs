@@ -1,5 +1,6 @@
 //! Answers as they are written: plain structs that serialise to the JSON of `/api/v1`.
 
+use index::{Reader, completeness};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -36,6 +37,12 @@ pub enum Scope {
     Readable,
 }
 
+impl Scope {
+    pub(crate) fn of(reader: Reader) -> Self {
+        if reader == Reader::ALL { Self::All } else { Self::Readable }
+    }
+}
+
 /// What an answer could know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Completeness {
@@ -49,6 +56,18 @@ pub struct Completeness {
     pub incomplete_kits: u64,
     /// What lies outside this registry and was not looked at.
     pub outside: Outside,
+}
+
+impl From<completeness::Counts> for Completeness {
+    fn from(counts: completeness::Counts) -> Self {
+        Self {
+            exact: counts.missing() == 0,
+            layers: counts.into(),
+            unresolved_references: counts.unresolved_references,
+            incomplete_kits: counts.incomplete_kits,
+            outside: Outside { remote_datasets: counts.remote_datasets, external_parents: counts.external_parents },
+        }
+    }
 }
 
 /// Layers by state.
@@ -68,6 +87,13 @@ pub struct LayerCounts {
     pub purged: u64,
     /// Known, but by an older scanner.
     pub outdated: u64,
+}
+
+impl From<completeness::Counts> for LayerCounts {
+    fn from(counts: completeness::Counts) -> Self {
+        let completeness::Counts { indexed, pending, partial, opaque, failed, purged, outdated, .. } = counts;
+        Self { indexed, pending, partial, opaque, failed, purged, outdated }
+    }
 }
 
 /// What lies outside the registry.

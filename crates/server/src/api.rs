@@ -3,7 +3,7 @@
 mod openapi;
 mod problem;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -142,7 +142,7 @@ async fn impact_of_files(
     let files = asked.files.iter().map(sha256).collect::<Result<_, _>>()?;
     let (tree, contents) = (asked.tree.as_ref().map(sha256), asked.contents.as_ref().map(sha256));
     let content = Content::Files { files, tree: tree.transpose()?, contents: contents.transpose()? };
-    let question = Question { content, ..conditions(&query)? };
+    let question = question_about(content, &query)?;
     app.registry.impact(&ctx, &question).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
@@ -466,11 +466,11 @@ fn question(query: &Query) -> Result<Question, Problem> {
     if query.get("dataset").is_some() && asked != "ref" {
         return Err(Problem::new(400, "parameter dataset goes with ref"));
     }
-    Ok(Question { content, ..conditions(query)? })
+    question_about(content, query)
 }
 
-/// What any question may say beside what it is about.
-fn conditions(query: &Query) -> Result<Question, Problem> {
+/// A question about content, with what any question may say beside that.
+fn question_about(content: Content, query: &Query) -> Result<Question, Problem> {
     let as_of = query.get("as_of").map(|text| {
         let at = text.parse::<jiff::Timestamp>();
         at.map(|at| Micros(at.as_microsecond()))
@@ -494,7 +494,7 @@ fn conditions(query: &Query) -> Result<Question, Problem> {
     let wait = query.get("wait").map_or(Ok(0), str::parse::<u64>);
     let wait = wait.map_err(|_| Problem::new(400, "parameter wait: write a number of seconds"))?;
     Ok(Question {
-        content: Content::Files { files: BTreeSet::new(), tree: None, contents: None },
+        content,
         as_of: as_of.transpose()?,
         grade: grade.transpose()?,
         rung: rung.transpose()?,
