@@ -241,6 +241,11 @@ fn start_log(config: &Config) {
     };
 }
 
+/// The log of a command whose statements take long, which is no news.
+fn start_quiet_log(config: &Config) {
+    start_log(&Config { log: format!("{},sqlx::query=error", config.log), ..config.clone() });
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use registry::{Copied, Step};
 
-use super::{Outcome, line::Line, print, print_json, runtime, start_log};
-use crate::{config::Config, table::plain};
+use super::{Outcome, line::Line, print, print_json, runtime, start_quiet_log};
+use crate::table::plain;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -38,8 +38,7 @@ Exit codes: 0 everything is there, 1 it is copied but something is damaged, 2 er
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let from = crate::config::load_place(&arguments.from)?;
     let to = crate::config::load_place(&arguments.to)?;
-    // Statements that take long are no news here.
-    start_log(&Config { log: format!("{},sqlx::query=error", to.log), ..to.clone() });
+    start_quiet_log(&to);
     let runtime = runtime()?;
     let mut line = Line::new();
     let copied = runtime.block_on(crate::serve::copy::copy(&from, &to, |step| line.show(&told(step))));

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use registry::{Coverage, CoverageQuestion, Gap};
 
-use super::{Failure, Outcome, SettingFlags, print, runtime, short, start_log};
-use crate::{config::Config, table::Table};
+use super::{Failure, Outcome, SettingFlags, print, runtime, short, start_quiet_log};
+use crate::table::Table;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -37,8 +37,7 @@ const PAGE: u32 = 500;
 
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let config = crate::config::load(&arguments.settings.into())?.config;
-    // Statements that take long are no news here.
-    start_log(&Config { log: format!("{},sqlx::query=error", config.log), ..config.clone() });
+    start_quiet_log(&config);
     let question = CoverageQuestion {
         states: arguments.state.into_iter().collect(),
         repository: arguments.repository,

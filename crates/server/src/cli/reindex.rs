@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use registry::{Rebuild, Rebuilding, Rebuilt};
 
-use super::{Outcome, SettingFlags, line::Line, print, print_json, runtime, start_log};
-use crate::{config::Config, table::plain};
+use super::{Outcome, SettingFlags, line::Line, print, print_json, runtime, start_quiet_log};
+use crate::table::plain;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -39,8 +39,7 @@ Exit codes: 0 everything is rebuilt; 1 some of it failed, and scans of that are 
 
 pub(super) fn run(arguments: Arguments) -> Outcome {
     let config = crate::config::load(&arguments.settings.into())?.config;
-    // Statements that take long are no news here.
-    start_log(&Config { log: format!("{},sqlx::query=error", config.log), ..config.clone() });
+    start_quiet_log(&config);
     let what = Rebuild {
         repository: arguments.repository,
         failed: arguments.failed,
