@@ -191,8 +191,8 @@ pub async fn lock(session: &mut Session, repository: RepositoryId, digests: &[Di
         let text = sql::list(text, 2, width);
         let found: Vec<(Vec<u8>, i64)> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(repository.0);
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].hash());
+            for one in sql::filled(chunk) {
+                query = query.bind(one.hash());
             }
             query.fetch_all(c).await
         })?;

@@ -242,7 +242,7 @@ async fn places(session: &mut Session, text: &str, view: View, ids: &[i64]) -> R
         let text = sql::list(text, 3, width);
         let found: Vec<Row> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text)).bind(view.reader.0).bind(view.repository());
-            let query = (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)]));
+            let query = sql::filled(chunk).fold(query, |query, one| query.bind(*one));
             query.fetch_all(c).await
         })?;
         for (id, repository, digest, tag, is_deleted, all) in found {

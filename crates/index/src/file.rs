@@ -296,7 +296,7 @@ pub async fn distinct(session: &mut Session, layers: &[LayerId]) -> Result<BTree
         let text = sql::list(sql::FILES_OF_LAYERS, 1, width);
         let found: Vec<(i64, Vec<u8>)> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text));
-            (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0)).fetch_all(c).await
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
         for (head, tail) in found {
             files.insert(sha256(head, &tail)?);
@@ -326,8 +326,7 @@ pub async fn find(session: &mut Session, files: &[[u8; 32]]) -> Result<Vec<Found
         let text = sql::list(sql::FILES_FIND, 1, width);
         let rows: Vec<FoundRow> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text));
-            let head = |i: usize| columns(&chunk[i.min(chunk.len() - 1)]).0;
-            (0..width).fold(query, |query, i| query.bind(head(i))).fetch_all(c).await
+            sql::filled(chunk).fold(query, |query, file| query.bind(columns(file).0)).fetch_all(c).await
         })?;
         // Eight bytes do not tell two files apart for sure.
         let asked: BTreeSet<_> = chunk.iter().collect();
@@ -396,20 +395,20 @@ pub async fn spread(
         let width = sql::padded(chunk.len());
         let counted: Vec<(i64, i64)> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(sql::list(sql::FILES_COUNT, 1, width)));
-            let head = |i: usize| columns(&chunk[i.min(chunk.len() - 1)]).0;
-            (0..width).fold(query, |query, i| query.bind(head(i))).fetch_all(c).await
+            sql::filled(chunk).fold(query, |query, file| query.bind(columns(file).0)).fetch_all(c).await
         })?;
         let counted: HashMap<_, _> = counted.into_iter().collect();
         let (few, more): (Vec<&[u8; 32]>, Vec<&[u8; 32]>) =
             chunk.iter().partition(|file| counted.get(&columns(file).0).is_none_or(|&places| places <= MANY));
         many.extend(more);
-        let Some(last) = few.last() else { continue };
+        if few.is_empty() {
+            continue;
+        }
         let width = sql::padded(few.len());
         let found: Vec<(i64, Vec<u8>, i64)> = on!(session, |c| {
-            let query =
-                sqlx::query_as(AssertSqlSafe(sql::list(sql::FILES_SPREAD, 3, width))).bind(reader.0).bind(as_of.0);
-            let head = |i: usize| columns(few.get(i).unwrap_or(last)).0;
-            (0..width).fold(query, |query, i| query.bind(head(i))).fetch_all(c).await
+            let query = sqlx::query_as(AssertSqlSafe(sql::list(sql::FILES_SPREAD, 3, width)));
+            let query = query.bind(reader.0).bind(as_of.0);
+            sql::filled(&few).fold(query, |query, file| query.bind(columns(file).0)).fetch_all(c).await
         })?;
         for (head, tail, repository) in found {
             spread.entry(sha256(head, &tail)?).or_default().insert(repository);
@@ -454,7 +453,7 @@ pub async fn users_of_layers(
         let text = sql::list(sql::USERS_OF_LAYERS, 3, width);
         let found: Vec<(i64, i64, Option<i32>)> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0)).fetch_all(c).await
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
         users.extend(
             found.into_iter().map(|(layer, manifest, component)| (LayerId(layer), NodeId(manifest), component)),
@@ -477,7 +476,7 @@ pub async fn layers_of_manifests(
         let text = sql::list(sql::LAYERS_OF_MANIFESTS, 1, width);
         let found: Vec<(i64, Option<i32>, i64)> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text));
-            (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0)).fetch_all(c).await
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
         layers.extend(found.into_iter().map(|(node, component, layer)| (NodeId(node), component, LayerId(layer))));
     }

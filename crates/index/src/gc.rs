@@ -46,25 +46,23 @@ pub async fn mark(session: &mut Session, cutoff: Micros, limit: u32, now: Micros
     let mut marked = Vec::new();
     for chunk in due.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
-        let id = |i: usize| chunk[i.min(chunk.len() - 1)];
         let text = sql::list(sql::GC_MARK, 2, width);
         let found: Vec<Row> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text)).bind(cutoff.0);
-            (0..width).fold(query, |query, i| query.bind(id(i))).fetch_all(c).await
+            sql::filled(chunk).fold(query, |query, id| query.bind(*id)).fetch_all(c).await
         })?;
         let text = sql::list(sql::GC_KEEP, 2, width);
         on!(session, |c| {
             let query = sqlx::query(AssertSqlSafe(text)).bind(now.0);
-            (0..width).fold(query, |query, i| query.bind(id(i))).execute(c).await.map(drop)
+            sql::filled(chunk).fold(query, |query, id| query.bind(*id)).execute(c).await.map(drop)
         })?;
         let found = found.into_iter().map(doomed).collect::<Result<Vec<_>>>()?;
-        if let Some(last) = found.last() {
+        if !found.is_empty() {
             let width = sql::padded(found.len());
             let text = sql::list(sql::GC_UNLINK, 1, width);
             on!(session, |c| {
                 let query = sqlx::query(AssertSqlSafe(text));
-                let id = |i: usize| found.get(i).unwrap_or(last).id.0;
-                (0..width).fold(query, |query, i| query.bind(id(i))).execute(c).await.map(drop)
+                sql::filled(&found).fold(query, |query, blob| query.bind(blob.id.0)).execute(c).await.map(drop)
             })?;
         }
         marked.extend(found);
@@ -94,11 +92,10 @@ pub async fn record(
 ) -> Result<()> {
     for chunk in doomed.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
-        let id = |i: usize| chunk[i.min(chunk.len() - 1)].id.0;
         let text = sql::list(sql::GC_AUDIT, 4, width);
         on!(session, |c| {
             let query = sqlx::query(AssertSqlSafe(text)).bind(now.0).bind(actor).bind(request_id);
-            (0..width).fold(query, |query, i| query.bind(id(i))).execute(c).await.map(drop)
+            sql::filled(chunk).fold(query, |query, blob| query.bind(blob.id.0)).execute(c).await.map(drop)
         })?;
     }
     Ok(())
@@ -120,11 +117,10 @@ pub async fn settle(session: &mut Session, doomed: &Doomed) -> Result<()> {
 pub async fn forget(session: &mut Session, doomed: &[Doomed]) -> Result<()> {
     for chunk in doomed.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
-        let key = |i: usize| &chunk[i.min(chunk.len() - 1)].key;
         let text = sql::list(sql::GC_FORGET, 1, width);
         on!(session, |c| {
             let query = sqlx::query(AssertSqlSafe(text));
-            (0..width).fold(query, |query, i| query.bind(key(i))).execute(c).await.map(drop)
+            sql::filled(chunk).fold(query, |query, blob| query.bind(&blob.key)).execute(c).await.map(drop)
         })?;
     }
     Ok(())

@@ -143,8 +143,8 @@ pub async fn empty_layers(session: &mut Session, layers: &[LayerId]) -> Result<V
         let text = sql::list(sql::LAYERS_EMPTY, 1, width);
         let found: Vec<i64> = on!(session, |c| {
             let mut query = sqlx::query_scalar(AssertSqlSafe(text));
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;
@@ -169,8 +169,8 @@ pub async fn holders_of_layers(
         let text = sql::list(sql::HOLDERS_OF_LAYERS, 3, width);
         let found: Vec<i64> = on!(session, |c| {
             let mut query = sqlx::query_scalar(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;
@@ -193,7 +193,7 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
         let text = sql::list(sql::EVIDENCE_OF_FILE, 4, width);
         let rows: Vec<FileRow> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text)).bind(head).bind(tail).bind(&sha256[..]);
-            (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0)).fetch_all(c).await
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
         found.extend(rows);
     }
@@ -246,8 +246,8 @@ pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[
         let text = sql::list(sql::EVIDENCE_OF_LAYER, 2, width);
         let found: Vec<Row> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(layer.0);
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;
@@ -372,8 +372,8 @@ pub async fn reach(
         let text = sql::list(text, 4, width);
         let found: Vec<Row> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(grade.code());
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(&chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;
@@ -426,8 +426,8 @@ pub async fn told(session: &mut Session, edges: &[EdgeId]) -> Result<Vec<Told>> 
         let text = sql::list(sql::EDGES_TOLD, 1, width);
         let found: Vec<ToldRow> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text));
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;
@@ -469,8 +469,8 @@ pub async fn indexes_of(
         let text = sql::list(sql::INDEXES_OF, 3, width);
         let found: Vec<(i64, i64, Vec<u8>)> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;

@@ -371,8 +371,8 @@ pub async fn summaries(session: &mut Session, manifests: &[NodeId]) -> Result<Ve
         let text = sql::list(sql::KIT_ROWS, 1, width);
         let found: Vec<Row> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text));
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;

@@ -273,8 +273,8 @@ pub async fn present(session: &mut Session, repository: RepositoryId, digests: &
         let text = sql::list(sql::MANIFEST_PRESENT, 2, width);
         let found: Vec<Vec<u8>> = on!(session, |c| {
             let mut query = sqlx::query_scalar(AssertSqlSafe(text)).bind(repository.0);
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].hash());
+            for one in sql::filled(chunk) {
+                query = query.bind(one.hash());
             }
             query.fetch_all(c).await
         })?;
@@ -367,8 +367,8 @@ pub async fn read_referrers(session: &mut Session, reader: Reader, stays: &[Occu
         let text = sql::list(sql::REFERRERS_READ, 2, width);
         let found: Vec<Row> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0);
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;
@@ -403,8 +403,8 @@ pub async fn occurrences(
         let text = sql::list(sql::OCCURRENCES, 3, width);
         let found: Vec<Row> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;

@@ -142,8 +142,8 @@ pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, t
         let text = sql::list(sql::REFERENCE_WAITING, 3, width);
         let found: Vec<Row> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(repository).bind(digest.hash());
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)]);
+            for one in sql::filled(chunk) {
+                query = query.bind(*one);
             }
             query.fetch_all(c).await
         })?;

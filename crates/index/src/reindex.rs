@@ -242,7 +242,7 @@ pub async fn with_bytes(session: &mut Session, digests: &[Digest]) -> Result<Vec
         let text = sql::list(sql::BLOBS_LIVE, 1, width);
         let hashes: Vec<Vec<u8>> = on!(session, |c| {
             let query = sqlx::query_scalar(AssertSqlSafe(text));
-            let query = (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].hash()));
+            let query = sql::filled(chunk).fold(query, |query, one| query.bind(one.hash()));
             query.fetch_all(c).await
         })?;
         for hash in hashes {
@@ -293,7 +293,7 @@ pub async fn queue(session: &mut Session, layers: &[LayerId], priority: Priority
         let text = sql::list(sql::SCANS_QUEUE, 3, width);
         on!(session, |c| {
             let query = sqlx::query(AssertSqlSafe(text)).bind(now.0).bind(priority.code());
-            let query = (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0));
+            let query = sql::filled(chunk).fold(query, |query, one| query.bind(one.0));
             query.execute(c).await.map(drop)
         })?;
     }

@@ -249,8 +249,8 @@ pub async fn words(
                 keep(on!(session, |c| {
                     let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(word.text).bind(&*last);
                     let mut query = query.bind(first_field).bind(last_field);
-                    for i in 0..width {
-                        query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+                    for one in sql::filled(chunk) {
+                        query = query.bind(one.0);
                     }
                     query.fetch_all(c).await
                 })?)?;
@@ -312,8 +312,8 @@ async fn named(session: &mut Session, reader: Reader, word: Word<'_>, from: i32,
                 keep(on!(session, |c| {
                     let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(word.text).bind(&*last);
                     let mut query = query.bind(from);
-                    for i in 0..width {
-                        query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+                    for one in sql::filled(chunk) {
+                        query = query.bind(one.0);
                     }
                     query.fetch_all(c).await
                 })?);
@@ -360,8 +360,8 @@ pub async fn parameter(
                 let more: Vec<i64> = on!(session, |c| {
                     let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(reader.0).bind(pointer);
                     let mut query = query.bind(one).bind(other);
-                    for i in 0..width {
-                        query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+                    for one in sql::filled(chunk) {
+                        query = query.bind(one.0);
                     }
                     query.fetch_all(c).await
                 })?;
@@ -465,7 +465,7 @@ async fn scanned_file_holders(session: &mut Session, reader: Reader, name: &str)
         let text = sql::list(sql::SEARCH_LAYERS, 2, width);
         let more: Vec<i64> = on!(session, |c| {
             let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(reader.0);
-            (0..width).fold(query, |query, i| query.bind(chunk[i.min(chunk.len() - 1)].0)).fetch_all(c).await
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
         found.extend(more.into_iter().map(NodeId));
     }

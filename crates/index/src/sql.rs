@@ -998,9 +998,15 @@ pub(crate) fn list(text: &str, first: usize, n: usize) -> String {
 }
 
 /// How many placeholders a list of `n` values gets: few different lengths, so that prepared statements are used again.
-/// The caller repeats its last value.
+/// [`filled`] gives the values for them.
 pub(crate) fn padded(n: usize) -> usize {
     [1, 4, 16, 64, 256].into_iter().find(|&size| n <= size).unwrap_or(LIST)
+}
+
+/// The values of a list, the last of them repeated until there is one for each placeholder.
+pub(crate) fn filled<T>(values: &[T]) -> impl Iterator<Item = &T> {
+    let more = values.last().into_iter().flat_map(std::iter::repeat);
+    values.iter().chain(more).take(padded(values.len()))
 }
 
 /// Writes out `{rows}`: `n` rows of `width` placeholders each.

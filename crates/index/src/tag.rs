@@ -106,8 +106,8 @@ pub async fn ever_of(session: &mut Session, reader: Reader, as_of: Micros, manif
         let text = sql::list(sql::TAG_EVENTS_OF, 3, width);
         let found: Vec<(i64, i64, String, i32)> = on!(session, |c| {
             let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            for i in 0..width {
-                query = query.bind(chunk[i.min(chunk.len() - 1)].0);
+            for one in sql::filled(chunk) {
+                query = query.bind(one.0);
             }
             query.fetch_all(c).await
         })?;
