@@ -19,8 +19,8 @@ pub(crate) struct Arguments {
     /// How many files in layers there are
     #[arg(long, default_value_t = 2_000_000)]
     memberships: u64,
-    /// How many of them a layer has
-    #[arg(long, default_value_t = 20)]
+    /// How many of them a layer has; a scan stores as many at once
+    #[arg(long, default_value_t = 32_768)]
     files: u64,
     /// In how many layers a file is
     #[arg(long, default_value_t = 4)]

@@ -27,7 +27,7 @@ from layer_file_before;
 insert into layer_path (scan_id, first, payload)
 select scan_id, position, convert_to('-' || size || '/', 'UTF8') || path from layer_file_before;
 drop table layer_file_before;
-create index layer_file_content on layer_file (sha256_head);
+create index layer_file_content on layer_file (sha256_head, scan_id);
 create index layer_file_name on layer_file (name_key);
 
 -- What files say of themselves: compressed JSON.

@@ -8,7 +8,7 @@ create table layer_file (
   name_key integer, -- of the file's name without folders, in lower case; null where an older version did not say
   sha256_tail blob not null, -- the other 24
   primary key (scan_id, position)
-);
+) without rowid;
 
 -- Sizes and paths of the files from `first` on; `index::file` says how.
 create table layer_path (
@@ -41,7 +41,7 @@ from layer_file_before;
 insert into layer_path (scan_id, first, payload)
 select scan_id, position, cast('-' || size || '/' || path as blob) from layer_file_before;
 drop table layer_file_before;
-create index layer_file_content on layer_file (sha256_head);
+create index layer_file_content on layer_file (sha256_head, scan_id);
 create index layer_file_name on layer_file (name_key);
 
 -- What files say of themselves: compressed JSON.

@@ -185,7 +185,12 @@ impl Db {
                 Ok(!connection.is_in_transaction())
             })
         });
-        let write = write.max_connections(1).connect_with(options.clone()).await.map_err(Error::Connect)?;
+        // A connection that keeps the indexes of files in memory stores them twice as fast; one that never does, needs none.
+        let write = write
+            .max_connections(1)
+            .connect_with(options.clone().pragma("cache_size", "-65536"))
+            .await
+            .map_err(Error::Connect)?;
         let read = options.create_if_missing(false).pragma("query_only", "on");
         let read = pool().max_connections(4).min_connections(1).connect_with(read).await.map_err(Error::Connect)?;
         Ok(Self::Sqlite { write, read, direct: Arc::new(Direct::new(path)) })

@@ -19,6 +19,8 @@ const LEASE: i64 = 60_000_000;
 const RENEW: Duration = Duration::from_secs(15);
 /// How many files go to the database at once. One transaction a batch: SQLite's writer is free in between.
 const BATCH: usize = file::ADDED_AT_ONCE;
+/// How many bytes of paths end a batch before that.
+const BATCH_PATHS: usize = 4 << 20;
 /// The longest time between two tries, in microseconds.
 const BACKOFF: i64 = 3_600_000_000;
 /// What a worker does first. What is superseded goes before more of it is made.
@@ -147,12 +149,12 @@ impl Registry {
         let scan = layer::begin_scan(&mut tx, id, scanner, self.now()).await?;
         tx.commit().await?;
 
-        let (findings, mut found) = mpsc::channel::<Finding>(2);
+        let (findings, mut found) = mpsc::channel::<Finding>(1);
         let known = Known { digest: layer.digest, size: blob.size };
         let (limits, spill) = (self.limits, self.spill.clone());
         let reader = Wanted { reader, findings: findings.clone() };
         let pass = tokio::task::spawn_blocking(move || {
-            let (mut batch, mut position) = (Vec::with_capacity(BATCH), 0);
+            let (mut batch, mut position, mut paths) = (Vec::new(), 0, 0);
             let sink = |file: content::File| {
                 let content::File { path, size, sha256, depth, metadata } = file;
                 if let Some(metadata) = metadata {
@@ -160,11 +162,14 @@ impl Registry {
                     findings.blocking_send(Finding::Metadata { position, format, document }).map_err(drop)?;
                 }
                 position += 1;
+                paths += path.len();
                 batch.push(file::File { path, size, sha256, depth });
-                if batch.len() < BATCH {
+                let is_full = batch.len() >= BATCH || paths >= BATCH_PATHS;
+                if !is_full || !batch.len().is_multiple_of(file::BLOCK_SIZE) {
                     return Ok(());
                 }
-                let batch = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+                paths = 0;
+                let batch = std::mem::take(&mut batch);
                 findings.blocking_send(Finding::Files(batch)).map_err(drop)
             };
             let facts = content::scan(reader, Some(known), &limits, &mut || Self::spill_file(&spill), sink)?;
