@@ -2,7 +2,7 @@
 //!
 //! Statements return plain links; distances, grades and paths are computed by the caller, in Rust.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use oci::Digest;
 use sqlx::AssertSqlSafe;
@@ -114,22 +114,118 @@ pub struct Identified {
     pub contents: Option<[u8; 32]>,
 }
 
-/// The manifests that hold the file, in repositories that `reader` may read, pushed until `as_of`.
+/// The models that hold the file, in repositories that `reader` may read, pushed until `as_of`, in no order; none where more
+/// than that is asked for than that they package it.
 ///
 /// # Errors
 /// When the statement fails.
+pub async fn models_with_file(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    grade: Grade,
+    sha256: &[u8; 32],
+) -> Result<Vec<(NodeId, Digest)>> {
+    let (head, tail) = file::columns(sha256);
+    let found: Vec<(i64, Vec<u8>)> = on!(session, |c| {
+        let query = sqlx::query_as(sql::MODELS_WITH_FILE).bind(reader.0).bind(as_of.0).bind(grade.code());
+        query.bind(head).bind(tail).bind(&sha256[..]).fetch_all(c).await
+    })?;
+    found.into_iter().map(|(node, digest)| Ok((NodeId(node), rows::digest(&digest)?))).collect()
+}
+
+/// A holder of a file, where it is first met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Met {
+    /// The scan that found the file; 0 is the layer that is the file.
+    pub scan: i64,
+    /// The manifest; 0 is before all of them.
+    pub manifest: i64,
+}
+
+/// How many scans are looked through at once, at most: what a layer's manifests cost is what their number is.
+const SCANS_AT_ONCE: i64 = 256;
+
+/// Some holders of a file after one of them, in the order in which they are met: by the scan that found the file, and among
+/// those that share a layer in the order of their first push. At most `limit`, and where to go on, unless that was the end.
+/// What it costs depends on the limit, not on how many there are.
+///
+/// # Errors
+/// When a statement fails.
 pub async fn holders_of_file(
     session: &mut Session,
     reader: Reader,
     as_of: Micros,
     sha256: &[u8; 32],
-) -> Result<Vec<NodeId>> {
+    after: Met,
+    limit: usize,
+) -> Result<(Vec<Met>, Option<Met>)> {
     let (head, tail) = file::columns(sha256);
-    let found: Vec<i64> = on!(session, |c| {
-        let query = sqlx::query_scalar(sql::HOLDERS_OF_FILE).bind(reader.0).bind(as_of.0);
-        query.bind(head).bind(tail).bind(&sha256[..]).fetch_all(c).await
-    })?;
-    Ok(found.into_iter().map(NodeId).collect())
+    let mut met: Vec<Met> = Vec::new();
+    if after.scan == 0 {
+        let text = sql::list(sql::HOLDERS_OF_DIGEST, 6, 1);
+        let found: Vec<(Option<i64>, i64)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(0_i64);
+            query.bind(after.manifest).bind(rows::signed(limit as u64)).bind(&sha256[..]).fetch_all(c).await
+        })?;
+        met.extend(found.into_iter().map(|(_, manifest)| Met { scan: 0, manifest }));
+        if met.len() == limit {
+            let last = met.last().copied();
+            return Ok((met, last));
+        }
+    }
+    // Layers that few have are taken together; of one that very many have, the first manifests are enough.
+    let (mut last, mut together) = (after, 1);
+    while met.len() < limit {
+        let scans: Vec<i64> = on!(session, |c| {
+            let query = sqlx::query_scalar(sql::SCANS_WITH_FILE).bind(head).bind(tail).bind(last.scan);
+            query.bind(together).fetch_all(c).await
+        })?;
+        let Some(&end) = scans.last() else { return Ok((met, None)) };
+        let wanted = limit - met.len();
+        let text = sql::list(sql::HOLDERS_OF_SCANS, 6, sql::padded(scans.len()));
+        let found: Vec<(i64, i64)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(last.scan);
+            let query = query.bind(last.manifest).bind(rows::signed(wanted as u64));
+            sql::filled(&scans).fold(query, |query, scan| query.bind(scan)).fetch_all(c).await
+        })?;
+        let found: Vec<_> = found.into_iter().map(|(scan, manifest)| Met { scan, manifest }).collect();
+        last = match found.last() {
+            Some(&more) if found.len() == wanted => more,
+            _ => Met { scan: end + 1, manifest: 0 },
+        };
+        // What is met a second time was told the first time.
+        let nodes: Vec<_> = found.iter().map(|met| NodeId(met.manifest)).collect();
+        let first = file_first_in(session, sha256, &nodes).await?;
+        met.extend(found.into_iter().filter(|met| first.get(&NodeId(met.manifest)) == Some(&met.scan)));
+        if together == SCANS_AT_ONCE {
+            break;
+        }
+        together *= 4;
+    }
+    Ok((met, Some(last)))
+}
+
+/// Those of the manifests that hold the file, with the scan by which each is met.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn file_first_in(
+    session: &mut Session,
+    sha256: &[u8; 32],
+    manifests: &[NodeId],
+) -> Result<HashMap<NodeId, i64>> {
+    let (head, tail) = file::columns(sha256);
+    let mut first = HashMap::new();
+    for chunk in manifests.chunks(sql::LIST) {
+        let text = sql::list(sql::FILE_FIRST_IN, 4, sql::padded(chunk.len()));
+        let found: Vec<(i64, i64)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(head).bind(tail).bind(&sha256[..]);
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        first.extend(found.into_iter().map(|(manifest, scan)| (NodeId(manifest), scan)));
+    }
+    Ok(first)
 }
 
 /// Those of the layers that are indexed and hold nothing by which anything could be recognised.
@@ -340,6 +436,9 @@ pub async fn manifest_layers(session: &mut Session, manifest: NodeId) -> Result<
     Ok(found.into_iter().map(LayerId).collect())
 }
 
+/// A row of a statement that walks links: (from, to, and of the edge its row, kind, grade, stay and repository).
+type LinkRow = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>);
+
 /// Every link that leads to one of the nodes, or to what leads there, and so on. Only claims that `reader` may read, that
 /// stood at `as_of`, and that are graded `grade` or better. No depth limit; cycles do no harm.
 ///
@@ -352,49 +451,100 @@ pub async fn reach(
     grade: Grade,
     nodes: &[NodeId],
 ) -> Result<Vec<Link>> {
-    type Row = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>);
+    walk(session, [sql::REACH_SQLITE, sql::REACH_POSTGRES], |link| link.from, reader, as_of, grade, nodes).await
+}
+
+/// The same of all that hold a file.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn reach_file(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    grade: Grade,
+    sha256: &[u8; 32],
+) -> Result<Vec<Link>> {
+    let (head, tail) = file::columns(sha256);
     let text = match session.engine() {
-        Engine::Postgres(..) => sql::REACH_POSTGRES,
-        Engine::Sqlite(_) => sql::REACH_SQLITE,
+        Engine::Postgres(..) => sql::REACH_FILE_POSTGRES,
+        Engine::Sqlite(_) => sql::REACH_FILE_SQLITE,
+    };
+    let found: Vec<LinkRow> = on!(session, |c| {
+        let query = sqlx::query_as(text).bind(reader.0).bind(as_of.0).bind(grade.code());
+        query.bind(head).bind(tail).bind(&sha256[..]).fetch_all(c).await
+    })?;
+    Ok(sorted(found.into_iter().map(link).collect::<Result<_>>()?))
+}
+
+/// The links by which the nodes use others, and by which those use or list others, and so on: all ways to content that are no
+/// derivation. Otherwise as [`reach`].
+///
+/// # Errors
+/// When a statement fails.
+pub async fn uses(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    grade: Grade,
+    nodes: &[NodeId],
+) -> Result<Vec<Link>> {
+    walk(session, [sql::USES_SQLITE, sql::USES_POSTGRES], |link| link.to, reader, as_of, grade, nodes).await
+}
+
+async fn walk(
+    session: &mut Session,
+    [sqlite, postgres]: [&'static str; 2],
+    end: fn(&Link) -> NodeId,
+    reader: Reader,
+    as_of: Micros,
+    grade: Grade,
+    nodes: &[NodeId],
+) -> Result<Vec<Link>> {
+    let text = match session.engine() {
+        Engine::Postgres(..) => postgres,
+        Engine::Sqlite(_) => sqlite,
     };
     let mut links: HashSet<Link> = HashSet::new();
     let mut reached: HashSet<NodeId> = HashSet::new();
-    let mut rest = nodes;
-    while !rest.is_empty() {
-        let (chunk, later) = rest.split_at(rest.len().min(sql::LIST));
-        rest = later;
-        // What a start before reached was followed to its end already.
-        let chunk: Vec<NodeId> = chunk.iter().copied().filter(|node| !reached.contains(node)).collect();
+    for chunk in nodes.chunks(sql::LIST) {
+        // What a node before reached was followed to its end already.
+        let chunk: Vec<_> = chunk.iter().filter(|node| !reached.contains(node)).collect();
         if chunk.is_empty() {
             continue;
         }
-        let width = sql::padded(chunk.len());
-        let text = sql::list(text, 4, width);
-        let found: Vec<Row> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(grade.code());
-            for one in sql::filled(&chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
+        let text = sql::list(text, 4, sql::padded(chunk.len()));
+        let found: Vec<LinkRow> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(grade.code());
+            sql::filled(&chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
-        for (from, to, id, kind, grade, occurrence, repository) in found {
-            let edge = match (id, kind, grade, repository) {
-                (Some(id), Some(kind), Some(grade), Some(repository)) => Some(Edge {
-                    id: EdgeId(id),
-                    kind: EdgeKind::from_code(kind)?,
-                    grade: Grade::from_code(grade)?,
-                    occurrence: occurrence.map(OccurrenceId),
-                    repository: RepositoryId(repository),
-                }),
-                _ => None,
-            };
-            reached.insert(NodeId(from));
-            links.insert(Link { from: NodeId(from), to: NodeId(to), edge });
+        for row in found {
+            let link = link(row)?;
+            reached.insert(end(&link));
+            links.insert(link);
         }
     }
+    Ok(sorted(links))
+}
+
+fn sorted(links: HashSet<Link>) -> Vec<Link> {
     let mut links: Vec<_> = links.into_iter().collect();
     links.sort_unstable_by_key(|link| (link.to, link.from, link.edge.map(|edge| edge.id)));
-    Ok(links)
+    links
+}
+
+fn link((from, to, id, kind, grade, occurrence, repository): LinkRow) -> Result<Link> {
+    let edge = match (id, kind, grade, repository) {
+        (Some(id), Some(kind), Some(grade), Some(repository)) => Some(Edge {
+            id: EdgeId(id),
+            kind: EdgeKind::from_code(kind)?,
+            grade: Grade::from_code(grade)?,
+            occurrence: occurrence.map(OccurrenceId),
+            repository: RepositoryId(repository),
+        }),
+        _ => None,
+    };
+    Ok(Link { from: NodeId(from), to: NodeId(to), edge })
 }
 
 #[derive(sqlx::FromRow)]

@@ -31,12 +31,12 @@ macro_rules! readable {
     };
 }
 
-/// The layers in which the file `$3` and `$4` stands, and the layer `$5` that is the file.
+/// The layers in which the file `$4` and `$5` stands, and the layer `$6` that is the file.
 macro_rules! file_layers {
     () => {
         "select y.id as layer_id from layer_file f join layer y on y.scan_id = f.scan_id
-         where f.sha256_head = $3 and f.sha256_tail = $4
-         union select y.id from layer y where y.digest = $5"
+         where f.sha256_head = $4 and f.sha256_tail = $5
+         union select y.id from layer y where y.digest = $6"
     };
 }
 
@@ -47,6 +47,19 @@ macro_rules! held_by_readable {
             "exists (select 1 from occurrence o where o.manifest_id = b.manifest_id and o.opened_at <= $2 and ",
             readable!("o.repository_id"),
             ")"
+        )
+    };
+}
+
+/// The manifests of layers after `$4`, which is one of the layer that the scan `$3` found, as (scan, manifest), in that order.
+macro_rules! holders_after {
+    ($which:literal) => {
+        concat!(
+            "select distinct y.scan_id, b.manifest_id from layer y join manifest_blob b on b.layer_id = y.id where ",
+            $which,
+            " and ",
+            held_by_readable!(),
+            " order by y.scan_id, b.manifest_id limit $5"
         )
     };
 }
@@ -213,6 +226,67 @@ macro_rules! unresolved_readable {
             ")))
              and ",
             readable!("f.repository_id")
+        )
+    };
+}
+
+/// The manifests whose layers hold the file, or are it, and that were in a readable repository at `$2`.
+macro_rules! file_holders {
+    () => {
+        concat!(
+            "select b.manifest_id from (",
+            file_layers!(),
+            ") h join manifest_blob b on b.layer_id = h.layer_id where ",
+            held_by_readable!()
+        )
+    };
+}
+
+macro_rules! reach_sqlite {
+    ($($from:tt)*) => {
+        concat!(
+            "with recursive reach (id) as (",
+            $($from)*,
+            " union
+              select e.source_id from reach r join edge e on e.target_id = r.id where ",
+            edge_counts!(),
+            " union
+              select c.parent_id from reach r join manifest_child c on c.child_id = r.id where ",
+            child_counts!(),
+            ")",
+            reach_links!()
+        )
+    };
+}
+
+macro_rules! reach_postgres {
+    ($($from:tt)*) => {
+        concat!(
+            "with recursive reach (id) as (",
+            $($from)*,
+            " union
+              select x.id from reach r cross join lateral (
+                select e.source_id as id from edge e where e.target_id = r.id and ",
+            edge_counts!(),
+            " union all
+                select c.parent_id from manifest_child c where c.child_id = r.id and ",
+            child_counts!(),
+            " offset 0) x)",
+            reach_links!()
+        )
+    };
+}
+
+macro_rules! uses_links {
+    () => {
+        concat!(
+            " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id
+                from used r join edge e on e.source_id = r.id where e.kind = 1 and ",
+            edge_counts!(),
+            " union all
+              select c.parent_id, c.child_id, null, null, null, null, null
+                from used r join manifest_child c on c.parent_id = r.id where ",
+            child_counts!()
         )
     };
 }
@@ -688,10 +762,24 @@ statements! {
            recorded_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
-    /// Manifests whose layers hold the file, or are it.
-    HOLDERS_OF_FILE: concat!(
-        "select distinct b.manifest_id from (", file_layers!(), ") h join manifest_blob b on b.layer_id = h.layer_id
-         where ", held_by_readable!(), " order by b.manifest_id");
+    /// Models whose layers hold the file, or are it, with their digests; where `$3` asks for no better grade than that.
+    MODELS_WITH_FILE: concat!(
+        "select distinct b.manifest_id, m.digest from (", file_layers!(), ") h join manifest_blob b on b.layer_id = h.layer_id
+           join kit k on k.manifest_id = b.manifest_id join manifest m on m.id = b.manifest_id
+         where k.is_model and $3 <= 1 and ", held_by_readable!());
+    /// The scans that found the file, in order.
+    SCANS_WITH_FILE:
+        "select distinct f.scan_id from layer_file f where f.sha256_head = $1 and f.sha256_tail = $2 and f.scan_id >= $3
+         order by f.scan_id limit $4";
+    HOLDERS_OF_SCANS: holders_after!("y.scan_id in ({list}) and (y.scan_id <> $3 or b.manifest_id > $4)");
+    HOLDERS_OF_DIGEST: holders_after!("y.digest in ({list}) and $3 = 0 and b.manifest_id > $4");
+    /// Those of the manifests that hold the file, and the first of its scans in each; 0 where a layer is the file.
+    FILE_FIRST_IN:
+        "select b.manifest_id, min(case when y.digest = $3 then 0 else y.scan_id end) from manifest_blob b
+           join layer y on y.id = b.layer_id
+         where b.manifest_id in ({list}) and (y.digest = $3 or exists (
+           select 1 from layer_file f where f.sha256_head = $1 and f.sha256_tail = $2 and f.scan_id = y.scan_id))
+         group by b.manifest_id order by b.manifest_id";
     HOLDERS_OF_LAYERS: concat!(
         "select distinct b.manifest_id from manifest_blob b
          where b.layer_id in ({list}) and ", held_by_readable!(), " order by b.manifest_id");
@@ -757,24 +845,29 @@ statements! {
 
     /// All that is reached from the nodes by use, derivation and membership in an index, as the links walked: (from, to,
     /// edge or null, …). `$2` is the moment.
-    REACH_SQLITE: concat!(
-        "with recursive reach (id) as (
+    REACH_SQLITE: reach_sqlite!("select n.id from node n where n.id in ({list})");
+    REACH_POSTGRES: reach_postgres!("select n.id from node n where n.id in ({list})");
+    REACH_FILE_SQLITE: reach_sqlite!(file_holders!());
+    REACH_FILE_POSTGRES: reach_postgres!(file_holders!());
+    /// The links by which the nodes use others, and those what they list or use, and so on: all that costs no distance.
+    USES_SQLITE: concat!(
+        "with recursive used (id) as (
            select n.id from node n where n.id in ({list})
            union
-           select e.source_id from reach r join edge e on e.target_id = r.id where ", edge_counts!(), "
+           select e.target_id from used r join edge e on e.source_id = r.id where e.kind = 1 and ", edge_counts!(), "
            union
-           select c.parent_id from reach r join manifest_child c on c.child_id = r.id where ", child_counts!(), ")",
-        reach_links!());
-    REACH_POSTGRES: concat!(
-        "with recursive reach (id) as (
+           select c.child_id from used r join manifest_child c on c.parent_id = r.id where ", child_counts!(), ")",
+        uses_links!());
+    USES_POSTGRES: concat!(
+        "with recursive used (id) as (
            select n.id from node n where n.id in ({list})
            union
-           select x.id from reach r cross join lateral (
-             select e.source_id as id from edge e where e.target_id = r.id and ", edge_counts!(), "
+           select x.id from used r cross join lateral (
+             select e.target_id as id from edge e where e.source_id = r.id and e.kind = 1 and ", edge_counts!(), "
              union all
-             select c.parent_id from manifest_child c where c.child_id = r.id and ", child_counts!(), "
+             select c.child_id from manifest_child c where c.parent_id = r.id and ", child_counts!(), "
              offset 0) x)",
-        reach_links!());
+        uses_links!());
     EDGES_TOLD:
         "select e.id, e.kind, e.grade, e.source_id, e.target_id, e.recorded_at, f.declared, f.late, f.assumed, p.role,
            p.name as component, t.digest, q.kind as claim, q.actor

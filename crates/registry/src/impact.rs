@@ -2,35 +2,42 @@
 //!
 //! Statements find who holds the content and every link that leads there; distances, grades and paths are computed here.
 
+mod cursor;
+mod details;
+mod part;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
 use content::SCANNER_VERSION;
 use index::{
-    EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Session, completeness, file, graph,
-    kit, layer, manifest, tag,
+    Grade, LayerId, Micros, NodeId, Reader, Session, completeness, file,
+    graph::{self, Met},
+    kit, layer, manifest,
 };
 use oci::{Digest, EMPTY_JSON, Hasher, Name, Reference};
 use serde_json::{Value, json};
 
+use self::{
+    cursor::{After, Cursor},
+    details::Details,
+    part::{Holders, Part as Rows, Row, View},
+};
 use crate::{
     Access, Ctx, Error, Part, Registry, Rung, Thing,
-    alike::{self, Asked, Held, Likeness, Overlap, share_of},
+    alike::{self, Asked, Held, Likeness},
     authz,
-    kits::{bad_cursor, mark, other_cursor, state, time},
-    paths::{Best, Score},
+    kits::time,
     view,
 };
 
 /// The most holders that an impact answer shows beside its models.
 const HOLDERS_SHOWN: usize = 100;
 
-/// How far the clocks of two replicas may be apart, in microseconds: what one of them says is no future to the other.
-const SKEW: i64 = 60_000_000;
-/// The most evidence that a row shows.
-const EVIDENCE_SHOWN: usize = 100;
+/// How many holders the first page looks through for those that are no models.
+const LOOKED_THROUGH: usize = 1000;
 
 /// What is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,73 +87,90 @@ pub struct Question {
     pub cursor: Option<String>,
 }
 
-/// A row of an answer before its details are fetched.
-struct Row {
-    manifest: NodeId,
-    repository: RepositoryId,
-    name: Name,
-    digest: Digest,
-    score: Score,
-    stay: manifest::Occurrence,
-}
-
 impl Registry {
     /// Which models are affected by content, directly and through derivation, and who else holds it.
     ///
     /// # Errors
     /// [`Error::Unknown`] when an artifact is asked for that is not there, [`Error::Invalid`] when the question is not one.
     pub async fn impact(&self, ctx: &Ctx, question: &Question) -> Result<view::Impact, Error> {
-        authz::check(ctx, Access::Pull)?;
-        let cursor = Cursor::of(question, "models", self.now())?;
-        refuse_empty(&question.content)?;
-        if !question.wait.is_zero() {
-            self.settled(ctx.reader, question.wait).await?;
+        let (mut asked, after) = self.ask(ctx, question, "models").await?;
+        let holders = holders(&asked.held, question);
+        let Asking { session, view, held, .. } = &mut asked;
+        let is_first = after == After::Nothing;
+        let mut page = Page { after, wanted: question.limit + 1, models: 0, others: 0, parts: Vec::new() };
+        let mut is_counted = false;
+        if !matches!(page.after, After::Reached(..)) {
+            let (mut from, mut seen) = (page.begin(), 0);
+            loop {
+                let needs_others = is_first && page.others <= HOLDERS_SHOWN && seen < LOOKED_THROUGH;
+                if !page.is_short() && !needs_others {
+                    break;
+                }
+                let (met, next) = holders.after(session, *view, from, page.wanted.max(HOLDERS_SHOWN)).await?;
+                seen += met.len();
+                page.add(Rows::held(session, *view, held, &holders, &met).await?);
+                let Some(next) = next else {
+                    is_counted = true;
+                    break;
+                };
+                from = next;
+            }
         }
-        let floor = question.grade.unwrap_or(Grade::Matched);
-
-        let mut session = self.db.snapshot().await?;
-        let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of);
-        let as_of = match as_of {
-            Some(as_of) => as_of,
-            None => self.latest(&mut session).await?,
-        };
-        let completeness = count(&mut session, ctx.reader).await?;
-        let held = self.hold_content(ctx, &mut session, question, as_of).await?;
-        let starts: Vec<_> = held.manifests.iter().chain(&held.itself).copied().collect();
-        let links = graph::reach(&mut session, ctx.reader, as_of, floor, &starts).await?;
-
-        let nodes: BTreeSet<_> = starts.iter().copied().chain(links.iter().map(|link| link.from)).collect();
-        let nodes: Vec<_> = nodes.into_iter().collect();
-        let kits = kit::summaries(&mut session, &nodes).await?;
-        let kits: HashMap<_, _> = kits.into_iter().map(|kit| (kit.id, kit)).collect();
-        let stays = manifest::occurrences(&mut session, ctx.reader, as_of, &nodes).await?;
-
-        let best = Best::search(scores(&held, &kits, floor), &links);
-        let (models, others) = rows(&held, &kits, &stays, &links, &best, floor);
-        let after = cursor.map(|cursor| cursor.after);
-        let mut page: Vec<Row> =
-            models.into_iter().filter(|row| after.as_ref().is_none_or(|after| row.key() > *after)).collect();
-        let more = page.len() > question.limit;
-        page.truncate(question.limit);
-        let next = page
-            .last()
-            .filter(|_| more)
-            .map(|last| Cursor { as_of, asked: asked(question, "models"), after: last.key() }.to_string());
-        // Later pages are about models; whoever holds the content was shown with the first.
-        let others = if after.is_some() { Vec::new() } else { others };
-
-        let told =
-            Details::fetch(&mut session, ctx.reader, as_of, &question.content, &held, &page, &others, &links, &best);
-        let told = told.await?;
+        let more_others = page.others.saturating_sub(HOLDERS_SHOWN) as u64;
+        if page.is_short() {
+            page.add(Rows::reached(session, *view, held, &holders).await?);
+        }
+        // Later pages are about models; whoever else holds the content was shown with the first.
+        page.show(question.limit, if is_first { HOLDERS_SHOWN } else { 0 });
+        let next =
+            page.next(question.limit).map(|after| Cursor::new(question, "models", view.as_of, after).to_string());
+        let told = Details::fetch(session, *view, &question.content, held, &page.parts).await?;
+        let models = page.rows(|part| &part.models, is_first && next.is_none());
+        let others = page.rows(|part| &part.others, is_counted && more_others == 0);
         Ok(view::Impact {
-            query: query(&question.content, as_of),
+            query: query(&question.content, view.as_of),
             scope: view::Scope::of(ctx.reader),
-            completeness,
-            ubiquitous: ubiquitous(&held),
-            models: page.iter().filter_map(|row| told.model(row, &kits, &held, &links, &best, as_of)).collect(),
-            holders: others.iter().take(HOLDERS_SHOWN).filter_map(|row| told.holder(row, &kits, as_of)).collect(),
-            more_holders: others.len().saturating_sub(HOLDERS_SHOWN) as u64,
+            ubiquitous: ubiquitous(held),
+            models: models.into_iter().filter_map(|(row, part)| told.model(row, part, held, view.as_of)).collect(),
+            holders: others.into_iter().filter_map(|(row, part)| told.holder(row, part, view.as_of)).collect(),
+            more_holders: (is_first && is_counted).then_some(more_others),
             next,
+            completeness: asked.completeness,
+        })
+    }
+
+    /// Every model that is affected, and its distance, at once: for answers of hundreds of thousands. In no order.
+    ///
+    /// # Errors
+    /// As [`Registry::impact`].
+    pub async fn impact_digests(&self, ctx: &Ctx, question: &Question) -> Result<view::Affected, Error> {
+        let (mut asked, _) = self.ask(ctx, question, "digests").await?;
+        let holders = holders(&asked.held, question);
+        let Asking { session, view, held, .. } = &mut asked;
+        let mut models: HashMap<Digest, u32> = HashMap::new();
+        if let (Holders::File(sha256), true) = (&holders, view.floor <= Grade::Packaged) {
+            let found = graph::models_with_file(session, view.reader, view.as_of, view.floor, sha256).await?;
+            models.extend(found.into_iter().map(|(_, digest)| (digest, 0)));
+        } else {
+            let mut from = Some(Met::default());
+            while let Some(after) = from {
+                let (met, next) = holders.after(session, *view, after, LOOKED_THROUGH).await?;
+                let part = Rows::held(session, *view, held, &holders, &met).await?;
+                models.extend(part.models.iter().map(|row| (row.digest, 0)));
+                from = next;
+            }
+        }
+        let part = Rows::reached(session, *view, held, &holders).await?;
+        for row in &part.models {
+            let known = models.entry(row.digest).or_insert(row.score.distance);
+            *known = row.score.distance.min(*known);
+        }
+        Ok(view::Affected {
+            query: query(&question.content, view.as_of),
+            scope: view::Scope::of(ctx.reader),
+            ubiquitous: ubiquitous(held),
+            completeness: asked.completeness,
+            models: models.into_iter().collect(),
         })
     }
 
@@ -155,51 +179,58 @@ impl Registry {
     /// # Errors
     /// As [`Registry::impact`].
     pub async fn holders(&self, ctx: &Ctx, question: &Question) -> Result<(view::Impact, Option<String>), Error> {
+        // Holding is a fact, which has no grade.
+        let question = &Question { grade: None, ..question.clone() };
+        let (mut asked, after) = self.ask(ctx, question, "holders").await?;
+        let holders = holders(&asked.held, question);
+        let Asking { session, view, held, .. } = &mut asked;
+        let is_first = after == After::Nothing;
+        let mut page = Page { after, wanted: question.limit + 1, models: 0, others: 0, parts: Vec::new() };
+        let mut from = Some(page.begin());
+        while let (Some(after), true) = (from, page.is_short()) {
+            let (met, next) = holders.after(session, *view, after, page.wanted).await?;
+            let mut part = Rows::held(session, *view, held, &holders, &met).await?;
+            // Here a model is one holder among others.
+            part.models.append(&mut part.others);
+            part.models.sort_by(|a, b| a.place.cmp(&b.place));
+            page.add(part);
+            from = next;
+        }
+        page.show(question.limit, 0);
+        let next =
+            page.next(question.limit).map(|after| Cursor::new(question, "holders", view.as_of, after).to_string());
+        let told = Details::fetch(session, *view, &question.content, held, &page.parts).await?;
+        let rows = page.rows(|part| &part.models, is_first && next.is_none());
+        let answer = view::Impact {
+            query: query(&question.content, view.as_of),
+            scope: view::Scope::of(ctx.reader),
+            ubiquitous: ubiquitous(held),
+            models: Vec::new(),
+            holders: rows.into_iter().filter_map(|(row, part)| told.holder(row, part, view.as_of)).collect(),
+            more_holders: None,
+            next: None,
+            completeness: asked.completeness,
+        };
+        Ok((answer, next))
+    }
+
+    /// Begins to answer, in one state of the database.
+    async fn ask(&self, ctx: &Ctx, question: &Question, list: &str) -> Result<(Asking, After), Error> {
         authz::check(ctx, Access::Pull)?;
-        let cursor = Cursor::of(question, "holders", self.now())?;
+        let cursor = Cursor::of(question, list, self.now())?;
         refuse_empty(&question.content)?;
         if !question.wait.is_zero() {
             self.settled(ctx.reader, question.wait).await?;
         }
         let mut session = self.db.snapshot().await?;
-        let as_of = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of);
-        let as_of = match as_of {
+        let as_of = match cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of) {
             Some(as_of) => as_of,
             None => self.latest(&mut session).await?,
         };
         let completeness = count(&mut session, ctx.reader).await?;
-        let mut held = self.hold_content(ctx, &mut session, question, as_of).await?;
-        let itself = std::mem::take(&mut held.itself);
-        held.manifests.extend(itself);
-        held.manifests.sort_unstable();
-        held.manifests.dedup();
-        let kits = kit::summaries(&mut session, &held.manifests).await?;
-        let kits: HashMap<_, _> = kits.into_iter().map(|kit| (kit.id, kit)).collect();
-        let stays = manifest::occurrences(&mut session, ctx.reader, as_of, &held.manifests).await?;
-        let (models, others) = rows(&held, &kits, &stays, &[], &Best::default(), Grade::Matched);
-        let mut all: Vec<Row> = models.into_iter().chain(others).collect();
-        all.sort_by_cached_key(Row::key);
-        let after = cursor.map(|cursor| cursor.after);
-        all.retain(|row| after.as_ref().is_none_or(|after| row.key() > *after));
-        let more = all.len() > question.limit;
-        all.truncate(question.limit);
-        let next = all
-            .last()
-            .filter(|_| more)
-            .map(|last| Cursor { as_of, asked: asked(question, "holders"), after: last.key() }.to_string());
-        let (best, content) = (Best::default(), &question.content);
-        let told = Details::fetch(&mut session, ctx.reader, as_of, content, &held, &all, &[], &[], &best).await?;
-        let answer = view::Impact {
-            query: query(&question.content, as_of),
-            scope: view::Scope::of(ctx.reader),
-            completeness,
-            ubiquitous: ubiquitous(&held),
-            models: Vec::new(),
-            holders: all.iter().filter_map(|row| told.holder(row, &kits, as_of)).collect(),
-            more_holders: 0,
-            next: None,
-        };
-        Ok((answer, next))
+        let held = self.hold_content(ctx, &mut session, question, as_of).await?;
+        let view = View { reader: ctx.reader, as_of, floor: question.grade.unwrap_or(Grade::Matched) };
+        Ok((Asking { session, view, held, completeness }, cursor.map_or(After::Nothing, |cursor| cursor.after)))
     }
 
     /// Finds what holds the content.
@@ -217,10 +248,8 @@ impl Registry {
         };
         let mut itself = Vec::new();
         let asked = match &question.content {
-            Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => {
-                let manifests = graph::holders_of_file(session, ctx.reader, as_of, sha256).await?;
-                return Ok(Held { manifests, ..Held::default() });
-            }
+            // Whoever has the file is found as it is needed.
+            Content::File(_) if question.rung.is_none_or(|rung| rung == Rung::File) => return Ok(Held::default()),
             // On any other rung, a file is asked about as the layer that it may be.
             Content::File(sha256) => vec![asked_layer(ctx, session, &Digest::sha256(*sha256), as_of).await?],
             Content::Layer(digest) => vec![asked_layer(ctx, session, digest, as_of).await?],
@@ -239,6 +268,82 @@ impl Registry {
         // The artifact itself is there as the same layers, or not at all.
         let is_asked = question.rung.is_none_or(|rung| rung == Rung::Layer);
         Ok(Held { itself: if is_asked { itself } else { Vec::new() }, ..held })
+    }
+}
+
+/// What an answer is made from.
+struct Asking {
+    session: Session,
+    view: View,
+    held: Held,
+    completeness: view::Completeness,
+}
+
+/// A page while it is filled.
+struct Page {
+    /// Where the one before ended.
+    after: After,
+    /// How many models it takes: one more than are shown says that there is another page.
+    wanted: usize,
+    models: usize,
+    others: usize,
+    parts: Vec<Rows>,
+}
+
+impl Page {
+    /// Before the first holder that may be on it. The last one of the page before may be in more repositories.
+    fn begin(&self) -> Met {
+        match &self.after {
+            After::Held(met, _) => Met { manifest: met.manifest - 1, ..*met },
+            After::Nothing | After::Reached(..) => Met::default(),
+        }
+    }
+
+    fn is_short(&self) -> bool {
+        self.models < self.wanted
+    }
+
+    fn add(&mut self, mut part: Rows) {
+        part.models.retain(|row| row.place > self.after);
+        self.models += part.models.len();
+        self.others += part.others.len();
+        self.parts.push(part);
+    }
+
+    /// Leaves out what is not shown.
+    fn show(&mut self, mut models: usize, mut others: usize) {
+        for part in &mut self.parts {
+            part.models.truncate(models);
+            part.others.truncate(others);
+            models -= part.models.len();
+            others -= part.others.len();
+        }
+    }
+
+    /// Its rows; where they are all that there are, by distance, repository and digest.
+    fn rows(&self, of: impl Fn(&Rows) -> &Vec<Row>, are_all: bool) -> Vec<(&Row, &Rows)> {
+        let mut rows: Vec<_> = self.parts.iter().flat_map(|part| of(part).iter().map(move |row| (row, part))).collect();
+        if are_all {
+            rows.sort_by_cached_key(|(row, _)| (row.score.distance, row.name.to_string(), row.digest));
+        }
+        rows
+    }
+
+    /// Where the page ends, if others follow.
+    fn next(&self, limit: usize) -> Option<After> {
+        let last = self.parts.iter().rev().find_map(|part| part.models.last());
+        last.filter(|_| self.models > limit).map(|row| row.place.clone())
+    }
+}
+
+/// How the holders are found: those of a file as they are needed, for they may be very many.
+fn holders<'a>(held: &Held, question: &'a Question) -> Holders<'a> {
+    match &question.content {
+        Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => Holders::File(sha256),
+        _ => {
+            let all: BTreeSet<_> = held.manifests.iter().chain(&held.itself).copied().collect();
+            Holders::Known(all.into_iter().collect())
+        }
     }
 }
 
@@ -346,380 +451,6 @@ fn refuse_empty(content: &Content) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where the search starts: a model that holds the content packages it, anything else just holds it.
-fn scores(held: &Held, kits: &HashMap<NodeId, kit::Summary>, floor: Grade) -> Vec<(NodeId, Score)> {
-    let holding = held.manifests.iter().filter(|node| !held.itself.contains(node)).map(|&node| {
-        let model = kits.get(&node).is_some_and(|kit| kit.is_model);
-        (node, Score { distance: 0, grade: model.then_some(Grade::Packaged) })
-    });
-    let counts = |(_, score): &(NodeId, Score)| score.grade.is_none_or(|grade| grade >= floor);
-    holding.filter(counts).chain(held.itself.iter().map(|&node| (node, Score::START))).collect()
-}
-
-/// The models, sorted, and the other holders, sorted: one row for each repository that has, or had, the manifest.
-fn rows(
-    held: &Held,
-    kits: &HashMap<NodeId, kit::Summary>,
-    stays: &[manifest::Occurrence],
-    links: &[graph::Link],
-    best: &Best,
-    floor: Grade,
-) -> (Vec<Row>, Vec<Row>) {
-    let holds: HashSet<_> = held.manifests.iter().copied().collect();
-    let mut claimed: HashMap<(NodeId, Option<OccurrenceId>), Score> = HashMap::new();
-    for link in links {
-        let (Some(edge), Some(score)) = (link.edge, best.score(link.to)) else { continue };
-        let score = score.behind(link);
-        let known = claimed.entry((link.from, edge.occurrence)).or_insert(score);
-        if score.beats(*known) {
-            *known = score;
-        }
-    }
-    // The last stay in a repository speaks for all of them, but what an earlier one claimed still counts.
-    let mut rows: BTreeMap<(NodeId, RepositoryId), (Option<Score>, &manifest::Occurrence)> = BTreeMap::new();
-    for stay in stays {
-        let row = rows.entry((stay.manifest, stay.repository)).or_insert((None, stay));
-        row.1 = stay;
-        let by_claim = [Some(stay.id), None].map(|stay_id| claimed.get(&(stay.manifest, stay_id)).copied());
-        let by_holding = holds.contains(&stay.manifest).then(|| held_score(held, kits, stay.manifest));
-        let itself = held.itself.contains(&stay.manifest).then_some(Score::START);
-        let by_holding = by_holding.filter(|score| score.grade.is_none_or(|grade| grade >= floor));
-        for score in by_claim.into_iter().chain([by_holding, itself]).flatten() {
-            if row.0.is_none_or(|known| score.beats(known)) {
-                row.0 = Some(score);
-            }
-        }
-    }
-    let mut models = Vec::new();
-    let mut others = Vec::new();
-    for ((node, repository), (score, stay)) in rows {
-        let (Some(kit), Some(score)) = (kits.get(&node), score) else { continue };
-        let row =
-            Row { manifest: node, repository, name: stay.name.clone(), digest: kit.digest, score, stay: stay.clone() };
-        if kit.is_model {
-            models.push(row);
-        } else if holds.contains(&node) {
-            others.push(row);
-        }
-    }
-    models.sort_by_cached_key(Row::key);
-    others.sort_by_cached_key(Row::key);
-    (models, others)
-}
-
-fn held_score(held: &Held, kits: &HashMap<NodeId, kit::Summary>, node: NodeId) -> Score {
-    let model = kits.get(&node).is_some_and(|kit| kit.is_model) && !held.itself.contains(&node);
-    Score { distance: 0, grade: model.then_some(Grade::Packaged) }
-}
-
-impl Row {
-    /// What rows are sorted by.
-    fn key(&self) -> (u32, String, String) {
-        (self.score.distance, self.name.to_string(), self.digest.to_string())
-    }
-}
-
-/// How a manifest holds the content.
-#[derive(Debug, Default)]
-struct Ways {
-    /// The first of them.
-    told: Vec<view::Evidence>,
-    /// How many there are.
-    all: u64,
-    layers: HashSet<Digest>,
-}
-
-/// What is told of the rows that are shown.
-struct Details {
-    held: HashMap<NodeId, Ways>,
-    edges: HashMap<index::EdgeId, graph::Told>,
-    tags: HashMap<(NodeId, RepositoryId), Vec<tag::Named>>,
-    indexes: HashMap<(NodeId, RepositoryId), Vec<String>>,
-}
-
-impl Details {
-    #[expect(clippy::too_many_arguments, reason = "everything that one answer is made of")]
-    async fn fetch(
-        session: &mut Session,
-        reader: Reader,
-        as_of: Micros,
-        content: &Content,
-        held: &Held,
-        models: &[Row],
-        others: &[Row],
-        links: &[graph::Link],
-        best: &Best,
-    ) -> Result<Self, Error> {
-        let others = &others[..others.len().min(HOLDERS_SHOWN)];
-        let shown: Vec<_> = models.iter().chain(others).map(|row| row.manifest).collect();
-        // A path ends at what holds the content, which is told too.
-        let mut holding: BTreeSet<_> = shown.iter().copied().collect();
-        let mut edges: BTreeSet<_> = BTreeSet::new();
-        for row in models {
-            let path = best.path(row.manifest);
-            holding.extend(path.last().map(|link| link.to));
-            edges.extend(path.iter().filter_map(|link| link.edge).map(|edge| edge.id));
-        }
-        let wanted: HashSet<_> = shown.iter().copied().collect();
-        let direct = links.iter().filter(|link| wanted.contains(&link.from));
-        edges.extend(direct.filter_map(|link| link.edge).map(|edge| edge.id));
-        let has: HashSet<_> = held.manifests.iter().copied().collect();
-        let holding: Vec<_> = holding.into_iter().filter(|node| has.contains(node)).collect();
-
-        let mut details = Self {
-            held: held_evidence(session, content, held, &holding).await?,
-            edges: HashMap::new(),
-            tags: HashMap::new(),
-            indexes: HashMap::new(),
-        };
-        let edges: Vec<_> = edges.into_iter().collect();
-        for told in graph::told(session, &edges).await? {
-            details.edges.insert(told.id, told);
-        }
-        for named in tag::ever_of(session, reader, as_of, &shown).await? {
-            details.tags.entry((named.manifest, named.repository)).or_default().push(named);
-        }
-        for (node, repository, digest) in graph::indexes_of(session, reader, as_of, &shown).await? {
-            details.indexes.entry((node, repository)).or_default().push(digest.to_string());
-        }
-        Ok(details)
-    }
-
-    fn model(
-        &self,
-        row: &Row,
-        kits: &HashMap<NodeId, kit::Summary>,
-        held: &Held,
-        links: &[graph::Link],
-        best: &Best,
-        as_of: Micros,
-    ) -> Option<view::Model> {
-        let kit = kits.get(&row.manifest)?;
-        let (tags, past_tags) = self.tags(row);
-        let mut evidence = self.evidence(row, kits, held, links, best);
-        let own = self.held.get(&row.manifest).map_or(0, |ways| ways.all.saturating_sub(ways.told.len() as u64));
-        let more_evidence = own + evidence.len().saturating_sub(EVIDENCE_SHOWN) as u64;
-        evidence.truncate(EVIDENCE_SHOWN);
-        // The artifact that was asked for is there as itself; nothing weaker than a fact says so.
-        let grade = row.score.grade.unwrap_or(Grade::Packaged);
-        Some(view::Model {
-            repository: row.name.to_string(),
-            digest: row.digest.to_string(),
-            kind: kit.kind.clone(),
-            name: kit.name.clone(),
-            version: kit.version.clone(),
-            state: state(row.deleted(as_of), tags.is_empty()),
-            tags,
-            past_tags,
-            indexes: self.indexes.get(&(row.manifest, row.repository)).cloned().unwrap_or_default(),
-            pushed_at: time(row.stay.opened_at),
-            pushed_by: row.stay.opened_by.clone(),
-            signed_by: Vec::new(),
-            distance: row.score.distance,
-            grade: grade.as_str(),
-            evidence,
-            more_evidence,
-        })
-    }
-
-    fn holder(&self, row: &Row, kits: &HashMap<NodeId, kit::Summary>, as_of: Micros) -> Option<view::Holder> {
-        let kit = kits.get(&row.manifest)?;
-        let (tags, past_tags) = self.tags(row);
-        Some(view::Holder {
-            repository: row.name.to_string(),
-            digest: row.digest.to_string(),
-            kind: kit.kind.clone(),
-            name: kit.name.clone(),
-            version: kit.version.clone(),
-            state: state(row.deleted(as_of), tags.is_empty()),
-            tags,
-            past_tags,
-            pushed_at: time(row.stay.opened_at),
-            pushed_by: row.stay.opened_by.clone(),
-            evidence: self.held.get(&row.manifest).map(|ways| ways.told.clone()).unwrap_or_default(),
-            more_evidence: self.held.get(&row.manifest).map_or(0, |ways| ways.all - ways.told.len() as u64),
-        })
-    }
-
-    fn tags(&self, row: &Row) -> (Vec<String>, Vec<String>) {
-        let named = self.tags.get(&(row.manifest, row.repository)).into_iter().flatten();
-        let (now, past): (Vec<_>, Vec<_>) = named.partition(|named| named.still);
-        let names = |named: Vec<&tag::Named>| named.into_iter().map(|named| named.tag.clone()).collect();
-        (names(now), names(past))
-    }
-
-    /// Every way at distance 0; else one best path, and how its end holds the content.
-    fn evidence(
-        &self,
-        row: &Row,
-        kits: &HashMap<NodeId, kit::Summary>,
-        held: &Held,
-        links: &[graph::Link],
-        best: &Best,
-    ) -> Vec<view::Evidence> {
-        let mut evidence = self.packaged(row.manifest, kits);
-        if row.score.distance == 0 {
-            if held.itself.contains(&row.manifest) {
-                evidence.push(view::Evidence {
-                    edge: "is",
-                    target: Some(view::Target { digest: row.digest.to_string() }),
-                    ..Default::default()
-                });
-            }
-            let uses = links.iter().filter(|link| link.from == row.manifest && self.of_row(row, link));
-            let uses = uses.filter(|link| best.score(link.to).is_some_and(|score| score.distance == 0));
-            let uses = uses.filter(|link| link.edge.is_some_and(|edge| edge.kind != EdgeKind::DerivedFrom));
-            evidence.extend(uses.filter_map(|link| self.told(link)));
-            return evidence;
-        }
-        // The first step is this repository's own claim; from there the best path goes on.
-        let first = links.iter().filter(|link| link.from == row.manifest && self.of_row(row, link));
-        let first = first.filter(|link| best.score(link.to).is_some_and(|score| score.behind(link) == row.score));
-        let Some(first) = first.min_by_key(|link| (link.to, link.edge.map(|edge| edge.id))) else { return evidence };
-        let path: Vec<_> = std::iter::once(*first).chain(best.path(first.to)).collect();
-        let end = path.last().map_or(row.manifest, |link| link.to);
-        evidence.extend(path.iter().filter_map(|link| self.told(link)));
-        // Of how the end holds it, one way will do: its own row has them all.
-        evidence.extend(self.packaged(end, kits).into_iter().take(1).filter(|_| end != row.manifest));
-        evidence
-    }
-
-    fn of_row(&self, row: &Row, link: &graph::Link) -> bool {
-        link.edge.is_none_or(|edge| edge.occurrence.is_none() || edge.repository == row.repository)
-    }
-
-    /// How a manifest holds the content; graded where it is a kit with a model, for only then it can have been used.
-    fn packaged(&self, node: NodeId, kits: &HashMap<NodeId, kit::Summary>) -> Vec<view::Evidence> {
-        let model = kits.get(&node).is_some_and(|kit| kit.is_model);
-        let held = self.held.get(&node).into_iter().flat_map(|ways| &ways.told).cloned();
-        let graded = held.map(|evidence| match model {
-            true => view::Evidence {
-                grade: Some(Grade::Packaged.as_str()),
-                edge: EdgeKind::PackagedWith.as_str(),
-                ..evidence
-            },
-            false => evidence,
-        });
-        graded.collect()
-    }
-
-    fn told(&self, link: &graph::Link) -> Option<view::Evidence> {
-        let told = self.edges.get(&link.edge?.id)?;
-        Some(view::Evidence {
-            grade: Some(told.grade.as_str()),
-            edge: told.kind.as_str(),
-            component: told.role.as_ref().map(|role| name(role, told.component.as_ref())),
-            reference: told.declared.clone(),
-            late: told.late,
-            assumed: told.assumed,
-            target: told.target_digest.map(|digest| view::Target { digest: digest.to_string() }),
-            claim: Some(view::Claim { kind: told.claim.as_str(), by: told.actor.clone() }),
-            ..Default::default()
-        })
-    }
-}
-
-impl Row {
-    fn deleted(&self, as_of: Micros) -> bool {
-        self.stay.closed_at.is_some_and(|closed| closed <= as_of)
-    }
-}
-
-/// How the content is in each of the manifests.
-async fn held_evidence(
-    session: &mut Session,
-    content: &Content,
-    held: &Held,
-    manifests: &[NodeId],
-) -> Result<HashMap<NodeId, Ways>, Error> {
-    let mut found = Vec::new();
-    let by_hash = held.layers.is_empty() && held.overlaps.is_empty();
-    if let (Content::File(sha256), true) = (content, by_hash) {
-        found = graph::file_evidence(session, sha256, manifests).await?;
-    } else {
-        // Of what shares files only, the layers that do.
-        let shown: HashSet<_> = manifests.iter().copied().collect();
-        let shared =
-            held.overlaps.keys().filter(|(manifest, _)| shown.contains(manifest)).map(|&(manifest, _)| manifest);
-        let shared: BTreeSet<_> = shared.collect();
-        let shared: Vec<_> = shared.into_iter().collect();
-        let composed = file::layers_of_manifests(session, &shared).await?;
-        let of_overlap = composed
-            .into_iter()
-            .filter(|(manifest, component, _)| held.overlaps.contains_key(&(*manifest, *component)));
-        let layers: BTreeSet<_> = held.layers.keys().copied().chain(of_overlap.map(|(.., layer)| layer)).collect();
-        for layer in layers {
-            found.extend(graph::layer_evidence(session, layer, manifests).await?);
-        }
-    }
-    let places = found.iter().filter_map(|one| held.files.get(&one.layer_id?));
-    let places = places.flat_map(|files| files.iter().take(EVIDENCE_SHOWN));
-    let places: Vec<_> = places.map(|found| found.place).collect();
-    let entries = file::entries_at(session, &places).await?;
-
-    let mut evidence: HashMap<NodeId, Ways> = HashMap::new();
-    for one in found {
-        let mut rungs = one.layer_id.and_then(|layer| held.layers.get(&layer)).cloned().unwrap_or_default();
-        let overlap = held.overlaps.get(&(one.manifest, one.component_position)).filter(|_| !one.by_file);
-        if one.by_file {
-            rungs.extend(one.whole.then_some(Rung::Layer));
-            rungs.insert(Rung::File);
-        }
-        let files = one.layer_id.and_then(|layer| held.files.get(&layer)).map_or(&[][..], |files| files);
-        if let Some(overlap) = overlap {
-            rungs.extend(overlap.same.then_some(Rung::Contents));
-            rungs.extend((overlap.share() >= held.min_overlap).then_some(Rung::Overlap));
-            rungs.extend((!files.is_empty()).then_some(Rung::File));
-        }
-        if rungs.is_empty() {
-            continue;
-        }
-        let ways = evidence.entry(one.manifest).or_default();
-        let told = view::Evidence {
-            edge: "holds",
-            rungs: rungs.iter().map(|rung| rung.as_str()).collect(),
-            overlap: overlap.map(|&overlap| overlap.into()),
-            component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
-            layer: Some(one.layer.to_string()),
-            path: one.path.as_ref().map(|path| String::from_utf8_lossy(path).into_owned()),
-            ..Default::default()
-        };
-        if !files.is_empty() && rungs.iter().all(|rung| *rung >= Rung::File) {
-            // Of what leaked, each place by itself.
-            ways.all += files.len() as u64;
-            for found in files.iter().take(EVIDENCE_SHOWN.saturating_sub(ways.told.len())) {
-                let path = entries.get(&found.place).map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
-                let path = path.filter(|path| !path.is_empty() && path != "!").or_else(|| told.path.clone());
-                let file = Some(Digest::sha256(found.sha256).to_string());
-                ways.told.push(view::Evidence { file, path, ..told.clone() });
-            }
-            continue;
-        }
-        // A file's ways are counted together, a layer's each by itself.
-        ways.all =
-            if one.by_file || !ways.layers.insert(one.layer) { ways.all.max(one.ways) } else { ways.all + one.ways };
-        if ways.told.len() < EVIDENCE_SHOWN {
-            ways.told.push(told);
-        }
-    }
-    // The strongest way first.
-    let strength = |evidence: &view::Evidence| evidence.rungs.first().copied().and_then(Rung::from_text);
-    evidence.values_mut().for_each(|ways| ways.told.sort_by_key(strength));
-    Ok(evidence)
-}
-
-impl From<Overlap> for view::Overlap {
-    fn from(overlap: Overlap) -> Self {
-        let Overlap { common, asked, candidate, .. } = overlap;
-        let share = |whole| (share_of(common, whole) * 1000.0).round() / 1000.0;
-        Self { common, asked, candidate, of_asked: share(asked), of_candidate: share(candidate) }
-    }
-}
-
-fn name(role: &str, name: Option<&String>) -> view::ComponentName {
-    view::ComponentName { role: role.to_owned(), name: name.cloned() }
-}
-
 async fn count(session: &mut Session, reader: Reader) -> Result<view::Completeness, Error> {
     Ok(completeness::count(session, reader, SCANNER_VERSION).await?.into())
 }
@@ -746,54 +477,5 @@ fn query(content: &Content, as_of: Micros) -> Value {
             }
             query
         }
-    }
-}
-
-/// Where a page ended, of which question and as of when, so that pages fit together whatever is pushed meanwhile.
-struct Cursor {
-    as_of: Micros,
-    asked: String,
-    after: (u32, String, String),
-}
-
-/// The mark of a question in its cursors.
-fn asked(question: &Question, list: &str) -> String {
-    let Question { content, grade, rung, min_overlap, .. } = question;
-    let text = format!("{list} {content:?} {grade:?} {rung:?} {min_overlap:?}");
-    mark(&text)
-}
-
-impl Cursor {
-    /// The cursor of a question, if it has one. It must be one of that very question.
-    fn of(question: &Question, list: &str, now: Micros) -> Result<Option<Self>, Error> {
-        if question.as_of.is_some_and(|as_of| as_of.0 > now.0 + SKEW) {
-            let why = "it lies in the future, of which nothing is known".into();
-            return Err(Error::Invalid { what: Part::Parameter("as_of"), why });
-        }
-        let Some(text) = &question.cursor else { return Ok(None) };
-        let cursor = Self::parse(text)?;
-        if cursor.asked != asked(question, list) || question.as_of.is_some_and(|as_of| as_of != cursor.as_of) {
-            return Err(other_cursor());
-        }
-        Ok(Some(cursor))
-    }
-
-    fn parse(text: &str) -> Result<Self, Error> {
-        let parts: Vec<_> = text.split('~').collect();
-        let [as_of, asked, distance, name, digest] = parts[..] else { return Err(bad_cursor()) };
-        let as_of = as_of.parse().map_err(|_| bad_cursor())?;
-        let distance = distance.parse().map_err(|_| bad_cursor())?;
-        if name.parse::<Name>().is_err() || digest.parse::<Digest>().is_err() {
-            return Err(bad_cursor());
-        }
-        Ok(Self { as_of: Micros(as_of), asked: asked.into(), after: (distance, name.into(), digest.into()) })
-    }
-}
-
-impl std::fmt::Display for Cursor {
-    /// `~` stands in neither names nor digests, and needs no escape in a URL.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (distance, name, digest) = &self.after;
-        write!(f, "{}~{}~{distance}~{name}~{digest}", self.as_of.0, self.asked)
     }
 }

@@ -69,9 +69,9 @@ pub use search::Search;
 pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Capped, Change, Changes, Claim, Completeness, Component, ComponentDiff, ComponentName, Coverage, Diff, Evidence,
-    File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer, LayerCounts, Model, Outside,
-    Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
+    Affected, Capped, Change, Changes, Claim, Completeness, Component, ComponentDiff, ComponentName, Coverage, Diff,
+    Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer, LayerCounts, Model,
+    Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).

@@ -1,6 +1,7 @@
 //! Answers as they are written: plain structs that serialise to the JSON of `/api/v1`.
 
 use index::{Reader, completeness};
+use oci::Digest;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -17,14 +18,30 @@ pub struct Impact {
     /// Asked-for files that are in so many repositories that they make no match by themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ubiquitous: Vec<Ubiquitous>,
-    /// The models affected, by distance, repository and digest.
+    /// The models affected. If one page holds all, by distance, repository and digest; else first those that hold the content,
+    /// in the order in which they came to, and then the others by distance, repository and digest.
     pub models: Vec<Model>,
     /// The other artifacts that hold the content, the first hundred of them, with the first page.
     pub holders: Vec<Holder>,
-    /// How many more artifacts hold it; `/api/v1/holders` has them all.
-    pub more_holders: u64,
+    /// How many more artifacts hold it, on the first page and if that was counted; `/api/v1/holders` has them all.
+    pub more_holders: Option<u64>,
     /// The cursor of the next page, if there is one.
     pub next: Option<String>,
+}
+
+/// All models that are affected, by their digests alone.
+#[derive(Debug, Clone)]
+pub struct Affected {
+    /// The question as it was understood.
+    pub query: Value,
+    /// Whether everything was asked, or only what the caller may read.
+    pub scope: Scope,
+    /// What the answer could know.
+    pub completeness: Completeness,
+    /// As in [`Impact`].
+    pub ubiquitous: Vec<Ubiquitous>,
+    /// The models and their distances, in no order.
+    pub models: Vec<(Digest, u32)>,
 }
 
 /// Whose registry an answer is about.

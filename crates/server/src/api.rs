@@ -3,25 +3,30 @@
 mod openapi;
 mod problem;
 
-use std::time::Duration;
+use std::{convert::Infallible, fmt::Write as _, time::Duration};
 
 use axum::{
     Json, Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{
         DefaultBodyLimit, Path, RawQuery, State,
         rejection::{BytesRejection, PathRejection},
     },
-    http::HeaderMap,
+    http::{
+        HeaderMap,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures_util::stream;
 use oci::{Digest, Name, Reference};
 use registry::{
-    Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Search, Thing, Wanted,
+    Affected, Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Search,
+    Thing, Wanted,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::problem::Problem;
 use crate::app::App;
@@ -51,6 +56,10 @@ pub(crate) fn router() -> Router<App> {
 /// Which models are affected by content, directly and through what they derive from, and who else holds it.
 ///
 /// Ask about one of `file`, `layer` and `ref`. Content that nobody has is an empty answer, not an error.
+///
+/// To `Accept: application/x-ndjson` all models are answered at once, without pages: a line with the question and what the
+/// answer could know, then a line `{"digest":"…","distance":0}` for each model, in no order, and a last line with their number,
+/// without which the answer is not whole.
 #[utoipa::path(
     get, tag = "questions", path = "/api/v1/impact",
     params(
@@ -72,14 +81,47 @@ pub(crate) fn router() -> Router<App> {
         (status = 404, description = "There is no such artifact, or no such dataset in it", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn impact(
-    State(app): State<App>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Impact>, Problem> {
+async fn impact(State(app): State<App>, headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let ctx = app.context(&headers);
     let question = question(&Query::read(query.as_deref())?)?;
-    app.registry.impact(&ctx, &question).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
+    answer(&app, &ctx, &headers, &question).await
+}
+
+async fn answer(app: &App, ctx: &Ctx, headers: &HeaderMap, question: &Question) -> Result<Response, Problem> {
+    let wants_lines = headers.get_all(ACCEPT).iter().any(|accept| accept.as_bytes().starts_with(LINES.as_bytes()));
+    let failed = |e| Problem::from_error(e, &ctx.request_id);
+    if wants_lines {
+        if question.cursor.is_some() {
+            return Err(Problem::new(400, "a cursor goes with pages; all models at once have none"));
+        }
+        return Ok(lines(app.registry.impact_digests(ctx, question).await.map_err(failed)?));
+    }
+    Ok(Json(app.registry.impact(ctx, question).await.map_err(failed)?).into_response())
+}
+
+/// The media type of an answer that is lines of JSON.
+const LINES: &str = "application/x-ndjson";
+/// How many of them are sent at once.
+const LINES_AT_ONCE: usize = 1000;
+
+fn lines(affected: Affected) -> Response {
+    let Affected { query, scope, completeness, ubiquitous, models } = affected;
+    let first = json!({
+        "query": query, "scope": scope, "completeness": completeness, "ubiquitous": ubiquitous,
+    });
+    let last = json!({"models": models.len()});
+    let mut models = models.into_iter();
+    let pieces = std::iter::from_fn(move || {
+        let mut piece = String::new();
+        for (digest, distance) in models.by_ref().take(LINES_AT_ONCE) {
+            // A digest needs no escape in JSON.
+            let _ = writeln!(piece, r#"{{"digest":"{digest}","distance":{distance}}}"#);
+        }
+        Some(piece).filter(|piece| !piece.is_empty())
+    });
+    let all =
+        std::iter::once(format!("{first}\n")).chain(pieces).chain(std::iter::once_with(move || format!("{last}\n")));
+    ([(CONTENT_TYPE, LINES)], Body::from_stream(stream::iter(all.map(Ok::<_, Infallible>)))).into_response()
 }
 
 /// What is asked about together.
@@ -100,7 +142,8 @@ const FILES_BYTES: usize = 8 << 20;
 
 /// Which models are affected by any of many files: a leak is one question.
 ///
-/// Takes the parameters of `GET`, but for those that say what is asked about. The same body belongs to each page.
+/// Takes the parameters of `GET`, but for those that say what is asked about, and answers in the same forms. The same body
+/// belongs to each page.
 #[utoipa::path(
     post, tag = "questions", path = "/api/v1/impact",
     params(
@@ -124,7 +167,7 @@ async fn impact_of_files(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Impact>, Problem> {
+) -> Result<Response, Problem> {
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
     query.only(&["as_of", "grade", "rung", "min_overlap", "wait", "limit", "cursor"])?;
@@ -142,8 +185,7 @@ async fn impact_of_files(
     let files = asked.files.iter().map(sha256).collect::<Result<_, _>>()?;
     let (tree, contents) = (asked.tree.as_ref().map(sha256), asked.contents.as_ref().map(sha256));
     let content = Content::Files { files, tree: tree.transpose()?, contents: contents.transpose()? };
-    let question = question_about(content, &query)?;
-    app.registry.impact(&ctx, &question).await.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
+    answer(&app, &ctx, &headers, &question_about(content, &query)?).await
 }
 
 /// Every artifact that holds the content.

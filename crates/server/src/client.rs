@@ -267,7 +267,7 @@ pub(crate) struct Impact {
     pub(crate) models: Vec<Holder>,
     #[serde(deserialize_with = "list")]
     pub(crate) holders: Vec<Holder>,
-    pub(crate) more_holders: u64,
+    pub(crate) more_holders: Option<u64>,
     pub(crate) next: Option<String>,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
@@ -375,7 +375,8 @@ impl Impact {
     pub(crate) fn merge(&mut self, more: Self) {
         merge_holders(&mut self.models, more.models);
         merge_holders(&mut self.holders, more.holders);
-        self.more_holders = self.more_holders.max(more.more_holders);
+        // What one of them did not count is not known of both.
+        self.more_holders = self.more_holders.zip(more.more_holders).map(|(one, other)| one.max(other));
         self.ubiquitous.extend(more.ubiquitous);
         self.ubiquitous.sort_by(|a, b| a.file.cmp(&b.file));
         self.ubiquitous.dedup_by(|a, b| a.file == b.file);

@@ -97,6 +97,8 @@ fn pages(
         let mut page = ask(&query, Duration::ZERO)?;
         answer.next = page.next.take().filter(|next| *next != cursor);
         answer.merge_completeness(&page.completeness);
+        // Only the first page counts them.
+        page.more_holders = answer.more_holders;
         answer.merge(page);
     }
     Ok(answer)
@@ -136,9 +138,14 @@ pub(super) fn text(answer: &Impact) -> String {
             table.row([name(holder), holder.state.clone().unwrap_or_default(), kind, how(holder)]);
         }
         let _ = write!(text, "{table}");
-        if answer.more_holders > 0 {
-            let _ = writeln!(text, "  and {} more: GET /api/v1/holders lists them all", answer.more_holders);
+        if let Some(more @ 1..) = answer.more_holders {
+            let _ = writeln!(text, "  and {more} more: GET /api/v1/holders lists them all");
         }
+    }
+    if answer.more_holders.is_none() {
+        text.push_str(
+            "\nThere are too many holders to look for those that are no models: GET /api/v1/holders lists all.\n",
+        );
     }
     let _ = writeln!(text, "\n{}", completeness(&answer.completeness));
     text

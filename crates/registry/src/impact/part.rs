@@ -1,0 +1,255 @@
+//! A part of an answer: some rows, and as much of the graph as explains them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use index::{
+    EdgeId, Grade, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Session,
+    graph::{self, Link, Met},
+    kit, manifest,
+};
+use oci::{Digest, Name};
+
+use super::cursor::After;
+use crate::{
+    Error,
+    alike::Held,
+    paths::{Best, Score},
+};
+
+/// Whose answer it is, as of when, and how well founded it has to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    pub(super) reader: Reader,
+    pub(super) as_of: Micros,
+    pub(super) floor: Grade,
+}
+
+/// What holds the content: all of it, or a file, whose holders are found as they are needed.
+pub(super) enum Holders<'a> {
+    /// These manifests, in order.
+    Known(Vec<NodeId>),
+    /// Whatever holds the file.
+    File(&'a [u8; 32]),
+}
+
+impl Holders<'_> {
+    /// At most `limit` of them after one, in their order, and where to go on, unless that was the end.
+    pub(super) async fn after(
+        &self,
+        session: &mut Session,
+        view: View,
+        after: Met,
+        limit: usize,
+    ) -> Result<(Vec<Met>, Option<Met>), Error> {
+        match self {
+            Self::Known(manifests) => {
+                let from = manifests.partition_point(|node| node.0 <= after.manifest);
+                let met: Vec<_> =
+                    manifests[from..].iter().take(limit).map(|node| Met { scan: 0, manifest: node.0 }).collect();
+                let next = met.last().copied().filter(|_| from + met.len() < manifests.len());
+                Ok((met, next))
+            }
+            Self::File(sha256) => {
+                Ok(graph::holders_of_file(session, view.reader, view.as_of, sha256, after, limit).await?)
+            }
+        }
+    }
+
+    /// Those of the nodes that are among them.
+    async fn among(&self, session: &mut Session, nodes: &[NodeId]) -> Result<HashSet<NodeId>, Error> {
+        Ok(match self {
+            Self::Known(manifests) => {
+                nodes.iter().copied().filter(|node| manifests.binary_search(node).is_ok()).collect()
+            }
+            Self::File(sha256) => graph::file_first_in(session, sha256, nodes).await?.into_keys().collect(),
+        })
+    }
+}
+
+/// A row of an answer before its details are fetched.
+pub(super) struct Row {
+    pub(super) manifest: NodeId,
+    pub(super) repository: RepositoryId,
+    pub(super) name: Name,
+    pub(super) digest: Digest,
+    pub(super) score: Score,
+    pub(super) stay: manifest::Occurrence,
+    /// Where it stands in the answer.
+    pub(super) place: After,
+}
+
+impl Row {
+    pub(super) fn deleted(&self, as_of: Micros) -> bool {
+        self.stay.closed_at.is_some_and(|closed| closed <= as_of)
+    }
+}
+
+/// Some rows, and what explains them.
+pub(super) struct Part {
+    /// The models among them.
+    pub(super) models: Vec<Row>,
+    /// What holds the content and is no model.
+    pub(super) others: Vec<Row>,
+    pub(super) kits: HashMap<NodeId, kit::Summary>,
+    /// The nodes that hold the content, as far as they are known here.
+    pub(super) holds: HashSet<NodeId>,
+    pub(super) best: Best,
+    links: HashMap<NodeId, Vec<Link>>,
+}
+
+impl Part {
+    /// What is told of manifests that hold the content, and so are at no distance.
+    pub(super) async fn held(
+        session: &mut Session,
+        view: View,
+        held: &Held,
+        holders: &Holders<'_>,
+        met: &[Met],
+    ) -> Result<Self, Error> {
+        let nodes: Vec<_> = met.iter().map(|met| NodeId(met.manifest)).collect();
+        let links = graph::uses(session, view.reader, view.as_of, view.floor, &nodes).await?;
+        let place: HashMap<_, _> = met.iter().map(|met| (NodeId(met.manifest), *met)).collect();
+        let place = |row: &Row| {
+            let met = place.get(&row.manifest).copied().unwrap_or_default();
+            (row.score.distance == 0).then_some(After::Held(met, row.repository.0))
+        };
+        Self::of(session, view, held, holders, &nodes, links, place).await
+    }
+
+    /// What is told of everything that leads to the content and does not hold it itself.
+    pub(super) async fn reached(
+        session: &mut Session,
+        view: View,
+        held: &Held,
+        holders: &Holders<'_>,
+    ) -> Result<Self, Error> {
+        let links = match holders {
+            Holders::Known(manifests) => graph::reach(session, view.reader, view.as_of, view.floor, manifests).await?,
+            Holders::File(sha256) => graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?,
+        };
+        let nodes: BTreeSet<_> = links.iter().map(|link| link.from).collect();
+        let nodes: Vec<_> = nodes.into_iter().collect();
+        let holding = holders.among(session, &nodes).await?;
+        // What holds it at no distance was told as that.
+        let place = |row: &Row| {
+            let told = row.score.distance == 0 && holding.contains(&row.manifest);
+            (!told).then(|| After::Reached(row.score.distance, row.name.to_string(), row.digest.to_string()))
+        };
+        Self::of(session, view, held, holders, &nodes, links, place).await
+    }
+
+    async fn of(
+        session: &mut Session,
+        view: View,
+        held: &Held,
+        holders: &Holders<'_>,
+        nodes: &[NodeId],
+        links: Vec<Link>,
+        place: impl Fn(&Row) -> Option<After>,
+    ) -> Result<Self, Error> {
+        let all: BTreeSet<_> =
+            links.iter().flat_map(|link| [link.from, link.to]).chain(nodes.iter().copied()).collect();
+        let all: Vec<_> = all.into_iter().collect();
+        let holds = holders.among(session, &all).await?;
+        let kits = kit::summaries(session, &all).await?;
+        let kits: HashMap<_, _> = kits.into_iter().map(|kit| (kit.id, kit)).collect();
+        let stays = manifest::occurrences(session, view.reader, view.as_of, nodes).await?;
+        let best = Best::search(starts(held, &holds, &kits, view.floor), &links);
+        let mut by_source: HashMap<NodeId, Vec<Link>> = HashMap::new();
+        for link in links {
+            by_source.entry(link.from).or_default().push(link);
+        }
+        let mut part = Self { models: Vec::new(), others: Vec::new(), kits, holds, best, links: by_source };
+        for mut row in part.rows(held, &stays, view.floor) {
+            let Some(place) = place(&row) else { continue };
+            row.place = place;
+            let is_model = part.kits.get(&row.manifest).is_some_and(|kit| kit.is_model);
+            if is_model {
+                part.models.push(row);
+            } else if part.holds.contains(&row.manifest) {
+                part.others.push(row);
+            }
+        }
+        part.models.sort_by(|a, b| a.place.cmp(&b.place));
+        part.others.sort_by(|a, b| a.place.cmp(&b.place));
+        Ok(part)
+    }
+
+    /// One row for each repository that has, or had, the manifest.
+    fn rows(&self, held: &Held, stays: &[manifest::Occurrence], floor: Grade) -> Vec<Row> {
+        let mut claimed: HashMap<(NodeId, Option<OccurrenceId>), Score> = HashMap::new();
+        for link in self.links.values().flatten() {
+            let (Some(edge), Some(score)) = (link.edge, self.best.score(link.to)) else { continue };
+            let score = score.behind(link);
+            let known = claimed.entry((link.from, edge.occurrence)).or_insert(score);
+            if score.beats(*known) {
+                *known = score;
+            }
+        }
+        // The last stay in a repository speaks for all of them, but what an earlier one claimed still counts.
+        let mut rows: BTreeMap<(NodeId, RepositoryId), (Option<Score>, &manifest::Occurrence)> = BTreeMap::new();
+        for stay in stays {
+            let row = rows.entry((stay.manifest, stay.repository)).or_insert((None, stay));
+            row.1 = stay;
+            let by_claim = [Some(stay.id), None].map(|stay_id| claimed.get(&(stay.manifest, stay_id)).copied());
+            let by_holding = self.holds.contains(&stay.manifest).then(|| holding(held, &self.kits, stay.manifest));
+            let by_holding = by_holding.filter(|score| score.grade.is_none_or(|grade| grade >= floor));
+            for score in by_claim.into_iter().chain([by_holding]).flatten() {
+                if row.0.is_none_or(|known| score.beats(known)) {
+                    row.0 = Some(score);
+                }
+            }
+        }
+        let row = |((manifest, repository), (score, stay)): (
+            (NodeId, RepositoryId),
+            (Option<Score>, &manifest::Occurrence),
+        )| {
+            let digest = self.kits.get(&manifest)?.digest;
+            let (name, stay) = (stay.name.clone(), stay.clone());
+            Some(Row { manifest, repository, name, digest, score: score?, stay, place: After::Nothing })
+        };
+        rows.into_iter().filter_map(row).collect()
+    }
+
+    /// The links from a node.
+    pub(super) fn links_from(&self, node: NodeId) -> &[Link] {
+        self.links.get(&node).map_or(&[], |links| links)
+    }
+
+    /// The edges by which its rows are explained, and the nodes at whose holding their paths end.
+    pub(super) fn explained(&self) -> (BTreeSet<EdgeId>, BTreeSet<NodeId>) {
+        let (mut edges, mut holding) = (BTreeSet::new(), BTreeSet::new());
+        holding.extend(self.models.iter().chain(&self.others).map(|row| row.manifest));
+        for row in &self.models {
+            let path = self.best.path(row.manifest);
+            holding.extend(path.last().map(|link| link.to));
+            let direct = self.links_from(row.manifest);
+            // Each row's first step is its own repository's claim, and from there the best path goes on.
+            let further = direct.iter().flat_map(|link| self.best.path(link.to));
+            let all = path.iter().copied().chain(direct.iter().copied()).chain(further);
+            for link in all {
+                edges.extend(link.edge.map(|edge| edge.id));
+                holding.insert(link.to);
+            }
+        }
+        holding.retain(|node| self.holds.contains(node));
+        (edges, holding)
+    }
+}
+
+/// Where the search starts: a model that holds the content packages it, anything else just holds it.
+fn starts(
+    held: &Held,
+    holds: &HashSet<NodeId>,
+    kits: &HashMap<NodeId, kit::Summary>,
+    floor: Grade,
+) -> Vec<(NodeId, Score)> {
+    let scored = holds.iter().map(|&node| (node, holding(held, kits, node)));
+    scored.filter(|(_, score)| score.grade.is_none_or(|grade| grade >= floor)).collect()
+}
+
+/// How well founded it is that what holds the content is affected. What was asked for is itself the content.
+fn holding(held: &Held, kits: &HashMap<NodeId, kit::Summary>, node: NodeId) -> Score {
+    let packages = kits.get(&node).is_some_and(|kit| kit.is_model) && !held.itself.contains(&node);
+    Score { grade: packages.then_some(Grade::Packaged), ..Score::START }
+}
