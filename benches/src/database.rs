@@ -12,7 +12,7 @@ use crate::Result;
 /// The one repository.
 pub(crate) const REPOSITORY: &str = "scale/large";
 /// When everything was pushed: long before any grace, in microseconds.
-const AT: &str = "1700000000000000";
+pub(crate) const AT: &str = "1700000000000000";
 /// Long after the benchmark.
 const LATER: &str = "4100000000000000";
 /// Rows of one statement.
@@ -29,7 +29,7 @@ pub(crate) struct Database {
     engine: Engine,
 }
 
-enum Engine {
+pub(crate) enum Engine {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
@@ -146,7 +146,7 @@ impl Database {
         })?)
     }
 
-    fn rows(
+    pub(crate) fn rows(
         &mut self,
         columns: &str,
         numbers: impl Iterator<Item = u32>,
@@ -160,13 +160,13 @@ impl Database {
         Ok(())
     }
 
-    fn insert(&mut self, columns: &str, rows: impl Iterator<Item = String>) -> Result<()> {
+    pub(crate) fn insert(&mut self, columns: &str, rows: impl Iterator<Item = String>) -> Result<()> {
         let rows: Vec<_> = rows.map(|row| format!("({row})")).collect();
         self.execute(format!("insert into {columns} values {}", rows.join(", ")))
     }
 
     /// Statements of one engine.
-    fn only(&mut self, sqlite: &[&str], postgres: &[&str]) -> Result<()> {
+    pub(crate) fn only(&mut self, sqlite: &[&str], postgres: &[&str]) -> Result<()> {
         let statements = match self.engine {
             Engine::Sqlite(_) => sqlite,
             Engine::Postgres(_) => postgres,
@@ -175,7 +175,7 @@ impl Database {
     }
 
     /// Sends a statement as one text: to prepare what is never said twice would cost more.
-    fn execute(&mut self, statement: String) -> Result<()> {
+    pub(crate) fn execute(&mut self, statement: String) -> Result<()> {
         let query = sqlx::raw_sql(AssertSqlSafe(statement));
         self.runtime.block_on(async {
             match &mut self.engine {
@@ -189,7 +189,7 @@ impl Database {
 
 impl Engine {
     /// Bytes as the engine writes them.
-    fn bytes(&self, bytes: &[u8]) -> String {
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> String {
         match self {
             Self::Sqlite(_) => format!("x'{}'", hex::encode(bytes)),
             Self::Postgres(_) => format!("'\\x{}'", hex::encode(bytes)),
@@ -198,7 +198,7 @@ impl Engine {
 }
 
 /// A hash like any other, so that rows stand in the indexes as scattered as real ones.
-fn hash(what: &str, number: u32) -> [u8; 32] {
+pub(crate) fn hash(what: &str, number: u32) -> [u8; 32] {
     Sha256::digest(format!("{what} {number}")).into()
 }
 

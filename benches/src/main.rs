@@ -7,6 +7,7 @@
 
 mod database;
 mod http;
+mod impact;
 mod load;
 mod measure;
 mod memberships;
@@ -70,6 +71,8 @@ struct Arguments {
 enum Other {
     /// Measures our registry alone, when it holds a million blobs
     Scale(scale::Arguments),
+    /// Measures our registry alone, asked about the files of a million models
+    Impact(impact::Arguments),
     /// Measures what it costs to store which files are in which layers
     Memberships(memberships::Arguments),
 }
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Some(Other::Scale(arguments)) => scale::run(arguments),
+        Some(Other::Impact(arguments)) => impact::run(arguments),
         Some(Other::Memberships(arguments)) => memberships::run(arguments),
         None => run(&arguments),
     };

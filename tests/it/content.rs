@@ -180,6 +180,73 @@ on_both_engines! {
         }
     }
 
+    fn the_pages_of_an_answer_are_one_answer(server: Server) {
+        // In layers that are the file, that several models share, that only one has, and in two of one model.
+        let shared = tar(files(["a.csv", "b.md"]));
+        let (other, third) = (tar([("c.csv".to_owned(), TRAIN.to_vec())]), tar([("d".to_owned(), TRAIN.to_vec()), ("e".to_owned(), TRAIN.to_vec())]));
+        let mut pushed = Vec::new();
+        for (name, layers) in [("raw", vec![TRAIN]), ("one", vec![&*shared]), ("two", vec![&*other, &*shared]), ("three", vec![&*third, TRAIN, &*shared]), ("four", vec![&*third]), ("five", vec![&*shared])] {
+            let mut repository = Repository::new(&server.host, &format!("team/{name}"));
+            let layers: Vec<_> = [name.as_bytes()].into_iter().chain(layers).map(|bytes| repository.blob("application/vnd.kitops.modelkit.dataset.v1.tar", bytes)).collect();
+            let kitfile = json!({"manifestVersion": "1.0.0", "model": {"name": name, "path": "m", "digest": layers[0]["digest"]}});
+            pushed.push(repository.kit_of("1", &kitfile, &layers));
+            if name == "one" {
+                // The same manifest in more repositories.
+                for copy in ["team/copy", "all/copy"] {
+                    let mut copy = Repository::new(&server.host, copy);
+                    for bytes in [name.as_bytes(), &shared] {
+                        copy.blob("", bytes);
+                    }
+                    copy.kit_of("1", &kitfile, &layers);
+                }
+            }
+        }
+        let child = Repository::new(&server.host, "team/child").child("1", &format!("localhost:5000/team/four@{}", pushed[4]));
+        Repository::new(&server.host, "team/grandchild").child("1", &format!("localhost:5000/team/child@{child}"));
+        Repository::new(&server.host, "data/raw").artifact("1", &[TRAIN]);
+
+        let question = format!("/impact?file={}&wait=30", sha256(TRAIN));
+        let whole = server.api(&question, 200);
+        let expected = ["all/copy", "team/copy", "team/five", "team/four", "team/one", "team/raw", "team/three", "team/two", "team/child", "team/grandchild"];
+        assert_eq!(models(&whole).iter().map(|model| &*model.0).collect::<Vec<_>>(), expected, "{whole:#}");
+        assert_eq!((holders(&whole), &whole["more_holders"]), (vec!["data/raw"], &json!(0)));
+        for (question, list) in [(question.clone(), "models"), (question.replace("/impact", "/holders"), "holders")] {
+            let whole = server.api(&question, 200);
+            for limit in 1..=4 {
+                let (mut all, mut cursor) = (Vec::new(), String::new());
+                loop {
+                    let page = server.api(&format!("{question}&limit={limit}{cursor}"), 200);
+                    all.extend(page[list].as_array().unwrap().clone());
+                    let Some(next) = page["next"].as_str() else { break };
+                    cursor = format!("&cursor={next}");
+                }
+                let distances: Vec<_> = all.iter().map(|row| row["distance"].as_u64()).collect();
+                assert!(distances.is_sorted(), "{distances:?}");
+                let key = |row: &Value| (row["distance"].as_u64(), row["repository"].as_str().unwrap().to_owned(), row["digest"].as_str().unwrap().to_owned());
+                all.sort_by_key(key);
+                assert_eq!(&json!(all), &whole[list], "{list}, {limit} at once");
+            }
+        }
+
+        // As lines it is each digest once, with its distance.
+        for (floor, grade) in [("", None), ("&grade=packaged", None), ("&grade=declared", Some(0))] {
+            let reply = Wire::new(&server.origin()).get(&format!("/api/v1{question}{floor}"), "application/x-ndjson").expect(200);
+            let lines: Vec<Value> = String::from_utf8(reply.body).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let [first, rest @ .., last] = &lines[..] else { panic!("{lines:?}") };
+            assert_eq!((&first["completeness"]["exact"], last), (&json!(true), &json!({"models": rest.len()})));
+            let mut told: Vec<_> = rest.iter().map(|line| (line["distance"].as_u64(), line["digest"].as_str().unwrap())).collect();
+            let models = server.api(&format!("{question}{floor}"), 200)["models"].as_array().unwrap().clone();
+            let mut expected: Vec<_> = models.iter().map(|model| (model["distance"].as_u64(), model["digest"].as_str().unwrap())).collect();
+            told.sort_unstable();
+            expected.sort_unstable();
+            expected.dedup();
+            assert_eq!(told, expected, "{floor}");
+            assert_eq!(grade.unwrap_or(8), told.len(), "{floor}");
+        }
+        let lines = |path: &str| Wire::new(&server.origin()).get(path, "application/x-ndjson");
+        lines(&format!("/api/v1{question}&limit=1&cursor=x")).expect(400);
+    }
+
     fn a_folder_is_traced_as_what_it_would_be_in_a_kit(server: Server) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("data")).unwrap();

@@ -344,7 +344,9 @@ impl Db {
     pub async fn snapshot(&self) -> Result<Session, Error> {
         Ok(Session(match self {
             Self::Postgres { pool, patience, cut } => {
-                let statement = "begin isolation level repeatable read read only";
+                // What is asked here may be about millions of rows: sorted and hashed in memory, and not compiled each time.
+                let statement =
+                    "begin isolation level repeatable read read only; set local work_mem = '64MB'; set local jit = off";
                 let mut remote = Remote::begin(pool, statement, *patience, cut).await?;
                 remote.patience *= SNAPSHOT;
                 Inner::Postgres(remote)

@@ -64,6 +64,8 @@ pub const BLOCK_SIZE: usize = BLOCK.unsigned_abs() as usize;
 pub const ADDED_AT_ONCE: usize = 32 * BLOCK_SIZE;
 /// How many rows one statement inserts. SQLite takes at most 32,766 values in one.
 const ROWS_A_STATEMENT: usize = 1024;
+/// How many blocks are fetched at once.
+const BLOCKS_AT_ONCE: usize = 256;
 /// The most bytes that a block unpacks to: that many paths of the longest kind.
 const LARGEST_BLOCK: usize = BLOCK_SIZE * (70 << 10);
 
@@ -242,23 +244,28 @@ fn entries(mut plain: &[u8]) -> Option<Vec<Entry>> {
 /// # Errors
 /// When a statement fails.
 pub async fn entries_at(session: &mut Session, places: &[Place]) -> Result<HashMap<Place, Entry>> {
-    let mut wanted: BTreeMap<(ScanId, i32), Vec<Place>> = BTreeMap::new();
+    let mut wanted: BTreeMap<i32, BTreeMap<ScanId, Vec<Place>>> = BTreeMap::new();
     for &place in places {
         let first = place.position - place.position.rem_euclid(BLOCK);
-        wanted.entry((place.scan, first)).or_default().push(place);
+        wanted.entry(first).or_default().entry(place.scan).or_default().push(place);
     }
     let mut entries = HashMap::with_capacity(places.len());
-    for ((scan, first), places) in wanted {
-        let last = places.iter().map(|place| place.position).max().unwrap_or(first);
-        let blocks: Vec<(i32, Vec<u8>)> = on!(session, |c| {
-            sqlx::query_as(sql::LAYER_PATHS).bind(scan.0).bind(first).bind(last).fetch_all(c).await
-        })?;
-        for (first, payload) in blocks {
-            let block = unpack(&payload)?;
-            for &place in &places {
-                let at = usize::try_from(place.position - first).ok();
-                if let Some(entry) = at.and_then(|at| block.get(at)) {
-                    entries.insert(place, entry.clone());
+    for (first, scans) in wanted {
+        let ids: Vec<_> = scans.keys().copied().collect();
+        for chunk in ids.chunks(BLOCKS_AT_ONCE) {
+            let last = chunk.iter().flat_map(|scan| &scans[scan]).map(|place| place.position).max().unwrap_or(first);
+            let text = sql::list(sql::LAYER_PATHS, 3, sql::padded(chunk.len()));
+            let blocks: Vec<(i64, i32, Vec<u8>)> = on!(session, |c| {
+                let query = sqlx::query_as(AssertSqlSafe(text)).bind(first).bind(last);
+                sql::filled(chunk).fold(query, |query, scan| query.bind(scan.0)).fetch_all(c).await
+            })?;
+            for (scan, first, payload) in blocks {
+                let block = unpack(&payload)?;
+                for &place in scans.get(&ScanId(scan)).into_iter().flatten() {
+                    let at = usize::try_from(place.position - first).ok();
+                    if let Some(entry) = at.and_then(|at| block.get(at)) {
+                        entries.insert(place, entry.clone());
+                    }
                 }
             }
         }

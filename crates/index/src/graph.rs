@@ -114,24 +114,24 @@ pub struct Identified {
     pub contents: Option<[u8; 32]>,
 }
 
-/// The models that hold the file, in repositories that `reader` may read, pushed until `as_of`, in no order; none where more
-/// than that is asked for than that they package it.
+/// Whatever holds the file, in repositories that `reader` may read, pushed until `as_of`: manifest, digest, and whether it is a
+/// model. In no order, and each once or more often. No models where more than that they package it is asked for.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn models_with_file(
+pub async fn all_with_file(
     session: &mut Session,
     reader: Reader,
     as_of: Micros,
     grade: Grade,
     sha256: &[u8; 32],
-) -> Result<Vec<(NodeId, Digest)>> {
+) -> Result<Vec<(NodeId, Digest, bool)>> {
     let (head, tail) = file::columns(sha256);
-    let found: Vec<(i64, Vec<u8>)> = on!(session, |c| {
-        let query = sqlx::query_as(sql::MODELS_WITH_FILE).bind(reader.0).bind(as_of.0).bind(grade.code());
+    let found: Vec<(i64, Vec<u8>, bool)> = on!(session, |c| {
+        let query = sqlx::query_as(sql::ALL_WITH_FILE).bind(reader.0).bind(as_of.0).bind(grade.code());
         query.bind(head).bind(tail).bind(&sha256[..]).fetch_all(c).await
     })?;
-    found.into_iter().map(|(node, digest)| Ok((NodeId(node), rows::digest(&digest)?))).collect()
+    found.into_iter().map(|(node, digest, is_model)| Ok((NodeId(node), rows::digest(&digest)?, is_model))).collect()
 }
 
 /// A holder of a file, where it is first met.
@@ -143,8 +143,10 @@ pub struct Met {
     pub manifest: i64,
 }
 
-/// How many scans are looked through at once, at most: what a layer's manifests cost is what their number is.
+/// How many scans are looked through at once, at most.
 const SCANS_AT_ONCE: i64 = 256;
+/// How often that is done before the caller is asked whether it wants more.
+const BATCHES: usize = 8;
 
 /// Some holders of a file after one of them, in the order in which they are met: by the scan that found the file, and among
 /// those that share a layer in the order of their first push. At most `limit`, and where to go on, unless that was the end.
@@ -174,36 +176,60 @@ pub async fn holders_of_file(
             return Ok((met, last));
         }
     }
-    // Layers that few have are taken together; of one that very many have, the first manifests are enough.
+    // Of a layer that very many have the first manifests are enough, so one is looked at alone before others are together.
     let (mut last, mut together) = (after, 1);
-    while met.len() < limit {
+    for _ in 0..BATCHES {
+        if met.len() >= limit {
+            break;
+        }
         let scans: Vec<i64> = on!(session, |c| {
             let query = sqlx::query_scalar(sql::SCANS_WITH_FILE).bind(head).bind(tail).bind(last.scan);
             query.bind(together).fetch_all(c).await
         })?;
         let Some(&end) = scans.last() else { return Ok((met, None)) };
         let wanted = limit - met.len();
-        let text = sql::list(sql::HOLDERS_OF_SCANS, 6, sql::padded(scans.len()));
-        let found: Vec<(i64, i64)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(last.scan);
-            let query = query.bind(last.manifest).bind(rows::signed(wanted as u64));
-            sql::filled(&scans).fold(query, |query, scan| query.bind(scan)).fetch_all(c).await
-        })?;
-        let found: Vec<_> = found.into_iter().map(|(scan, manifest)| Met { scan, manifest }).collect();
-        last = match found.last() {
-            Some(&more) if found.len() == wanted => more,
-            _ => Met { scan: end + 1, manifest: 0 },
-        };
+        let (found, more) = holders_of_scans(session, reader, as_of, &scans, last, wanted).await?;
+        last = more.unwrap_or(Met { scan: end + 1, manifest: 0 });
         // What is met a second time was told the first time.
         let nodes: Vec<_> = found.iter().map(|met| NodeId(met.manifest)).collect();
         let first = file_first_in(session, sha256, &nodes).await?;
         met.extend(found.into_iter().filter(|met| first.get(&NodeId(met.manifest)) == Some(&met.scan)));
-        if together == SCANS_AT_ONCE {
-            break;
-        }
-        together *= 4;
+        together = SCANS_AT_ONCE;
     }
     Ok((met, Some(last)))
+}
+
+/// The manifests of the layers, and the last one that was looked at unless it was the last of all.
+async fn holders_of_scans(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    scans: &[i64],
+    after: Met,
+    limit: usize,
+) -> Result<(Vec<Met>, Option<Met>)> {
+    let at_most = rows::signed(limit as u64);
+    if let &[scan] = scans {
+        let after = if after.scan == scan { after.manifest } else { 0 };
+        let found: Vec<(i64, bool)> = on!(session, |c| {
+            let query = sqlx::query_as(sql::HOLDERS_OF_SCAN).bind(reader.0).bind(as_of.0).bind(scan);
+            query.bind(after).bind(at_most).fetch_all(c).await
+        })?;
+        let last = found.last().filter(|_| found.len() == limit).map(|&(manifest, _)| Met { scan, manifest });
+        let mut met: Vec<_> = found.into_iter().filter(|(_, readable)| *readable).collect();
+        // A manifest may have a layer twice.
+        met.dedup();
+        return Ok((met.into_iter().map(|(manifest, _)| Met { scan, manifest }).collect(), last));
+    }
+    let text = sql::list(sql::HOLDERS_OF_SCANS, 6, sql::padded(scans.len()));
+    let found: Vec<(i64, i64)> = on!(session, |c| {
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(after.scan);
+        let query = query.bind(after.manifest).bind(at_most);
+        sql::filled(scans).fold(query, |query, scan| query.bind(scan)).fetch_all(c).await
+    })?;
+    let met: Vec<_> = found.into_iter().map(|(scan, manifest)| Met { scan, manifest }).collect();
+    let last = met.last().copied().filter(|_| met.len() == limit);
+    Ok((met, last))
 }
 
 /// Those of the manifests that hold the file, with the scan by which each is met.

@@ -1,5 +1,7 @@
 //! What manifests mean: kits and their components, as `modelkit` read them.
 
+use std::collections::HashSet;
+
 use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
@@ -357,6 +359,23 @@ pub async fn list(
         })
     };
     found.into_iter().map(listed).collect()
+}
+
+/// Those of the manifests that are no models.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn not_models(session: &mut Session, manifests: &[NodeId]) -> Result<HashSet<NodeId>> {
+    let mut others = HashSet::new();
+    for chunk in manifests.chunks(sql::LIST) {
+        let text = sql::list(sql::KITS_NOT_MODELS, 1, sql::padded(chunk.len()));
+        let found: Vec<i64> = on!(session, |c| {
+            let query = sqlx::query_scalar(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        others.extend(found.into_iter().map(NodeId));
+    }
+    Ok(others)
 }
 
 /// The kits of the manifests.

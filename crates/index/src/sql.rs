@@ -36,7 +36,7 @@ macro_rules! file_layers {
     () => {
         "select y.id as layer_id from layer_file f join layer y on y.scan_id = f.scan_id
          where f.sha256_head = $4 and f.sha256_tail = $5
-         union select y.id from layer y where y.digest = $6"
+         union all select y.id from layer y where y.digest = $6"
     };
 }
 
@@ -234,9 +234,9 @@ macro_rules! unresolved_readable {
 macro_rules! file_holders {
     () => {
         concat!(
-            "select b.manifest_id from (",
+            "select b.manifest_id from manifest_blob b where b.layer_id in (",
             file_layers!(),
-            ") h join manifest_blob b on b.layer_id = h.layer_id where ",
+            ") and ",
             held_by_readable!()
         )
     };
@@ -572,7 +572,9 @@ statements! {
     LAYER_FILES_INSERT: "insert into layer_file (scan_id, sha256_head, position, name_key, sha256_tail) values {rows}";
     LAYER_PATH_INSERT: "insert into layer_path (scan_id, first, payload) values ($1, $2, $3)";
     FILE_METADATA_INSERT: "insert into file_metadata (scan_id, position, format, document) values ($1, $2, $3, $4)";
-    LAYER_PATHS: "select first, payload from layer_path where scan_id = $1 and first >= $2 and first <= $3 order by first";
+    LAYER_PATHS:
+        "select scan_id, first, payload from layer_path where first >= $1 and first <= $2 and scan_id in ({list})
+         order by scan_id, first";
     FILES_OF_SCAN:
         "select position, sha256_head, sha256_tail from layer_file where scan_id = $1 and position >= $2
          order by position limit $3";
@@ -688,6 +690,8 @@ statements! {
         "select m.id, m.digest, k.kind, k.is_model, k.name, k.version from manifest m join kit k on k.manifest_id = m.id
          where m.id in ({list}) order by m.id";
 
+    KITS_NOT_MODELS: "select k.manifest_id from kit k where not k.is_model and k.manifest_id in ({list}) order by k.manifest_id";
+
     /// Only the first who says so writes the words of a kit that had none.
     SEARCH_CLAIM: "update kit set searchable = $2 where manifest_id = $1 and searchable = 0";
     SEARCH_FORGET_WORDS: "delete from kit_word where manifest_id = $1";
@@ -762,15 +766,23 @@ statements! {
            recorded_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
-    /// Models whose layers hold the file, or are it, with their digests; where `$3` asks for no better grade than that.
-    MODELS_WITH_FILE: concat!(
-        "select distinct b.manifest_id, m.digest from (", file_layers!(), ") h join manifest_blob b on b.layer_id = h.layer_id
+    /// All that hold the file, some of them several times, and those that claims of the grade `$3` may lead to.
+    ALL_WITH_FILE: concat!(
+        "select b.manifest_id, m.digest, k.is_model from manifest_blob b
            join kit k on k.manifest_id = b.manifest_id join manifest m on m.id = b.manifest_id
-         where k.is_model and $3 <= 1 and ", held_by_readable!());
+         where b.layer_id in (", file_layers!(), ") and (not k.is_model or $3 <= 1) and ", held_by_readable!());
     /// The scans that found the file, in order.
     SCANS_WITH_FILE:
         "select distinct f.scan_id from layer_file f where f.sha256_head = $1 and f.sha256_tail = $2 and f.scan_id >= $3
          order by f.scan_id limit $4";
+    /// So many manifests of one layer after `$4`, and whether each was in a readable repository at `$2`: they stand in the
+    /// index in this order, and no more of them are looked at.
+    HOLDERS_OF_SCAN: concat!(
+        "select b.manifest_id, case when ", held_by_readable!(), " then true else false end from (
+           select x.manifest_id from manifest_blob x
+           where x.layer_id = (select y.id from layer y where y.scan_id = $3) and x.manifest_id > $4
+           order by x.manifest_id limit $5) b
+         order by b.manifest_id");
     HOLDERS_OF_SCANS: holders_after!("y.scan_id in ({list}) and (y.scan_id <> $3 or b.manifest_id > $4)");
     HOLDERS_OF_DIGEST: holders_after!("y.digest in ({list}) and $3 = 0 and b.manifest_id > $4");
     /// Those of the manifests that hold the file, and the first of its scans in each; 0 where a layer is the file.

@@ -7,7 +7,7 @@ mod details;
 mod part;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -30,6 +30,7 @@ use crate::{
     alike::{self, Asked, Held, Likeness},
     authz,
     kits::time,
+    paths::{Best, Score},
     view,
 };
 
@@ -106,8 +107,14 @@ impl Registry {
                 if !page.is_short() && !needs_others {
                     break;
                 }
-                let (met, next) = holders.after(session, *view, from, page.wanted.max(HOLDERS_SHOWN)).await?;
+                let limit = if page.is_short() { page.wanted } else { LOOKED_THROUGH };
+                let (mut met, next) = holders.after(session, *view, from, limit).await?;
                 seen += met.len();
+                if !page.is_short() {
+                    let nodes: Vec<_> = met.iter().map(|met| NodeId(met.manifest)).collect();
+                    let others = kit::not_models(session, &nodes).await?;
+                    met.retain(|met| others.contains(&NodeId(met.manifest)));
+                }
                 page.add(Rows::held(session, *view, held, &holders, &met).await?);
                 let Some(next) = next else {
                     is_counted = true;
@@ -149,8 +156,20 @@ impl Registry {
         let Asking { session, view, held, .. } = &mut asked;
         let mut models: HashMap<Digest, u32> = HashMap::new();
         if let (Holders::File(sha256), true) = (&holders, view.floor <= Grade::Packaged) {
-            let found = graph::models_with_file(session, view.reader, view.as_of, view.floor, sha256).await?;
-            models.extend(found.into_iter().map(|(_, digest)| (digest, 0)));
+            // All that has the file counts, so that two statements will do.
+            let found = graph::all_with_file(session, view.reader, view.as_of, view.floor, sha256).await?;
+            let links = graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?;
+            let best = Best::search(found.iter().map(|&(node, ..)| (node, Score::START)), &links);
+            let holding: HashSet<_> = found.iter().map(|&(node, ..)| node).collect();
+            let further: BTreeSet<_> =
+                links.iter().map(|link| link.from).filter(|node| !holding.contains(node)).collect();
+            let further = Vec::from_iter(further);
+            let stays = manifest::occurrences(session, view.reader, view.as_of, &further).await?;
+            let stays: HashSet<_> = stays.into_iter().map(|stay| stay.manifest).collect();
+            let kits = kit::summaries(session, &further).await?;
+            let kits = kits.iter().filter(|kit| kit.is_model && stays.contains(&kit.id));
+            models.extend(kits.filter_map(|kit| Some((kit.digest, best.score(kit.id)?.distance))));
+            models.extend(found.iter().filter(|(.., is_model)| *is_model).map(|&(_, digest, _)| (digest, 0)));
         } else {
             let mut from = Some(Met::default());
             while let Some(after) = from {
@@ -159,11 +178,11 @@ impl Registry {
                 models.extend(part.models.iter().map(|row| (row.digest, 0)));
                 from = next;
             }
-        }
-        let part = Rows::reached(session, *view, held, &holders).await?;
-        for row in &part.models {
-            let known = models.entry(row.digest).or_insert(row.score.distance);
-            *known = row.score.distance.min(*known);
+            let part = Rows::reached(session, *view, held, &holders).await?;
+            for row in &part.models {
+                let known = models.entry(row.digest).or_insert(row.score.distance);
+                *known = row.score.distance.min(*known);
+            }
         }
         Ok(view::Affected {
             query: query(&question.content, view.as_of),
@@ -340,10 +359,7 @@ impl Page {
 fn holders<'a>(held: &Held, question: &'a Question) -> Holders<'a> {
     match &question.content {
         Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => Holders::File(sha256),
-        _ => {
-            let all: BTreeSet<_> = held.manifests.iter().chain(&held.itself).copied().collect();
-            Holders::Known(all.into_iter().collect())
-        }
+        _ => Holders::known(held.manifests.iter().chain(&held.itself).copied()),
     }
 }
 

@@ -33,6 +33,13 @@ pub(super) enum Holders<'a> {
 }
 
 impl Holders<'_> {
+    pub(super) fn known(manifests: impl Iterator<Item = NodeId>) -> Self {
+        let mut manifests: Vec<_> = manifests.collect();
+        manifests.sort_unstable();
+        manifests.dedup();
+        Self::Known(manifests)
+    }
+
     /// At most `limit` of them after one, in their order, and where to go on, unless that was the end.
     pub(super) async fn after(
         &self,
@@ -128,9 +135,12 @@ impl Part {
             Holders::File(sha256) => graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?,
         };
         let nodes: BTreeSet<_> = links.iter().map(|link| link.from).collect();
-        let nodes: Vec<_> = nodes.into_iter().collect();
+        let mut nodes: Vec<_> = nodes.into_iter().collect();
         let holding = holders.among(session, &nodes).await?;
-        // What holds it at no distance was told as that.
+        // What holds it at no distance was told as that: all of them, unless more is asked for than that they package it.
+        if view.floor <= Grade::Packaged {
+            nodes.retain(|node| !holding.contains(node));
+        }
         let place = |row: &Row| {
             let told = row.score.distance == 0 && holding.contains(&row.manifest);
             (!told).then(|| After::Reached(row.score.distance, row.name.to_string(), row.digest.to_string()))

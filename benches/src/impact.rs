@@ -1,0 +1,264 @@
+//! What the registry's own question costs: a million models with twenty files each, of which a few are in hundreds of
+//! thousands, and which derive from each other. The registry is filled behind its back, in its database alone.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use index::{Db, ScanId, file};
+
+use crate::Result;
+use crate::database::{AT, Database, hash};
+use crate::http::Connection;
+use crate::server::{Program, Server, Software};
+
+/// How much there is, and where.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Our server, as `cargo build --release` builds it
+    #[arg(long, default_value = "target/release/pedigree")]
+    pedigree: PathBuf,
+    /// An empty PostgreSQL database to fill, `postgres://…`, as a role that may disable triggers; without it, SQLite
+    #[arg(long)]
+    database: Option<String>,
+    /// The database is one that an earlier run has filled with as many models
+    #[arg(long)]
+    filled: bool,
+    /// Models, each with a layer of its own; at least 10,000
+    #[arg(long, default_value_t = 1_000_000)]
+    models: u32,
+    /// Where the server keeps its data; not on a file system in memory
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    folder: PathBuf,
+}
+
+/// How many files a layer has.
+const FILES: u32 = 20;
+/// In how many layers an ordinary file is.
+const SHARED: u32 = 4;
+/// How many models derive from each other, one after the other.
+const CHAIN: u32 = 10;
+const REPOSITORIES: u32 = 10_000;
+
+/// The file at a place in a model's layer.
+fn content(model: u32, place: u32) -> [u8; 32] {
+    match place {
+        // The last ones of their chains, so that nothing derives from them.
+        0 if model % 1000 == 9 => hash("file of a thousandth", 0),
+        1 if model % 10 >= 7 => hash("file of three tenths", 0),
+        _ => hash("file", model / SHARED * FILES + place),
+    }
+}
+
+/// Fills an index, asks, and prints a line for each figure.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let flags = arguments.database.iter().map(|url| format!("--database={url}")).collect();
+    let path = arguments.pedigree.clone();
+    let program = Program { software: Software::Pedigree, path, arguments: flags, variables: Vec::new() };
+    if let (Some(url), true) = (&arguments.database, arguments.filled) {
+        // Its store went with the earlier run, and had nothing in it.
+        Database::open(url)?.execute("delete from store".to_owned())?;
+    }
+    let mut server = Server::start(&program, &arguments.folder)?;
+    let start = Instant::now();
+    if !arguments.filled {
+        server.restart(|data| fill(arguments, data))?;
+        let memberships = u64::from(arguments.models) * u64::from(FILES);
+        eprintln!("{} models and {memberships} memberships after {} s", arguments.models, start.elapsed().as_secs());
+    }
+    println!("{:<44} {:>8} {:>9} {:>9}", "", "results", "p50 ms", "p95 ms");
+    let rare = |sample: u32| content(sample * 7919 % arguments.models, 2 + sample % (FILES - 2));
+    pages(&server.host, "a file of a few, all", &(0..300).map(rare).collect::<Vec<_>>(), 1000)?;
+    pages(&server.host, "a file of a thousandth, all", &[hash("file of a thousandth", 0); 20], 1000)?;
+    for (name, file) in [
+        ("a file of three tenths, in as many layers", hash("file of three tenths", 0)),
+        ("a file of three tenths, in one layer", hash("file of one layer", 0)),
+    ] {
+        pages(&server.host, &format!("{name}, first 100"), &[file; 20], 100)?;
+        let mut seconds = Vec::new();
+        let mut models = 0;
+        for _ in 0..5 {
+            let start = Instant::now();
+            models = lines(&server.host, &file)?;
+            seconds.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        print(&format!("{name}, as lines"), models, seconds);
+    }
+    Ok(())
+}
+
+fn question(file: &[u8; 32]) -> String {
+    format!("/api/v1/impact?file=sha256:{}", hex::encode(file))
+}
+
+fn pages(host: &str, name: &str, files: &[[u8; 32]], limit: u32) -> Result<()> {
+    let mut connection = Connection::open(host)?;
+    let mut samples = Vec::new();
+    let mut models = 0;
+    for (number, file) in files.iter().enumerate() {
+        let start = Instant::now();
+        connection.send(format!("GET {}&limit={limit} HTTP/1.1\r\nHost: {host}\r\n\r\n", question(file)).as_bytes())?;
+        let reply = connection.reply()?;
+        let mut body = Vec::new();
+        connection.body(&reply, |piece| body.extend_from_slice(piece))?;
+        // The first ones open connections and prepare statements.
+        if number >= files.len().min(20) / 5 {
+            samples.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        let answer: serde_json::Value = serde_json::from_slice(&body)?;
+        let shown = answer["models"].as_array().map_or(0, Vec::len);
+        if reply.status != 200 || shown == 0 {
+            return Err(format!("no models: {}", String::from_utf8_lossy(&body)).into());
+        }
+        models = models.max(shown);
+    }
+    print(name, models, samples);
+    Ok(())
+}
+
+/// Asks for all models as lines, and counts them.
+fn lines(host: &str, file: &[u8; 32]) -> Result<usize> {
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+    // To HTTP/1.0 the answer ends with the connection.
+    let request = format!("GET {} HTTP/1.0\r\nHost: {host}\r\nAccept: application/x-ndjson\r\n\r\n", question(file));
+    stream.write_all(request.as_bytes())?;
+    let (mut models, mut last) = (0, String::new());
+    for line in BufReader::with_capacity(256 << 10, stream).lines() {
+        last = line?;
+        models += usize::from(last.starts_with("{\"digest\""));
+    }
+    if last != format!("{{\"models\":{models}}}") {
+        return Err(format!("the answer is not whole: {models} models, and then {last:?}").into());
+    }
+    Ok(models)
+}
+
+fn print(name: &str, models: usize, mut samples: Vec<f64>) {
+    samples.sort_by(f64::total_cmp);
+    let at =
+        |share: usize| samples.get((samples.len() * share / 100).min(samples.len() - 1)).copied().unwrap_or(f64::NAN);
+    println!("{name:<44} {models:>8} {:>9.1} {:>9.1}", at(50), at(95));
+}
+
+/// The models and what hangs on them; the layers' and the scans' rows have the numbers of their models, and one more layer
+/// with one file is in three tenths of them.
+fn fill(arguments: &Arguments, data: &Path) -> Result<()> {
+    let sqlite = data.join("pedigree.db");
+    let url = arguments.database.clone().unwrap_or_else(|| format!("sqlite://{}", sqlite.display()));
+    template(arguments.database.as_deref(), &sqlite)?;
+    let mut database = Database::open(&url)?;
+    let models = arguments.models;
+    let one = models + 1;
+    database.only(
+        &[
+            "pragma foreign_keys = off",
+            "pragma synchronous = off",
+            "pragma cache_size = -1048576",
+            "pragma temp_store = file",
+        ],
+        &["set session_replication_role = replica", "set synchronous_commit = off", "set maintenance_work_mem = '1GB'"],
+    )?;
+    for index in ["layer_file_content", "layer_file_name"] {
+        database.execute(format!("drop index {index}"))?;
+    }
+    database.execute("begin".to_owned())?;
+    let of = |model: u32| model % REPOSITORIES + 1;
+    let all = || 1..=models;
+    database
+        .rows("repository (id, name, created_at)", 1..=REPOSITORIES, |_, n| format!("{n}, 'team/r{n:05}', {AT}"))?;
+    database.rows("node (id, kind, key)", all(), |e, n| format!("{n}, 0, {}", e.bytes(&hash("manifest", n))))?;
+    let payload = vec![b' '; 700];
+    database.rows("manifest (id, digest, shape, size, payload, first_at)", all(), |e, n| {
+        format!("{n}, {}, 0, 700, {}, {AT}", e.bytes(&hash("manifest", n)), e.bytes(&payload))
+    })?;
+    database.rows("occurrence (id, repository_id, manifest_id, media_type, opened_at, opened_by)", all(), |e, n| {
+        format!("{n}, {}, {n}, {}, {AT}, 'bench'", of(n), e.bytes(b"application/vnd.oci.image.manifest.v1+json"))
+    })?;
+    database.rows("tag (repository_id, name, manifest_id, last_at)", all(), |_, n| {
+        format!("{}, 'v{n}', {n}, {AT}", of(n))
+    })?;
+    database.rows("tag_event (repository_id, name, at, kind, manifest_id, actor)", all(), |_, n| {
+        format!("{}, 'v{n}', {AT}, 0, {n}, 'bench'", of(n))
+    })?;
+    database.rows(
+        "kit (manifest_id, kind, is_model, name, version, document, incomplete, searchable)",
+        all(),
+        |e, n| {
+            let (name, version) = (e.bytes(b"model"), e.bytes(n.to_string().as_bytes()));
+            format!("{n}, 'modelkit', true, {name}, {version}, {}, false, 1", e.bytes(b"{}"))
+        },
+    )?;
+    database.rows("component (id, manifest_id, position, role, name)", all(), |e, n| {
+        format!("{n}, {n}, 0, 'dataset', {}", e.bytes(b"train"))
+    })?;
+    database.rows("component_layer (component_id, position, manifest_id, layer_position)", all(), |_, n| {
+        format!("{n}, 0, {n}, 0")
+    })?;
+    database.rows("layer (id, digest, size, state, scan_id, scanner)", 1..=one, |e, n| {
+        format!("{n}, {}, 4096, 1, {n}, {}", e.bytes(&hash("layer", n)), content::SCANNER_VERSION)
+    })?;
+    database.rows(
+        "scan (id, layer_id, scanner, state, form, files, bytes, skipped, entry_limit, byte_limit, started_at, finished_at)",
+        1..=one,
+        |_, n| format!("{n}, {n}, {}, 1, 'tar', {FILES}, 4096, 0, 1, 1, {AT}, {AT}", content::SCANNER_VERSION),
+    )?;
+    let blobs = "manifest_blob (manifest_id, position, digest, size, media_type, layer_id)";
+    let media_type = b"application/vnd.kitops.modelkit.dataset.v1.tar";
+    database.rows(blobs, all(), |e, n| {
+        format!("{n}, 0, {}, 4096, {}, {n}", e.bytes(&hash("layer", n)), e.bytes(media_type))
+    })?;
+    database.rows(blobs, all().filter(|n| n % 10 < 3), |e, n| {
+        format!("{n}, 1, {}, 4096, {}, {one}", e.bytes(&hash("layer", one)), e.bytes(media_type))
+    })?;
+    database.execute(format!("insert into claim (id, kind, repository_id, manifest_id, actor, recorded_at) values (1, 0, 1, 1, 'bench', {AT})"))?;
+    let edges = "edge (kind, grade, source_id, occurrence_id, target_id, claim_id, repository_id, recorded_at)";
+    database.rows(edges, all().filter(|n| n % CHAIN != 0 && *n > 1), |_, n| {
+        format!("3, 2, {n}, {n}, {}, 1, {}, {AT}", n - 1, of(n))
+    })?;
+    let memberships = "layer_file (scan_id, sha256_head, position, name_key, sha256_tail)";
+    let row = |e: &crate::database::Engine, scan: u32, position: u32, file: &[u8; 32]| {
+        let (head, tail) = file.split_at(8);
+        let head = head.iter().fold(0_i64, |number, &byte| number << 8 | i64::from(byte));
+        format!("{scan}, {head}, {position}, {}, {}", scan % 65_536 * FILES + position, e.bytes(tail))
+    };
+    for first in (1..=models).step_by(100_000) {
+        let numbers = first * FILES..(first + 100_000).min(one) * FILES;
+        database.rows(memberships, numbers, |e, n| row(e, n / FILES, n % FILES, &content(n / FILES, n % FILES)))?;
+        eprint!("{first} models\r");
+    }
+    database.rows(memberships, one..=one, |e, n| row(e, n, 0, &hash("file of one layer", 0)))?;
+    database.execute("insert into layer_path (scan_id, first, payload) select y.id, 0, p.payload from layer y, layer_path p where p.scan_id = 0".to_owned())?;
+    for table in ["layer_file", "layer_path"] {
+        database.execute(format!("delete from {table} where scan_id = 0"))?;
+    }
+    database.execute(format!("update layer_tally set layers = {one} where state = 1"))?;
+    database.execute("commit".to_owned())?;
+    database.execute("create index layer_file_content on layer_file (sha256_head, scan_id)".to_owned())?;
+    database.execute("create index layer_file_name on layer_file (name_key)".to_owned())?;
+    let number = |table: &str| format!("select setval(pg_get_serial_sequence('{table}', 'id'), max(id)) from {table}");
+    let numbers: Vec<_> =
+        ["repository", "node", "occurrence", "component", "layer", "scan", "claim"].map(number).into();
+    let mut postgres: Vec<_> = numbers.iter().map(String::as_str).collect();
+    postgres.extend(["vacuum analyze", "checkpoint"]);
+    database.only(&["pragma wal_checkpoint(truncate)"], &postgres)
+}
+
+/// Stores the files of one layer as a scan does, to have their paths for all of them.
+fn template(postgres: Option<&str>, sqlite: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let db = match postgres {
+            Some(url) => Db::postgres(url, 1, Duration::from_secs(600)).await?,
+            None => Db::sqlite(sqlite).await?,
+        };
+        let path = |n| format!("data/train/part-{:03}/record-{n:06}.csv", n % 7).into_bytes();
+        let files = (0..FILES).map(|n| file::File { path: path(n), size: 4096, sha256: hash("path", n), depth: 0 });
+        let mut session = db.begin().await?;
+        file::add(&mut session, ScanId(0), 0, &files.collect::<Vec<_>>()).await?;
+        session.commit().await?;
+        db.close().await;
+        Ok(())
+    })
+}
