@@ -344,9 +344,10 @@ impl Db {
     pub async fn snapshot(&self) -> Result<Session, Error> {
         Ok(Session(match self {
             Self::Postgres { pool, patience, cut } => {
-                // What is asked here may be about millions of rows: sorted and hashed in memory, and not compiled each time.
-                let statement =
-                    "begin isolation level repeatable read read only; set local work_mem = '64MB'; set local jit = off";
+                // What is asked here may be about millions of rows: they are sorted and hashed in memory, and each question is
+                // planned for what it asks about, which three may have or three hundred thousand.
+                let statement = "begin isolation level repeatable read read only; set local work_mem = '64MB';
+                    set local jit = off; set local plan_cache_mode = force_custom_plan";
                 let mut remote = Remote::begin(pool, statement, *patience, cut).await?;
                 remote.patience *= SNAPSHOT;
                 Inner::Postgres(remote)
