@@ -277,15 +277,16 @@ macro_rules! reach_postgres {
     };
 }
 
+/// SQLite takes the tables of a `cross join` in their order: from what was reached to its edges, of which there are very many.
 macro_rules! uses_links {
     () => {
         concat!(
             " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id
-                from used r join edge e on e.source_id = r.id where e.kind = 1 and ",
+                from used r cross join edge e where e.source_id = r.id and e.kind = 1 and ",
             edge_counts!(),
             " union all
               select c.parent_id, c.child_id, null, null, null, null, null
-                from used r join manifest_child c on c.parent_id = r.id where ",
+                from used r cross join manifest_child c where c.parent_id = r.id and ",
             child_counts!()
         )
     };
@@ -295,11 +296,11 @@ macro_rules! reach_links {
     () => {
         concat!(
             " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id
-                from reach r join edge e on e.target_id = r.id where ",
+                from reach r cross join edge e where e.target_id = r.id and ",
             edge_counts!(),
             " union all
               select c.parent_id, c.child_id, null, null, null, null, null
-                from reach r join manifest_child c on c.child_id = r.id where ",
+                from reach r cross join manifest_child c where c.child_id = r.id and ",
             child_counts!()
         )
     };
@@ -796,7 +797,7 @@ statements! {
         "select distinct b.manifest_id from manifest_blob b
          where b.layer_id in ({list}) and ", held_by_readable!(), " order by b.manifest_id");
     /// How a file is in a manifest: the layer, the path, and whether the layer itself is the file. Of many ways in one
-    /// manifest the first hundred, and how many there are.
+    /// manifest the first hundred, and how many there are. From the manifests to the file, which very many others may have.
     EVIDENCE_OF_FILE:
         "select manifest_id, digest, scan_id, file_position, called, whole, role, name, ways, component_position from (
           select found.*, count(*) over (partition by manifest_id) as ways,
@@ -804,11 +805,11 @@ statements! {
           from (
            select b.manifest_id, b.position as layer_position, y.digest, f.scan_id, f.position as file_position,
              coalesce(b.path, p.path) as called, y.digest = $3 as whole, p.role, p.name, p.position as component_position
-           from layer_file f join layer y on y.scan_id = f.scan_id
-             join manifest_blob b on b.layer_id = y.id
+           from manifest_blob b cross join layer y cross join layer_file f
              left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
              left join component p on p.id = c.component_id
-           where f.sha256_head = $1 and f.sha256_tail = $2 and b.manifest_id in ({list})
+           where y.id = b.layer_id and f.scan_id = y.scan_id
+             and f.sha256_head = $1 and f.sha256_tail = $2 and b.manifest_id in ({list})
            union all
            select b.manifest_id, b.position, y.digest, null, 0, coalesce(b.path, p.path), true, p.role, p.name, p.position
            from layer y join manifest_blob b on b.layer_id = y.id
