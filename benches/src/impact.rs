@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use index::{Db, ScanId, file};
@@ -11,26 +11,20 @@ use index::{Db, ScanId, file};
 use crate::Result;
 use crate::database::{AT, Database, hash};
 use crate::http::Connection;
-use crate::server::{Program, Server, Software};
+use crate::report::percentile;
+use crate::server::{Ours, sqlite};
 
 /// How much there is, and where.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Our server, as `cargo build --release` builds it
-    #[arg(long, default_value = "target/release/pedigree")]
-    pedigree: PathBuf,
-    /// An empty PostgreSQL database to fill, `postgres://…`, as a role that may disable triggers; without it, SQLite
-    #[arg(long)]
-    database: Option<String>,
+    #[command(flatten)]
+    ours: Ours,
     /// The database is one that an earlier run has filled with as many models
     #[arg(long)]
     filled: bool,
     /// Models, each with a layer of its own; at least 10,000
     #[arg(long, default_value_t = 1_000_000)]
     models: u32,
-    /// Where the server keeps its data; not on a file system in memory
-    #[arg(long, default_value_os_t = std::env::temp_dir())]
-    folder: PathBuf,
 }
 
 /// How many files a layer has.
@@ -53,14 +47,11 @@ fn content(model: u32, place: u32) -> [u8; 32] {
 
 /// Fills an index, asks, and prints a line for each figure.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let flags = arguments.database.iter().map(|url| format!("--database={url}")).collect();
-    let path = arguments.pedigree.clone();
-    let program = Program { software: Software::Pedigree, path, arguments: flags, variables: Vec::new() };
-    if let (Some(url), true) = (&arguments.database, arguments.filled) {
+    if let (Some(url), true) = (&arguments.ours.database, arguments.filled) {
         // Its store went with the earlier run, and had nothing in it.
         Database::open(url)?.execute("delete from store".to_owned())?;
     }
-    let mut server = Server::start(&program, &arguments.folder)?;
+    let mut server = arguments.ours.start()?;
     let start = Instant::now();
     if !arguments.filled {
         server.restart(|data| fill(arguments, data))?;
@@ -83,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             models = lines(&server.host, &file)?;
             seconds.push(start.elapsed().as_secs_f64() * 1e3);
         }
-        print(&format!("{name}, as lines"), models, seconds);
+        print(&format!("{name}, as lines"), models, &seconds);
     }
     Ok(())
 }
@@ -113,7 +104,7 @@ fn pages(host: &str, name: &str, files: &[[u8; 32]], limit: u32) -> Result<()> {
         }
         models = models.max(shown);
     }
-    print(name, models, samples);
+    print(name, models, &samples);
     Ok(())
 }
 
@@ -135,20 +126,17 @@ fn lines(host: &str, file: &[u8; 32]) -> Result<usize> {
     Ok(models)
 }
 
-fn print(name: &str, models: usize, mut samples: Vec<f64>) {
-    samples.sort_by(f64::total_cmp);
-    let at =
-        |share: usize| samples.get((samples.len() * share / 100).min(samples.len() - 1)).copied().unwrap_or(f64::NAN);
-    println!("{name:<44} {models:>8} {:>9.1} {:>9.1}", at(50), at(95));
+fn print(name: &str, models: usize, samples: &[f64]) {
+    let [middle, most] = [50, 95].map(|percent| percentile(samples, percent));
+    println!("{name:<44} {models:>8} {middle:>9.1} {most:>9.1}");
 }
 
 /// The models and what hangs on them; the layers' and the scans' rows have the numbers of their models, and one more layer
 /// with one file is in three tenths of them.
 fn fill(arguments: &Arguments, data: &Path) -> Result<()> {
-    let sqlite = data.join("pedigree.db");
-    let url = arguments.database.clone().unwrap_or_else(|| format!("sqlite://{}", sqlite.display()));
-    template(arguments.database.as_deref(), &sqlite)?;
-    let mut database = Database::open(&url)?;
+    let ours = &arguments.ours;
+    template(ours.database.as_deref(), &sqlite(data))?;
+    let mut database = Database::open(&ours.url(data))?;
     let models = arguments.models;
     let one = models + 1;
     database.only(
@@ -219,8 +207,7 @@ fn fill(arguments: &Arguments, data: &Path) -> Result<()> {
     })?;
     let memberships = "layer_file (scan_id, sha256_head, position, name_key, sha256_tail)";
     let row = |e: &crate::database::Engine, scan: u32, position: u32, file: &[u8; 32]| {
-        let (head, tail) = file.split_at(8);
-        let head = head.iter().fold(0_i64, |number, &byte| number << 8 | i64::from(byte));
+        let (head, tail) = file::columns(file);
         format!("{scan}, {head}, {position}, {}, {}", scan % 65_536 * FILES + position, e.bytes(tail))
     };
     for first in (1..=models).step_by(100_000) {

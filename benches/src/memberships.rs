@@ -9,6 +9,7 @@ use oci::{Algorithm, Hasher};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::Result;
+use crate::report::percentile;
 
 /// How much is stored, and where.
 #[derive(clap::Args)]
@@ -67,14 +68,13 @@ async fn store(arguments: &Arguments) -> Result<()> {
         let file = named(sample * 7919 % layers, sample % arguments.files, arguments);
         let started = Instant::now();
         let found = file::find(&mut session, &[file.sha256]).await?;
-        took.push(started.elapsed());
+        took.push(started.elapsed().as_secs_f64() * 1e6);
         if found.is_empty() {
             return Err("a file that was stored is not found".into());
         }
     }
-    took.sort_unstable();
-    let at = |share: usize| took.get(took.len() * share / 100).copied().unwrap_or_default().as_micros();
-    println!("find a file, us   {:10} p50 {:10} p95", at(50), at(95));
+    let at = |percent| percentile(&took, percent);
+    println!("find a file, us   {:10.0} p50 {:10.0} p95", at(50), at(95));
     drop(session);
     db.close().await;
     Ok(())

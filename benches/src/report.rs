@@ -58,6 +58,12 @@ pub(crate) fn median(values: Vec<f64>) -> f64 {
     }
 }
 
+/// The value below which so many percent of the others are.
+pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
+    let values = sorted(values.to_vec());
+    values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
 #[test]
 fn the_median_is_in_the_middle() {
     assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);

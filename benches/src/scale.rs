@@ -2,7 +2,7 @@
 //! database alone. Only the blobs that are to be collected are in the store too.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use crate::Result;
 use crate::database::Database;
 use crate::http::Connection;
 use crate::load;
-use crate::report::median;
-use crate::server::{Program, Server, Software};
+use crate::report::{median, percentile};
+use crate::server::{Ours, Server};
 
 /// What can be measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,12 +30,8 @@ pub(crate) enum Measurement {
 /// How much there is, and what is done with it.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Our server, as `cargo build --release` builds it
-    #[arg(long, default_value = "target/release/pedigree")]
-    pedigree: PathBuf,
-    /// An empty PostgreSQL database to fill, `postgres://…`, as a role that may disable triggers; without it, SQLite
-    #[arg(long)]
-    database: Option<String>,
+    #[command(flatten)]
+    ours: Ours,
     /// Only these measurements
     #[arg(long, value_delimiter = ',')]
     only: Vec<Measurement>,
@@ -51,24 +47,14 @@ pub(crate) struct Arguments {
     /// How often everything is measured
     #[arg(long, default_value_t = 5)]
     repetitions: u32,
-    /// Where the server keeps its data; not on a file system in memory
-    #[arg(long, default_value_os_t = std::env::temp_dir())]
-    folder: PathBuf,
 }
 
 /// Fills a registry, measures, and prints a line for each bar.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let wanted = |measurement| arguments.only.is_empty() || arguments.only.contains(&measurement);
-    let flags = arguments.database.iter().map(|url| format!("--database={url}")).collect();
-    let path = arguments.pedigree.clone();
-    let program = Program { software: Software::Pedigree, path, arguments: flags, variables: Vec::new() };
-    let mut server = Server::start(&program, &arguments.folder)?;
-    let url = |data: &Path| match &arguments.database {
-        Some(url) => url.clone(),
-        None => format!("sqlite://{}", data.join("pedigree.db").display()),
-    };
+    let mut server = arguments.ours.start()?;
     let start = Instant::now();
-    server.restart(|data| Database::open(&url(data))?.fill(arguments.blobs, arguments.tags))?;
+    server.restart(|data| Database::open(&arguments.ours.url(data))?.fill(arguments.blobs, arguments.tags))?;
     eprintln!("{} blobs and {} tags after {} s", arguments.blobs, arguments.tags, start.elapsed().as_secs());
 
     println!("{:<34} {:>9} {:>13} {:>8}", "", "median", "(range)", "bar");
@@ -95,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     if wanted(Measurement::Gc) {
-        let mut database = Database::open(&url(&server.data()))?;
+        let mut database = Database::open(&arguments.ours.url(&server.data()))?;
         let data = server.data();
         gc("a command", arguments, &server, &mut database, |_| collect(arguments, &data))?;
         // As often as can be said.
@@ -179,9 +165,9 @@ fn watch(database: &mut Database) -> Result<(Instant, Instant)> {
 
 /// Collects as an operator would, beside the server. From when to when the command runs.
 fn collect(arguments: &Arguments, data: &Path) -> Result<(Instant, Instant)> {
-    let mut command = Command::new(&arguments.pedigree);
+    let mut command = Command::new(&arguments.ours.pedigree);
     command.args(["gc", "--json", "--grace=3600", "--data"]).arg(data).env("PEDIGREE_LOG", "error");
-    command.args(arguments.database.iter().map(|url| format!("--database={url}")));
+    command.args(arguments.ours.database.iter().map(|url| format!("--database={url}")));
     let start = Instant::now();
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     let end = Instant::now();
@@ -243,10 +229,4 @@ fn print(what: impl fmt::Display, samples: &[f64], bar: Option<f64>) {
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
-}
-
-fn percentile(samples: &[f64], percent: usize) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }

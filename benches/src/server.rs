@@ -28,6 +28,39 @@ pub(crate) struct Program {
     pub(crate) variables: Vec<(&'static str, String)>,
 }
 
+/// Our server, filled behind its back and then asked.
+#[derive(clap::Args)]
+pub(crate) struct Ours {
+    /// Our server, as `cargo build --release` builds it
+    #[arg(long, default_value = "target/release/pedigree")]
+    pub(crate) pedigree: PathBuf,
+    /// An empty PostgreSQL database to fill, `postgres://…`, as a role that may disable triggers; without it, SQLite
+    #[arg(long)]
+    pub(crate) database: Option<String>,
+    /// Where the server keeps its data; not on a file system in memory
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    folder: PathBuf,
+}
+
+impl Ours {
+    pub(crate) fn start(&self) -> Result<Server> {
+        let arguments = self.database.iter().map(|url| format!("--database={url}")).collect();
+        let path = self.pedigree.clone();
+        let program = Program { software: Software::Pedigree, path, arguments, variables: Vec::new() };
+        Server::start(&program, &self.folder)
+    }
+
+    /// The address of the database of a server that keeps its data there.
+    pub(crate) fn url(&self, data: &Path) -> String {
+        self.database.clone().unwrap_or_else(|| format!("sqlite://{}", sqlite(data).display()))
+    }
+}
+
+/// Where a server that keeps its data there has its SQLite file.
+pub(crate) fn sqlite(data: &Path) -> PathBuf {
+    data.join("pedigree.db")
+}
+
 /// A running registry.
 pub(crate) struct Server {
     pub(crate) host: String,

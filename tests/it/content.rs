@@ -228,6 +228,13 @@ on_both_engines! {
             }
         }
 
+        // A cursor that nobody was given does no harm.
+        let page = server.api(&format!("{question}&limit=1"), 200);
+        let mut parts: Vec<_> = page["next"].as_str().unwrap().split('~').collect();
+        let least = i64::MIN.to_string();
+        (parts[3], parts[4]) = ("0", &least);
+        server.api(&format!("{question}&limit=1&cursor={}", parts.join("~")), 200);
+
         // As lines it is each digest once, with its distance.
         for (floor, grade) in [("", None), ("&grade=packaged", None), ("&grade=declared", Some(0))] {
             let reply = Wire::new(&server.origin()).get(&format!("/api/v1{question}{floor}"), "application/x-ndjson").expect(200);

@@ -70,7 +70,8 @@ const BLOCKS_AT_ONCE: usize = 256;
 const LARGEST_BLOCK: usize = BLOCK_SIZE * (70 << 10);
 
 /// The columns that hold a hash: the first eight bytes as a number, and the others.
-pub(crate) fn columns(sha256: &[u8; 32]) -> (i64, &[u8]) {
+#[must_use]
+pub fn columns(sha256: &[u8; 32]) -> (i64, &[u8]) {
     let (head, tail) = sha256.split_at(8);
     (head.iter().fold(0, |number, &byte| number << 8 | i64::from(byte)), tail)
 }

@@ -165,15 +165,14 @@ pub async fn holders_of_file(
     let (head, tail) = file::columns(sha256);
     let mut met: Vec<Met> = Vec::new();
     if after.scan == 0 {
-        let text = sql::list(sql::HOLDERS_OF_DIGEST, 6, 1);
-        let found: Vec<(Option<i64>, i64)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(0_i64);
-            query.bind(after.manifest).bind(rows::signed(limit as u64)).bind(&sha256[..]).fetch_all(c).await
-        })?;
-        met.extend(found.into_iter().map(|(_, manifest)| Met { scan: 0, manifest }));
-        if met.len() == limit {
-            let last = met.last().copied();
-            return Ok((met, last));
+        let layer: Option<i64> =
+            on!(session, |c| sqlx::query_scalar(sql::LAYER_FIND).bind(&sha256[..]).fetch_optional(c).await)?;
+        if let Some(layer) = layer {
+            let (found, more) = holders_of_layer(session, reader, as_of, layer, after, limit).await?;
+            met = found;
+            if more.is_some() {
+                return Ok((met, more));
+            }
         }
     }
     // Of a layer that very many have the first manifests are enough, so one is looked at alone before others are together.
@@ -182,13 +181,21 @@ pub async fn holders_of_file(
         if met.len() >= limit {
             break;
         }
-        let scans: Vec<i64> = on!(session, |c| {
-            let query = sqlx::query_scalar(sql::SCANS_WITH_FILE).bind(head).bind(tail).bind(last.scan);
+        let scans: Vec<(i64, Option<i64>)> = on!(session, |c| {
+            let query = sqlx::query_as(sql::SCANS_WITH_FILE).bind(head).bind(tail).bind(last.scan);
             query.bind(together).fetch_all(c).await
         })?;
-        let Some(&end) = scans.last() else { return Ok((met, None)) };
+        let Some(&(end, _)) = scans.last() else { return Ok((met, None)) };
         let wanted = limit - met.len();
-        let (found, more) = holders_of_scans(session, reader, as_of, &scans, last, wanted).await?;
+        let (found, more) = match scans[..] {
+            // Another scan of the layer has taken its place.
+            [(_, None)] => (Vec::new(), None),
+            [(scan, Some(layer))] => {
+                let after = if last.scan == scan { last } else { Met { scan, manifest: 0 } };
+                holders_of_layer(session, reader, as_of, layer, after, wanted).await?
+            }
+            _ => holders_of_scans(session, reader, as_of, &scans, last, wanted).await?,
+        };
         last = more.unwrap_or(Met { scan: end + 1, manifest: 0 });
         // What is met a second time was told the first time.
         let nodes: Vec<_> = found.iter().map(|met| NodeId(met.manifest)).collect();
@@ -199,33 +206,41 @@ pub async fn holders_of_file(
     Ok((met, Some(last)))
 }
 
-/// The manifests of the layers, and the last one that was looked at unless it was the last of all.
+/// The readable ones among the manifests of a layer after one, and the last that was looked at unless it was the last of all.
+async fn holders_of_layer(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    layer: i64,
+    after: Met,
+    limit: usize,
+) -> Result<(Vec<Met>, Option<Met>)> {
+    let found: Vec<(i64, bool)> = on!(session, |c| {
+        let query = sqlx::query_as(sql::HOLDERS_OF_LAYER).bind(reader.0).bind(as_of.0).bind(layer);
+        query.bind(after.manifest).bind(rows::signed(limit as u64)).fetch_all(c).await
+    })?;
+    let met = |&(manifest, _): &(i64, bool)| Met { manifest, ..after };
+    let last = found.last().filter(|_| found.len() == limit).map(met);
+    let mut readable: Vec<_> = found.iter().filter(|(_, readable)| *readable).map(met).collect();
+    // A manifest may have a layer twice.
+    readable.dedup();
+    Ok((readable, last))
+}
+
+/// The same of the layers of several scans.
 async fn holders_of_scans(
     session: &mut Session,
     reader: Reader,
     as_of: Micros,
-    scans: &[i64],
+    scans: &[(i64, Option<i64>)],
     after: Met,
     limit: usize,
 ) -> Result<(Vec<Met>, Option<Met>)> {
-    let at_most = rows::signed(limit as u64);
-    if let &[scan] = scans {
-        let after = if after.scan == scan { after.manifest } else { 0 };
-        let found: Vec<(i64, bool)> = on!(session, |c| {
-            let query = sqlx::query_as(sql::HOLDERS_OF_SCAN).bind(reader.0).bind(as_of.0).bind(scan);
-            query.bind(after).bind(at_most).fetch_all(c).await
-        })?;
-        let last = found.last().filter(|_| found.len() == limit).map(|&(manifest, _)| Met { scan, manifest });
-        let mut met: Vec<_> = found.into_iter().filter(|(_, readable)| *readable).collect();
-        // A manifest may have a layer twice.
-        met.dedup();
-        return Ok((met.into_iter().map(|(manifest, _)| Met { scan, manifest }).collect(), last));
-    }
     let text = sql::list(sql::HOLDERS_OF_SCANS, 6, sql::padded(scans.len()));
     let found: Vec<(i64, i64)> = on!(session, |c| {
         let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(after.scan);
-        let query = query.bind(after.manifest).bind(at_most);
-        sql::filled(scans).fold(query, |query, scan| query.bind(scan)).fetch_all(c).await
+        let query = query.bind(after.manifest).bind(rows::signed(limit as u64));
+        sql::filled(scans).fold(query, |query, (scan, _)| query.bind(scan)).fetch_all(c).await
     })?;
     let met: Vec<_> = found.into_iter().map(|(scan, manifest)| Met { scan, manifest }).collect();
     let last = met.last().copied().filter(|_| met.len() == limit);

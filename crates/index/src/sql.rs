@@ -51,19 +51,6 @@ macro_rules! held_by_readable {
     };
 }
 
-/// The manifests of layers after `$4`, which is one of the layer that the scan `$3` found, as (scan, manifest), in that order.
-macro_rules! holders_after {
-    ($which:literal) => {
-        concat!(
-            "select distinct y.scan_id, b.manifest_id from layer y join manifest_blob b on b.layer_id = y.id where ",
-            $which,
-            " and ",
-            held_by_readable!(),
-            " order by y.scan_id, b.manifest_id limit $5"
-        )
-    };
-}
-
 /// Use in training and derivation count, testing does not, nor what was not yet or no longer said at `$2`.
 macro_rules! edge_counts {
     () => {
@@ -242,66 +229,41 @@ macro_rules! file_holders {
     };
 }
 
-macro_rules! reach_sqlite {
-    ($($from:tt)*) => {
+/// All that is walked from some nodes, as the links to and between them: (from, to, edge or null, …). To their `users` by use,
+/// derivation and membership in an index; or along their `uses`, and what an index of these lists, which costs no distance.
+/// `$2` is the moment.
+macro_rules! walk {
+    ($engine:ident, users of $nodes:expr) => {
+        walk!(@$engine $nodes, "", "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
+    };
+    ($engine:ident, uses of $nodes:expr) => {
+        walk!(@$engine $nodes, "e.kind = 1 and ", "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
+    };
+    (@sqlite $nodes:expr, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
-            "with recursive reach (id) as (",
-            $($from)*,
-            " union
-              select e.source_id from reach r join edge e on e.target_id = r.id where ",
-            edge_counts!(),
-            " union
-              select c.parent_id from reach r join manifest_child c on c.child_id = r.id where ",
-            child_counts!(),
-            ")",
-            reach_links!()
+            "with recursive walked (id) as (", $nodes,
+            " union select ", $next, " from walked w join edge e on ", $at, " = w.id where ", $kind, edge_counts!(),
+            " union select ", $child_next, " from walked w join manifest_child c on ", $child_at, " = w.id where ", child_counts!(),
+            ")", walk!(@links $kind, $at, $child_at)
         )
     };
-}
-
-macro_rules! reach_postgres {
-    ($($from:tt)*) => {
+    (@postgres $nodes:expr, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
-            "with recursive reach (id) as (",
-            $($from)*,
-            " union
-              select x.id from reach r cross join lateral (
-                select e.source_id as id from edge e where e.target_id = r.id and ",
-            edge_counts!(),
-            " union all
-                select c.parent_id from manifest_child c where c.child_id = r.id and ",
-            child_counts!(),
-            " offset 0) x)",
-            reach_links!()
+            "with recursive walked (id) as (", $nodes, " union select x.id from walked w cross join lateral (
+               select ", $next, " as id from edge e where ", $at, " = w.id and ", $kind, edge_counts!(), "
+               union all
+               select ", $child_next, " from manifest_child c where ", $child_at, " = w.id and ", child_counts!(), "
+               offset 0) x)", walk!(@links $kind, $at, $child_at)
         )
     };
-}
-
-/// SQLite takes the tables of a `cross join` in their order: from what was reached to its edges, of which there are very many.
-macro_rules! uses_links {
-    () => {
+    // SQLite takes the tables of a `cross join` in their order: from what was walked to its edges, of which there are many.
+    (@links $kind:literal, $at:literal, $child_at:literal) => {
         concat!(
             " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id
-                from used r cross join edge e where e.source_id = r.id and e.kind = 1 and ",
-            edge_counts!(),
+                from walked w cross join edge e where ", $at, " = w.id and ", $kind, edge_counts!(),
             " union all
               select c.parent_id, c.child_id, null, null, null, null, null
-                from used r cross join manifest_child c where c.parent_id = r.id and ",
-            child_counts!()
-        )
-    };
-}
-
-macro_rules! reach_links {
-    () => {
-        concat!(
-            " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id
-                from reach r cross join edge e where e.target_id = r.id and ",
-            edge_counts!(),
-            " union all
-              select c.parent_id, c.child_id, null, null, null, null, null
-                from reach r cross join manifest_child c where c.child_id = r.id and ",
-            child_counts!()
+                from walked w cross join manifest_child c where ", $child_at, " = w.id and ", child_counts!()
         )
     };
 }
@@ -774,18 +736,23 @@ statements! {
          where b.layer_id in (", file_layers!(), ") and (not k.is_model or $3 <= 1) and ", held_by_readable!());
     /// The scans that found the file, in order.
     SCANS_WITH_FILE:
-        "select distinct f.scan_id from layer_file f where f.sha256_head = $1 and f.sha256_tail = $2 and f.scan_id >= $3
-         order by f.scan_id limit $4";
+        "select s.scan_id, y.id from (
+           select distinct f.scan_id from layer_file f where f.sha256_head = $1 and f.sha256_tail = $2 and f.scan_id >= $3
+           order by f.scan_id limit $4) s
+           left join layer y on y.scan_id = s.scan_id
+         order by s.scan_id";
     /// So many manifests of one layer after `$4`, and whether each was in a readable repository at `$2`: they stand in the
     /// index in this order, and no more of them are looked at.
-    HOLDERS_OF_SCAN: concat!(
+    HOLDERS_OF_LAYER: concat!(
         "select b.manifest_id, case when ", held_by_readable!(), " then true else false end from (
-           select x.manifest_id from manifest_blob x
-           where x.layer_id = (select y.id from layer y where y.scan_id = $3) and x.manifest_id > $4
+           select x.manifest_id from manifest_blob x where x.layer_id = $3 and x.manifest_id > $4
            order by x.manifest_id limit $5) b
          order by b.manifest_id");
-    HOLDERS_OF_SCANS: holders_after!("y.scan_id in ({list}) and (y.scan_id <> $3 or b.manifest_id > $4)");
-    HOLDERS_OF_DIGEST: holders_after!("y.digest in ({list}) and $3 = 0 and b.manifest_id > $4");
+    /// The manifests of several layers after `$4`, which is one of the layer that the scan `$3` found.
+    HOLDERS_OF_SCANS: concat!(
+        "select distinct y.scan_id, b.manifest_id from layer y join manifest_blob b on b.layer_id = y.id
+         where y.scan_id in ({list}) and (y.scan_id <> $3 or b.manifest_id > $4) and ", held_by_readable!(),
+        " order by y.scan_id, b.manifest_id limit $5");
     /// Those of the manifests that hold the file, and the first of its scans in each; 0 where a layer is the file.
     FILE_FIRST_IN:
         "select b.manifest_id, min(case when y.digest = $3 then 0 else y.scan_id end) from manifest_blob b
@@ -856,31 +823,12 @@ statements! {
         "select y.id from layer y join scan s on s.id = y.scan_id
          where y.state = 1 and s.contents is null and y.id in ({list}) order by y.id";
 
-    /// All that is reached from the nodes by use, derivation and membership in an index, as the links walked: (from, to,
-    /// edge or null, …). `$2` is the moment.
-    REACH_SQLITE: reach_sqlite!("select n.id from node n where n.id in ({list})");
-    REACH_POSTGRES: reach_postgres!("select n.id from node n where n.id in ({list})");
-    REACH_FILE_SQLITE: reach_sqlite!(file_holders!());
-    REACH_FILE_POSTGRES: reach_postgres!(file_holders!());
-    /// The links by which the nodes use others, and those what they list or use, and so on: all that costs no distance.
-    USES_SQLITE: concat!(
-        "with recursive used (id) as (
-           select n.id from node n where n.id in ({list})
-           union
-           select e.target_id from used r join edge e on e.source_id = r.id where e.kind = 1 and ", edge_counts!(), "
-           union
-           select c.child_id from used r join manifest_child c on c.parent_id = r.id where ", child_counts!(), ")",
-        uses_links!());
-    USES_POSTGRES: concat!(
-        "with recursive used (id) as (
-           select n.id from node n where n.id in ({list})
-           union
-           select x.id from used r cross join lateral (
-             select e.target_id as id from edge e where e.source_id = r.id and e.kind = 1 and ", edge_counts!(), "
-             union all
-             select c.child_id from manifest_child c where c.parent_id = r.id and ", child_counts!(), "
-             offset 0) x)",
-        uses_links!());
+    REACH_SQLITE: walk!(sqlite, users of "select n.id from node n where n.id in ({list})");
+    REACH_POSTGRES: walk!(postgres, users of "select n.id from node n where n.id in ({list})");
+    REACH_FILE_SQLITE: walk!(sqlite, users of file_holders!());
+    REACH_FILE_POSTGRES: walk!(postgres, users of file_holders!());
+    USES_SQLITE: walk!(sqlite, uses of "select n.id from node n where n.id in ({list})");
+    USES_POSTGRES: walk!(postgres, uses of "select n.id from node n where n.id in ({list})");
     EDGES_TOLD:
         "select e.id, e.kind, e.grade, e.source_id, e.target_id, e.recorded_at, f.declared, f.late, f.assumed, p.role,
            p.name as component, t.digest, q.kind as claim, q.actor

@@ -98,16 +98,16 @@ impl Registry {
         let holders = holders(&asked.held, question);
         let Asking { session, view, held, .. } = &mut asked;
         let is_first = after == After::Nothing;
-        let mut page = Page { after, wanted: question.limit + 1, models: 0, others: 0, parts: Vec::new() };
+        let mut page = Page { after, limit: question.limit, parts: Vec::new() };
         let mut is_counted = false;
         if !matches!(page.after, After::Reached(..)) {
             let (mut from, mut seen) = (page.begin(), 0);
             loop {
-                let needs_others = is_first && page.others <= HOLDERS_SHOWN && seen < LOOKED_THROUGH;
+                let needs_others = is_first && page.others() <= HOLDERS_SHOWN && seen < LOOKED_THROUGH;
                 if !page.is_short() && !needs_others {
                     break;
                 }
-                let limit = if page.is_short() { page.wanted } else { LOOKED_THROUGH };
+                let limit = if page.is_short() { page.limit + 1 } else { LOOKED_THROUGH };
                 let (mut met, next) = holders.after(session, *view, from, limit).await?;
                 seen += met.len();
                 if !page.is_short() {
@@ -123,14 +123,13 @@ impl Registry {
                 from = next;
             }
         }
-        let more_others = page.others.saturating_sub(HOLDERS_SHOWN) as u64;
+        let more_others = page.others().saturating_sub(HOLDERS_SHOWN) as u64;
         if page.is_short() {
             page.add(Rows::reached(session, *view, held, &holders).await?);
         }
         // Later pages are about models; whoever else holds the content was shown with the first.
-        page.show(question.limit, if is_first { HOLDERS_SHOWN } else { 0 });
-        let next =
-            page.next(question.limit).map(|after| Cursor::new(question, "models", view.as_of, after).to_string());
+        let end = page.show(if is_first { HOLDERS_SHOWN } else { 0 });
+        let next = end.map(|after| Cursor::new(question, "models", view.as_of, after).to_string());
         let told = Details::fetch(session, *view, &question.content, held, &page.parts).await?;
         let models = page.rows(|part| &part.models, is_first && next.is_none());
         let others = page.rows(|part| &part.others, is_counted && more_others == 0);
@@ -204,10 +203,10 @@ impl Registry {
         let holders = holders(&asked.held, question);
         let Asking { session, view, held, .. } = &mut asked;
         let is_first = after == After::Nothing;
-        let mut page = Page { after, wanted: question.limit + 1, models: 0, others: 0, parts: Vec::new() };
+        let mut page = Page { after, limit: question.limit, parts: Vec::new() };
         let mut from = Some(page.begin());
         while let (Some(after), true) = (from, page.is_short()) {
-            let (met, next) = holders.after(session, *view, after, page.wanted).await?;
+            let (met, next) = holders.after(session, *view, after, page.limit + 1).await?;
             let mut part = Rows::held(session, *view, held, &holders, &met).await?;
             // Here a model is one holder among others.
             part.models.append(&mut part.others);
@@ -215,9 +214,7 @@ impl Registry {
             page.add(part);
             from = next;
         }
-        page.show(question.limit, 0);
-        let next =
-            page.next(question.limit).map(|after| Cursor::new(question, "holders", view.as_of, after).to_string());
+        let next = page.show(0).map(|after| Cursor::new(question, "holders", view.as_of, after).to_string());
         let told = Details::fetch(session, *view, &question.content, held, &page.parts).await?;
         let rows = page.rows(|part| &part.models, is_first && next.is_none());
         let answer = view::Impact {
@@ -302,10 +299,8 @@ struct Asking {
 struct Page {
     /// Where the one before ended.
     after: After,
-    /// How many models it takes: one more than are shown says that there is another page.
-    wanted: usize,
-    models: usize,
-    others: usize,
+    /// How many models it shows; one more says that there is another page.
+    limit: usize,
     parts: Vec<Rows>,
 }
 
@@ -313,30 +308,39 @@ impl Page {
     /// Before the first holder that may be on it. The last one of the page before may be in more repositories.
     fn begin(&self) -> Met {
         match &self.after {
-            After::Held(met, _) => Met { manifest: met.manifest - 1, ..*met },
+            After::Held(met, _) => Met { manifest: met.manifest.saturating_sub(1), ..*met },
             After::Nothing | After::Reached(..) => Met::default(),
         }
     }
 
+    fn models(&self) -> usize {
+        self.parts.iter().map(|part| part.models.len()).sum()
+    }
+
+    fn others(&self) -> usize {
+        self.parts.iter().map(|part| part.others.len()).sum()
+    }
+
     fn is_short(&self) -> bool {
-        self.models < self.wanted
+        self.models() <= self.limit
     }
 
     fn add(&mut self, mut part: Rows) {
         part.models.retain(|row| row.place > self.after);
-        self.models += part.models.len();
-        self.others += part.others.len();
         self.parts.push(part);
     }
 
-    /// Leaves out what is not shown.
-    fn show(&mut self, mut models: usize, mut others: usize) {
+    /// Leaves out what is not shown. Where the page ends, if others follow.
+    fn show(&mut self, mut others: usize) -> Option<After> {
+        let (has_more, mut models) = (!self.is_short(), self.limit);
         for part in &mut self.parts {
             part.models.truncate(models);
             part.others.truncate(others);
             models -= part.models.len();
             others -= part.others.len();
         }
+        let last = self.parts.iter().rev().find_map(|part| part.models.last());
+        last.filter(|_| has_more).map(|row| row.place.clone())
     }
 
     /// Its rows; where they are all that there are, by distance, repository and digest.
@@ -346,12 +350,6 @@ impl Page {
             rows.sort_by_cached_key(|(row, _)| (row.score.distance, row.name.to_string(), row.digest));
         }
         rows
-    }
-
-    /// Where the page ends, if others follow.
-    fn next(&self, limit: usize) -> Option<After> {
-        let last = self.parts.iter().rev().find_map(|part| part.models.last());
-        last.filter(|_| self.models > limit).map(|row| row.place.clone())
     }
 }
 

@@ -72,26 +72,38 @@ impl Details {
     }
 
     pub(super) fn model(&self, row: &Row, part: &Part, held: &Held, as_of: Micros) -> Option<view::Model> {
-        let kit = part.kits.get(&row.manifest)?;
-        let (tags, past_tags) = self.tags(row);
+        // Told as a holder is, but for the evidence.
+        let view::Holder {
+            repository,
+            digest,
+            kind,
+            name,
+            version,
+            state,
+            tags,
+            past_tags,
+            pushed_at,
+            pushed_by,
+            more_evidence: untold,
+            ..
+        } = self.holder(row, part, as_of)?;
         let mut evidence = self.evidence(row, part, held);
-        let own = self.held.get(&row.manifest).map_or(0, |ways| ways.all.saturating_sub(ways.told.len() as u64));
-        let more_evidence = own + evidence.len().saturating_sub(EVIDENCE_SHOWN) as u64;
+        let more_evidence = untold + evidence.len().saturating_sub(EVIDENCE_SHOWN) as u64;
         evidence.truncate(EVIDENCE_SHOWN);
         // The artifact that was asked for is there as itself; nothing weaker than a fact says so.
         let grade = row.score.grade.unwrap_or(Grade::Packaged);
         Some(view::Model {
-            repository: row.name.to_string(),
-            digest: row.digest.to_string(),
-            kind: kit.kind.clone(),
-            name: kit.name.clone(),
-            version: kit.version.clone(),
-            state: state(row.deleted(as_of), tags.is_empty()),
+            repository,
+            digest,
+            kind,
+            name,
+            version,
+            state,
             tags,
             past_tags,
             indexes: self.indexes.get(&(row.manifest, row.repository)).cloned().unwrap_or_default(),
-            pushed_at: time(row.stay.opened_at),
-            pushed_by: row.stay.opened_by.clone(),
+            pushed_at,
+            pushed_by,
             signed_by: Vec::new(),
             distance: row.score.distance,
             grade: grade.as_str(),
@@ -103,6 +115,7 @@ impl Details {
     pub(super) fn holder(&self, row: &Row, part: &Part, as_of: Micros) -> Option<view::Holder> {
         let kit = part.kits.get(&row.manifest)?;
         let (tags, past_tags) = self.tags(row);
+        let ways = self.held.get(&row.manifest);
         Some(view::Holder {
             repository: row.name.to_string(),
             digest: row.digest.to_string(),
@@ -114,8 +127,8 @@ impl Details {
             past_tags,
             pushed_at: time(row.stay.opened_at),
             pushed_by: row.stay.opened_by.clone(),
-            evidence: self.held.get(&row.manifest).map(|ways| ways.told.clone()).unwrap_or_default(),
-            more_evidence: self.held.get(&row.manifest).map_or(0, |ways| ways.all - ways.told.len() as u64),
+            evidence: ways.map(|ways| ways.told.clone()).unwrap_or_default(),
+            more_evidence: ways.map_or(0, |ways| ways.all.saturating_sub(ways.told.len() as u64)),
         })
     }
 

@@ -115,12 +115,15 @@ impl Part {
     ) -> Result<Self, Error> {
         let nodes: Vec<_> = met.iter().map(|met| NodeId(met.manifest)).collect();
         let links = graph::uses(session, view.reader, view.as_of, view.floor, &nodes).await?;
-        let place: HashMap<_, _> = met.iter().map(|met| (NodeId(met.manifest), *met)).collect();
-        let place = |row: &Row| {
-            let met = place.get(&row.manifest).copied().unwrap_or_default();
+        let met: HashMap<_, _> = met.iter().map(|met| (NodeId(met.manifest), *met)).collect();
+        let others: Vec<_> = ends(&links).into_iter().filter(|node| !met.contains_key(node)).collect();
+        let mut holds = holders.among(session, &others).await?;
+        holds.extend(&nodes);
+        let place = |row: &Row, _| {
+            let met = met.get(&row.manifest).copied().unwrap_or_default();
             (row.score.distance == 0).then_some(After::Held(met, row.repository.0))
         };
-        Self::of(session, view, held, holders, &nodes, links, place).await
+        Self::of(session, view, held, holds, &nodes, links, place).await
     }
 
     /// What is told of everything that leads to the content and does not hold it itself.
@@ -134,49 +137,48 @@ impl Part {
             Holders::Known(manifests) => graph::reach(session, view.reader, view.as_of, view.floor, manifests).await?,
             Holders::File(sha256) => graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?,
         };
-        let nodes: BTreeSet<_> = links.iter().map(|link| link.from).collect();
-        let mut nodes: Vec<_> = nodes.into_iter().collect();
-        let holding = holders.among(session, &nodes).await?;
+        let holds = holders.among(session, &Vec::from_iter(ends(&links))).await?;
         // What holds it at no distance was told as that: all of them, unless more is asked for than that they package it.
-        if view.floor <= Grade::Packaged {
-            nodes.retain(|node| !holding.contains(node));
-        }
-        let place = |row: &Row| {
-            let told = row.score.distance == 0 && holding.contains(&row.manifest);
+        let is_told = |node: &NodeId| view.floor <= Grade::Packaged && holds.contains(node);
+        let nodes: BTreeSet<_> = links.iter().map(|link| link.from).filter(|node| !is_told(node)).collect();
+        let place = |row: &Row, holds| {
+            let told = row.score.distance == 0 && holds;
             (!told).then(|| After::Reached(row.score.distance, row.name.to_string(), row.digest.to_string()))
         };
-        Self::of(session, view, held, holders, &nodes, links, place).await
+        Self::of(session, view, held, holds, &Vec::from_iter(nodes), links, place).await
     }
 
+    /// The rows of the nodes, each where `place` says of it and of whether it holds the content, if anywhere. `holds` are those
+    /// of all nodes here that do.
     async fn of(
         session: &mut Session,
         view: View,
         held: &Held,
-        holders: &Holders<'_>,
+        holds: HashSet<NodeId>,
         nodes: &[NodeId],
         links: Vec<Link>,
-        place: impl Fn(&Row) -> Option<After>,
+        place: impl Fn(&Row, bool) -> Option<After>,
     ) -> Result<Self, Error> {
-        let all: BTreeSet<_> =
-            links.iter().flat_map(|link| [link.from, link.to]).chain(nodes.iter().copied()).collect();
-        let all: Vec<_> = all.into_iter().collect();
-        let holds = holders.among(session, &all).await?;
-        let kits = kit::summaries(session, &all).await?;
+        let mut all = ends(&links);
+        all.extend(nodes);
+        let kits = kit::summaries(session, &Vec::from_iter(all)).await?;
         let kits: HashMap<_, _> = kits.into_iter().map(|kit| (kit.id, kit)).collect();
         let stays = manifest::occurrences(session, view.reader, view.as_of, nodes).await?;
-        let best = Best::search(starts(held, &holds, &kits, view.floor), &links);
+        let starts = holds.iter().filter_map(|&node| Some((node, holding(held, &kits, view.floor, node)?)));
+        let best = Best::search(starts, &links);
         let mut by_source: HashMap<NodeId, Vec<Link>> = HashMap::new();
         for link in links {
             by_source.entry(link.from).or_default().push(link);
         }
         let mut part = Self { models: Vec::new(), others: Vec::new(), kits, holds, best, links: by_source };
         for mut row in part.rows(held, &stays, view.floor) {
-            let Some(place) = place(&row) else { continue };
+            let holds = part.holds.contains(&row.manifest);
+            let Some(place) = place(&row, holds) else { continue };
             row.place = place;
             let is_model = part.kits.get(&row.manifest).is_some_and(|kit| kit.is_model);
             if is_model {
                 part.models.push(row);
-            } else if part.holds.contains(&row.manifest) {
+            } else if holds {
                 part.others.push(row);
             }
         }
@@ -202,8 +204,8 @@ impl Part {
             let row = rows.entry((stay.manifest, stay.repository)).or_insert((None, stay));
             row.1 = stay;
             let by_claim = [Some(stay.id), None].map(|stay_id| claimed.get(&(stay.manifest, stay_id)).copied());
-            let by_holding = self.holds.contains(&stay.manifest).then(|| holding(held, &self.kits, stay.manifest));
-            let by_holding = by_holding.filter(|score| score.grade.is_none_or(|grade| grade >= floor));
+            let holds = self.holds.contains(&stay.manifest);
+            let by_holding = holds.then(|| holding(held, &self.kits, floor, stay.manifest)).flatten();
             for score in by_claim.into_iter().chain([by_holding]).flatten() {
                 if row.0.is_none_or(|known| score.beats(known)) {
                     row.0 = Some(score);
@@ -231,13 +233,10 @@ impl Part {
         let (mut edges, mut holding) = (BTreeSet::new(), BTreeSet::new());
         holding.extend(self.models.iter().chain(&self.others).map(|row| row.manifest));
         for row in &self.models {
-            let path = self.best.path(row.manifest);
-            holding.extend(path.last().map(|link| link.to));
             let direct = self.links_from(row.manifest);
             // Each row's first step is its own repository's claim, and from there the best path goes on.
             let further = direct.iter().flat_map(|link| self.best.path(link.to));
-            let all = path.iter().copied().chain(direct.iter().copied()).chain(further);
-            for link in all {
+            for link in direct.iter().copied().chain(further) {
                 edges.extend(link.edge.map(|edge| edge.id));
                 holding.insert(link.to);
             }
@@ -247,19 +246,15 @@ impl Part {
     }
 }
 
-/// Where the search starts: a model that holds the content packages it, anything else just holds it.
-fn starts(
-    held: &Held,
-    holds: &HashSet<NodeId>,
-    kits: &HashMap<NodeId, kit::Summary>,
-    floor: Grade,
-) -> Vec<(NodeId, Score)> {
-    let scored = holds.iter().map(|&node| (node, holding(held, kits, node)));
-    scored.filter(|(_, score)| score.grade.is_none_or(|grade| grade >= floor)).collect()
+/// The nodes at both ends of links.
+fn ends(links: &[Link]) -> BTreeSet<NodeId> {
+    links.iter().flat_map(|link| [link.from, link.to]).collect()
 }
 
-/// How well founded it is that what holds the content is affected. What was asked for is itself the content.
-fn holding(held: &Held, kits: &HashMap<NodeId, kit::Summary>, node: NodeId) -> Score {
+/// How well founded it is that what holds the content is affected, if well enough: a model packages it, anything else just
+/// holds it, and what was asked for is itself the content.
+fn holding(held: &Held, kits: &HashMap<NodeId, kit::Summary>, floor: Grade, node: NodeId) -> Option<Score> {
     let packages = kits.get(&node).is_some_and(|kit| kit.is_model) && !held.itself.contains(&node);
-    Score { grade: packages.then_some(Grade::Packaged), ..Score::START }
+    let score = Score { grade: packages.then_some(Grade::Packaged), ..Score::START };
+    Some(score).filter(|score| score.grade.is_none_or(|grade| grade >= floor))
 }
