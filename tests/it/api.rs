@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::{
     push::{INDEX, KIT, MANIFEST, Repository, holders, models},
-    sample::sha256,
+    sample::{gzip, sha256, tar},
     server::{Server, on_both_engines},
+    wire::Wire,
 };
 
 /// Every page of a list, put together.
@@ -141,7 +142,7 @@ on_both_engines! {
     fn the_operator_can_watch(server: Server) {
         let mut repository = Repository::new(&server.host, "team/watched");
         repository.artifact("1", &[b"watched"]);
-        let mut wire = crate::wire::Wire::new(&server.host);
+        let mut wire = Wire::new(&server.host);
         for probe in ["/healthz", "/readyz"] {
             wire.get(probe, "*/*").expect(200);
         }
@@ -181,5 +182,16 @@ on_both_engines! {
         let answer = server.api(&format!("/holders?layer={layer}&wait=30"), 200);
         assert_eq!(answer["completeness"]["layers"]["indexed"], 2, "{answer:#}");
         assert_eq!(holders(&answer), ["team/first", "team/second", "team/second"]);
+        // Its bytes are read once, whatever they are: a tar to its padded end, compressed ones, and ones that break off.
+        let tar = tar([("data/a.csv".to_owned(), b"a file".to_vec())]);
+        let layers = [b"the same layer".to_vec(), b"another".to_vec(), tar.clone(), gzip(&tar), gzip(&tar)[..40].to_vec()];
+        let mut kits = Repository::new(&server.host, "team/kits");
+        for name in ["1", "2"] {
+            kits.artifact(name, &layers.each_ref().map(Vec::as_slice));
+        }
+        server.api(&format!("/holders?layer={layer}&wait=30"), 200);
+        let metrics = String::from_utf8(Wire::new(&server.host).get("/metrics", "*/*").expect(200).body).unwrap();
+        let bytes: usize = layers.iter().map(Vec::len).sum();
+        assert!(metrics.contains(&format!("pedigree_scan_read_bytes_total {bytes}\n")), "{bytes}: {metrics}");
     }
 }

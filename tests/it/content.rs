@@ -1,12 +1,10 @@
 //! The same content, however it was packed (DESIGN section 3, the identity ladder).
 
-use std::io::Write as _;
-
 use serde_json::{Value, json};
 
 use crate::{
     push::{Repository, holders, models},
-    sample::{sha256, tar},
+    sample::{gzip, sha256, tar},
     server::{Engine, Server, on_both_engines},
     wire::Wire,
 };
@@ -17,12 +15,6 @@ const NOTES: &[u8] = b"What the columns mean.\n";
 fn files(names: [&str; 2]) -> [(String, Vec<u8>); 2] {
     let [train, notes] = names;
     [(train.to_owned(), TRAIN.to_vec()), (notes.to_owned(), NOTES.to_vec())]
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// Pushes a kit whose dataset `train` is this layer. The layer's digest.

@@ -114,24 +114,66 @@ pub struct Identified {
     pub contents: Option<[u8; 32]>,
 }
 
-/// Whatever holds the file, in repositories that `reader` may read, pushed until `as_of`: manifest, digest, and whether it is a
-/// model. In no order, and each once or more often. No models where more than that they package it is asked for.
+/// All that a file affects, without what explains it.
+#[derive(Debug, Default)]
+pub struct Affected {
+    /// Whatever holds the file, of any age of evidence.
+    pub holders: Vec<Node>,
+    /// Whatever leads to a holder; some of them may be holders too.
+    pub others: Vec<Node>,
+    /// How: (from, to, whether it is a derivation).
+    pub links: Vec<(NodeId, NodeId, bool)>,
+}
+
+/// A manifest.
+#[derive(Debug, Clone, Copy)]
+pub struct Node {
+    /// Its node.
+    pub id: NodeId,
+    /// Its digest.
+    pub digest: Digest,
+    /// Whether it is a model.
+    pub is_model: bool,
+}
+
+/// All that the file affects, in repositories that `reader` may read and pushed until `as_of`, by claims graded `grade` or
+/// better; one statement, for answers of hundreds of thousands. In no order, and each once.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn all_with_file(
+pub async fn affected_by_file(
     session: &mut Session,
     reader: Reader,
     as_of: Micros,
     grade: Grade,
     sha256: &[u8; 32],
-) -> Result<Vec<(NodeId, Digest, bool)>> {
+) -> Result<Affected> {
+    type Row = (i32, i64, Option<i64>, Option<i32>, Option<Vec<u8>>, Option<bool>);
     let (head, tail) = file::columns(sha256);
-    let found: Vec<(i64, Vec<u8>, bool)> = on!(session, |c| {
-        let query = sqlx::query_as(sql::ALL_WITH_FILE).bind(reader.0).bind(as_of.0).bind(grade.code());
+    let text = match session.engine() {
+        Engine::Postgres(..) => sql::AFFECTED_BY_FILE_POSTGRES,
+        Engine::Sqlite(_) => sql::AFFECTED_BY_FILE_SQLITE,
+    };
+    let found: Vec<Row> = on!(session, |c| {
+        let query = sqlx::query_as(text).bind(reader.0).bind(as_of.0).bind(grade.code());
         query.bind(head).bind(tail).bind(&sha256[..]).fetch_all(c).await
     })?;
-    found.into_iter().map(|(node, digest, is_model)| Ok((NodeId(node), rows::digest(&digest)?, is_model))).collect()
+    let mut affected = Affected::default();
+    for (what, id, to, kind, digest, is_model) in found {
+        let id = NodeId(id);
+        match (what, to, digest) {
+            (2, Some(to), _) => {
+                let derives = kind == Some(EdgeKind::DerivedFrom.code());
+                affected.links.push((id, NodeId(to), derives));
+            }
+            (_, _, Some(digest)) => {
+                let node = Node { id, digest: rows::digest(&digest)?, is_model: is_model.unwrap_or_default() };
+                if what == 0 { affected.holders.push(node) } else { affected.others.push(node) }
+            }
+            _ => {}
+        }
+    }
+    Ok(affected)
 }
 
 /// A holder of a file, where it is first met.

@@ -229,6 +229,55 @@ macro_rules! file_holders {
     };
 }
 
+/// All that some content affects, at once: whatever holds it, whatever leads there, and the links on the way. Rows of three
+/// kinds: (0, holder, …), (1, what leads to one and holds it not or not alone, …), (2, from, to, kind or null where an index
+/// lists). What a holder is used by is looked up for all of them together, and from there on node by node.
+macro_rules! affected {
+    ($engine:ident, $holders:expr) => {
+        concat!(
+            "with recursive held (id) as materialized (select distinct h.manifest_id from (", $holders, ") h),
+             first (id, target, kind) as materialized (
+               select e.source_id, e.target_id, e.kind from held h cross join edge e where e.target_id = h.id and ", edge_counts!(),
+            " union all
+               select c.parent_id, c.child_id, null from held h cross join manifest_child c where c.child_id = h.id and ",
+            child_counts!(), "),
+             walked (id) as (
+               select f.id from first f where not exists (select 1 from held h where h.id = f.id) union ",
+            affected!(@$engine), ")
+             select 0, m.id, cast(null as bigint), cast(null as integer), m.digest, k.is_model
+               from held h cross join manifest m cross join kit k where m.id = h.id and k.manifest_id = h.id
+             union all
+             select 1, m.id, null, null, m.digest, k.is_model
+               from walked w cross join manifest m cross join kit k where m.id = w.id and k.manifest_id = w.id
+                 and exists (select 1 from occurrence o where o.manifest_id = w.id and o.opened_at <= $2 and ",
+            readable!("o.repository_id"), ")
+             union all
+             select 2, f.id, f.target, f.kind, null, null from first f where not exists (select 1 from held h where h.id = f.id)
+             union all
+             select 2, e.source_id, e.target_id, e.kind, null, null
+               from walked w cross join edge e where e.target_id = w.id and ", edge_counts!(),
+            " union all
+             select 2, c.parent_id, c.child_id, null, null, null
+               from walked w cross join manifest_child c where c.child_id = w.id and ", child_counts!()
+        )
+    };
+    (@sqlite) => {
+        concat!(
+            "select e.source_id from walked w join edge e on e.target_id = w.id where ", edge_counts!(),
+            " union select c.parent_id from walked w join manifest_child c on c.child_id = w.id where ", child_counts!()
+        )
+    };
+    (@postgres) => {
+        concat!(
+            "select x.id from walked w cross join lateral (
+               select e.source_id as id from edge e where e.target_id = w.id and ", edge_counts!(), "
+               union all
+               select c.parent_id from manifest_child c where c.child_id = w.id and ", child_counts!(), "
+               offset 0) x"
+        )
+    };
+}
+
 /// All that is walked from some nodes, as the links to and between them: (from, to, edge or null, …). To their `users` by use,
 /// derivation and membership in an index; or along their `uses`, and what an index of these lists, which costs no distance.
 /// `$2` is the moment.
@@ -729,11 +778,6 @@ statements! {
            recorded_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
-    /// All that hold the file, some of them several times, and those that claims of the grade `$3` may lead to.
-    ALL_WITH_FILE: concat!(
-        "select b.manifest_id, m.digest, k.is_model from manifest_blob b
-           join kit k on k.manifest_id = b.manifest_id join manifest m on m.id = b.manifest_id
-         where b.layer_id in (", file_layers!(), ") and (not k.is_model or $3 <= 1) and ", held_by_readable!());
     /// The scans that found the file, in order.
     SCANS_WITH_FILE:
         "select s.scan_id, y.id from (
@@ -827,6 +871,8 @@ statements! {
     REACH_POSTGRES: walk!(postgres, users of "select n.id from node n where n.id in ({list})");
     REACH_FILE_SQLITE: walk!(sqlite, users of file_holders!());
     REACH_FILE_POSTGRES: walk!(postgres, users of file_holders!());
+    AFFECTED_BY_FILE_SQLITE: affected!(sqlite, file_holders!());
+    AFFECTED_BY_FILE_POSTGRES: affected!(postgres, file_holders!());
     USES_SQLITE: walk!(sqlite, uses of "select n.id from node n where n.id in ({list})");
     USES_POSTGRES: walk!(postgres, uses of "select n.id from node n where n.id in ({list})");
     EDGES_TOLD:

@@ -7,7 +7,7 @@ mod details;
 mod part;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -30,8 +30,7 @@ use crate::{
     alike::{self, Asked, Held, Likeness},
     authz,
     kits::time,
-    paths::{Best, Score},
-    view,
+    paths, view,
 };
 
 /// The most holders that an impact answer shows beside its models.
@@ -155,20 +154,11 @@ impl Registry {
         let Asking { session, view, held, .. } = &mut asked;
         let mut models: HashMap<Digest, u32> = HashMap::new();
         if let (Holders::File(sha256), true) = (&holders, view.floor <= Grade::Packaged) {
-            // All that has the file counts, so that two statements will do.
-            let found = graph::all_with_file(session, view.reader, view.as_of, view.floor, sha256).await?;
-            let links = graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?;
-            let best = Best::search(found.iter().map(|&(node, ..)| (node, Score::START)), &links);
-            let holding: HashSet<_> = found.iter().map(|&(node, ..)| node).collect();
-            let further: BTreeSet<_> =
-                links.iter().map(|link| link.from).filter(|node| !holding.contains(node)).collect();
-            let further = Vec::from_iter(further);
-            let stays = manifest::occurrences(session, view.reader, view.as_of, &further).await?;
-            let stays: HashSet<_> = stays.into_iter().map(|stay| stay.manifest).collect();
-            let kits = kit::summaries(session, &further).await?;
-            let kits = kits.iter().filter(|kit| kit.is_model && stays.contains(&kit.id));
-            models.extend(kits.filter_map(|kit| Some((kit.digest, best.score(kit.id)?.distance))));
-            models.extend(found.iter().filter(|(.., is_model)| *is_model).map(|&(_, digest, _)| (digest, 0)));
+            // All that has the file counts, so that one statement will do.
+            let found = graph::affected_by_file(session, view.reader, view.as_of, view.floor, sha256).await?;
+            let away = paths::distances(found.holders.iter().map(|node| node.id), &found.links);
+            let told = found.holders.iter().chain(&found.others).filter(|node| node.is_model);
+            models.extend(told.filter_map(|node| Some((node.digest, *away.get(&node.id)?))));
         } else {
             let mut from = Some(Met::default());
             while let Some(after) = from {

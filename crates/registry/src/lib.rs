@@ -38,7 +38,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -93,6 +93,8 @@ pub struct Registry {
     /// Rung when a scan ended, and when nobody is to wait for one any more.
     settled: Arc<Notify>,
     stopping: AtomicBool,
+    /// How many bytes of layers this process has read to look into them.
+    scanned: Arc<AtomicU64>,
     keys: capability::Keys,
     /// How far the search for outdated layers has come.
     outdated: std::sync::Mutex<reindex::Sweep>,
@@ -135,9 +137,16 @@ impl Registry {
             work: Arc::new(Notify::new()),
             settled: Arc::new(Notify::new()),
             stopping: AtomicBool::new(false),
+            scanned: Arc::default(),
             keys: capability::Keys::default(),
             outdated: std::sync::Mutex::default(),
         }
+    }
+
+    /// How many bytes of layers this process has read since it started, to look into them.
+    #[must_use]
+    pub fn scanned(&self) -> u64 {
+        self.scanned.load(Ordering::Relaxed)
     }
 
     /// Lets go of every question that waits for scans: the server is about to end.

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BinaryHeap, HashMap, VecDeque},
 };
 
 use index::{EdgeKind, Grade, NodeId, graph::Link};
@@ -87,6 +87,34 @@ impl Best {
         }
         path
     }
+}
+
+/// How many derivations each node is away from the nearest start, along links (from, to, whether it is a derivation): for
+/// hundreds of thousands, of which nothing else is told.
+pub(crate) fn distances(
+    starts: impl Iterator<Item = NodeId>,
+    links: &[(NodeId, NodeId, bool)],
+) -> HashMap<NodeId, u32> {
+    let mut into: HashMap<NodeId, Vec<(NodeId, bool)>> = HashMap::new();
+    for &(from, to, derives) in links {
+        into.entry(to).or_default().push((from, derives));
+    }
+    let mut away: HashMap<NodeId, u32> = starts.map(|node| (node, 0)).collect();
+    // A link that is no derivation costs nothing, and so goes to the front.
+    let mut queue: VecDeque<(NodeId, u32)> = away.keys().map(|&node| (node, 0)).collect();
+    while let Some((node, distance)) = queue.pop_front() {
+        if away[&node] < distance {
+            continue;
+        }
+        for &(from, derives) in into.get(&node).into_iter().flatten() {
+            let next = distance + u32::from(derives);
+            if away.get(&from).is_none_or(|&known| next < known) {
+                away.insert(from, next);
+                if derives { queue.push_back((from, next)) } else { queue.push_front((from, next)) }
+            }
+        }
+    }
+    away
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, Read},
-    sync::atomic::Ordering,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -152,7 +155,7 @@ impl Registry {
         let (findings, mut found) = mpsc::channel::<Finding>(1);
         let known = Known { digest: layer.digest, size: blob.size };
         let (limits, spill) = (self.limits, self.spill.clone());
-        let reader = Wanted { reader, findings: findings.clone() };
+        let reader = Wanted { reader, findings: findings.clone(), scanned: Arc::clone(&self.scanned) };
         let pass = tokio::task::spawn_blocking(move || {
             let (mut batch, mut position, mut paths) = (Vec::new(), 0, 0);
             let sink = |file: content::File| {
@@ -289,6 +292,7 @@ impl Registry {
 struct Wanted<R> {
     reader: R,
     findings: mpsc::Sender<Finding>,
+    scanned: Arc<AtomicU64>,
 }
 
 /// What a scan hands on.
@@ -302,7 +306,9 @@ impl<R: Read> Read for Wanted<R> {
         if self.findings.is_closed() {
             return Err(io::Error::other("nobody waits for the scan any more"));
         }
-        self.reader.read(buffer)
+        let read = self.reader.read(buffer)?;
+        self.scanned.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 

@@ -104,7 +104,7 @@ async fn page(State(app): State<App>, request: Request) -> String {
 async fn metrics(State(app): State<App>) -> impl IntoResponse {
     const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match app.registry.stats().await {
-        Ok(stats) => ([(header::CONTENT_TYPE, TEXT)], app.metrics.text(&stats)).into_response(),
+        Ok(stats) => ([(header::CONTENT_TYPE, TEXT)], app.metrics.text(&stats, app.registry.scanned())).into_response(),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
     }
 }

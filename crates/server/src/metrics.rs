@@ -143,7 +143,7 @@ impl Metrics {
     }
 
     /// Everything, with what the database knows.
-    pub(crate) fn text(&self, stats: &Stats) -> String {
+    pub(crate) fn text(&self, stats: &Stats, scanned: u64) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
@@ -170,6 +170,8 @@ impl Metrics {
         gauge("layers", "Layers by how far the registry has come with them", &layers);
         gauge("unresolved_references", "References to what should be here and is not", &[("", stats.unresolved)]);
         gauge("blobs_deleting", "Blobs that the collector is deleting", &[("", stats.deleting)]);
+        let _ = writeln!(text, "# HELP pedigree_scan_read_bytes Bytes of layers that were read to look into them.");
+        let _ = writeln!(text, "# TYPE pedigree_scan_read_bytes counter\npedigree_scan_read_bytes_total {scanned}");
         text.push_str("# EOF\n");
         text
     }
@@ -238,7 +240,7 @@ mod tests {
         metrics.received(7);
         metrics.collector.done(Some(&Collected { manifests: 1, blobs: 2, bytes: 30 }));
         metrics.collector.done(None);
-        let text = metrics.text(&Stats { uploads: 3, ..Stats::default() });
+        let text = metrics.text(&Stats { uploads: 3, ..Stats::default() }, 11);
         for line in [
             "pedigree_http_requests_total{kind=\"manifests\",method=\"GET\",status=\"200\"} 1",
             "pedigree_http_requests_total{kind=\"manifests\",method=\"other\",status=\"405\"} 1",
@@ -254,6 +256,7 @@ mod tests {
             "pedigree_gc_manifests_total 1",
             "pedigree_gc_blobs_total 2",
             "pedigree_gc_bytes_total 30",
+            "pedigree_scan_read_bytes_total 11",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
