@@ -54,6 +54,15 @@ pub struct Found {
     pub sha256: [u8; 32],
 }
 
+/// A file that was looked for, as often as it is in one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copies {
+    /// The first of them.
+    pub first: Found,
+    /// How many there are.
+    pub copies: u64,
+}
+
 /// How many files a block of paths describes. A position in the first files of a scan tells its block; those that an older version
 /// wrote have a block each.
 const BLOCK: i32 = 1024;
@@ -325,23 +334,24 @@ pub async fn count_distinct(session: &mut Session, layers: &[LayerId]) -> Result
     Ok(rows::unsigned(count))
 }
 
-/// Where any of the files are: each place in each layer whose facts serve. The places of everybody's files are many.
+/// In which layers any of the files are, as far as their facts serve.
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn find(session: &mut Session, files: &[[u8; 32]]) -> Result<Vec<Found>> {
+pub async fn find(session: &mut Session, files: &[[u8; 32]]) -> Result<Vec<Copies>> {
     let mut places = Vec::new();
     for chunk in files.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
         let text = sql::list(sql::FILES_FIND, 1, width);
-        let rows: Vec<FoundRow> = on!(session, |c| {
+        let rows: Vec<(i64, i64, i32, i64, Vec<u8>, i64)> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text));
             sql::filled(chunk).fold(query, |query, file| query.bind(columns(file).0)).fetch_all(c).await
         })?;
         // Eight bytes do not tell two files apart for sure.
         let asked: BTreeSet<_> = chunk.iter().collect();
-        for row in rows {
-            places.extend(Some(found(row)?).filter(|found| asked.contains(&found.sha256)));
+        for (layer, scan, position, head, tail, copies) in rows {
+            let found = Copies { first: found((layer, scan, position, head, tail))?, copies: rows::unsigned(copies) };
+            places.extend(Some(found).filter(|found| asked.contains(&found.first.sha256)));
         }
     }
     Ok(places)

@@ -595,9 +595,12 @@ statements! {
     COUNT_FILES_OF_LAYER:
         "select count(*) from (
            select distinct f.sha256_head, f.sha256_tail from layer y join layer_file f on f.scan_id = y.scan_id where y.id = $1) d";
+    /// A layer may have one file very often: its first place in each layer, and how many there are.
     FILES_FIND:
-        "select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail from layer_file f join layer y on y.scan_id = f.scan_id
-         where f.sha256_head in ({list})";
+        "select y.id, f.scan_id, f.first, f.sha256_head, f.sha256_tail, f.copies from (
+           select scan_id, sha256_head, sha256_tail, min(position) as first, count(*) as copies from layer_file
+           where sha256_head in ({list}) group by scan_id, sha256_head, sha256_tail) f
+           join layer y on y.scan_id = f.scan_id";
     /// Of a layer that is one file, manifests say the name.
     FILES_NAMED: concat!(
         "select layer_id, scan_id, position, sha256_head, sha256_tail from (

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use index::{
     LayerId, Micros, NodeId, Reader, Session,
-    file::{self, Found},
+    file::{self, Copies},
     graph,
 };
 
@@ -104,7 +104,7 @@ pub(crate) struct Held {
     /// Layers that are the content on a rung. Empty for a file, which is asked for by its hash.
     pub(crate) layers: BTreeMap<LayerId, BTreeSet<Rung>>,
     /// Where the files are that were asked for together.
-    pub(crate) files: HashMap<LayerId, Vec<Found>>,
+    pub(crate) files: HashMap<LayerId, Vec<Copies>>,
     /// What shares enough files with the content.
     pub(crate) overlaps: HashMap<Holding, Overlap>,
     /// The manifests that hold it.
@@ -212,11 +212,11 @@ async fn share(
     let rare: Vec<_> = rare.into_iter().filter(|file| spread.contains_key(file)).collect();
     let of_rare = (files.len() - common.len()) as u64;
 
-    let mut places: BTreeMap<LayerId, Vec<Found>> = BTreeMap::new();
+    let mut places: BTreeMap<LayerId, Vec<Copies>> = BTreeMap::new();
     for found in file::find(session, &rare).await? {
-        places.entry(found.layer).or_default().push(found);
+        places.entry(found.first.layer).or_default().push(found);
     }
-    places.values_mut().for_each(|found| found.sort_unstable_by_key(|found| found.place));
+    places.values_mut().for_each(|found| found.sort_unstable_by_key(|found| found.first.place));
     let layers: Vec<_> = places.keys().copied().collect();
     let mut holdings: BTreeMap<Holding, BTreeSet<LayerId>> = BTreeMap::new();
     for (layer, manifest, component) in file::users_of_layers(session, reader, as_of, &layers).await? {
@@ -230,7 +230,7 @@ async fn share(
         let layers: Vec<_> = layers.into_iter().collect();
         let common = *shared.entry(layers).or_insert_with_key(|layers| {
             let files = layers.iter().filter_map(|layer| places.get(layer)).flatten();
-            files.map(|found| found.sha256).collect::<BTreeSet<_>>().len() as u64
+            files.map(|found| found.first.sha256).collect::<BTreeSet<_>>().len() as u64
         });
         if by_file || share_of(common, of_rare) >= likeness.min_overlap {
             enough.push((holding, common));

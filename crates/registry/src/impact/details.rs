@@ -233,7 +233,7 @@ async fn held_evidence(
     }
     let places = found.iter().filter_map(|one| held.files.get(&one.layer_id?));
     let places = places.flat_map(|files| files.iter().take(EVIDENCE_SHOWN));
-    let places: Vec<_> = places.map(|found| found.place).collect();
+    let places: Vec<_> = places.map(|found| found.first.place).collect();
     let entries = file::entries_at(session, &places).await?;
 
     let mut evidence: HashMap<NodeId, Ways> = HashMap::new();
@@ -264,12 +264,13 @@ async fn held_evidence(
             ..Default::default()
         };
         if !files.is_empty() && rungs.iter().all(|rung| *rung >= Rung::File) {
-            // Of what leaked, each place by itself.
-            ways.all += files.len() as u64;
+            // Of what leaked, each file by itself.
+            ways.all += files.iter().map(|found| found.copies).sum::<u64>();
             for found in files.iter().take(EVIDENCE_SHOWN.saturating_sub(ways.told.len())) {
-                let path = entries.get(&found.place).map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
+                let path =
+                    entries.get(&found.first.place).map(|entry| String::from_utf8_lossy(&entry.path).into_owned());
                 let path = path.filter(|path| !path.is_empty() && path != "!").or_else(|| told.path.clone());
-                let file = Some(Digest::sha256(found.sha256).to_string());
+                let file = Some(Digest::sha256(found.first.sha256).to_string());
                 ways.told.push(view::Evidence { file, path, ..told.clone() });
             }
             continue;
