@@ -141,6 +141,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0006_reindex.sql"),
         include_str!("../../../migrations/postgres/0006_reindex.sql"),
     ),
+    (
+        7,
+        "wide answers",
+        include_str!("../../../migrations/sqlite/0007_wide_answers.sql"),
+        include_str!("../../../migrations/postgres/0007_wide_answers.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).

@@ -229,36 +229,55 @@ macro_rules! file_holders {
     };
 }
 
+/// The layers' manifests of the file `$4` and `$5`, and of the layer `$6` that is the file. Postgres takes few files to have the
+/// eight bytes of `$4` and other ones behind them, and would plan for few where there are very many; it knows nothing of a `case`.
+macro_rules! all_file_holders {
+    () => {
+        "select b.manifest_id from layer_file f cross join layer y cross join manifest_blob b
+         where f.sha256_head = $4 and case when f.sha256_tail = $5 then true else false end
+           and y.scan_id = f.scan_id and b.layer_id = y.id
+         union all
+         select b.manifest_id from layer y cross join manifest_blob b where y.digest = $6 and b.layer_id = y.id"
+    };
+}
+
+/// Whether the manifest `m` was in a readable repository at `$2`.
+macro_rules! was_readable {
+    () => {
+        concat!(
+            "(($1 = 0 and m.first_at <= $2) or ($1 <> 0 and exists (
+               select 1 from occurrence o where o.manifest_id = m.id and o.opened_at <= $2 and ",
+            readable!("o.repository_id"),
+            ")))"
+        )
+    };
+}
+
 /// All that some content affects, at once: whatever holds it, whatever leads there, and the links on the way. Rows of three
-/// kinds: (0, holder, …), (1, what leads to one and holds it not or not alone, …), (2, from, to, kind or null where an index
-/// lists). What a holder is used by is looked up for all of them together, and from there on node by node.
+/// kinds: (0, holder, …), (1, what leads to one and holds it not, …), (2, from, to, kind or null where an index lists). What
+/// uses a holder is looked up for all of them together, and from there on node by node.
 macro_rules! affected {
     ($engine:ident, $holders:expr) => {
         concat!(
-            "with recursive held (id) as materialized (select distinct h.manifest_id from (", $holders, ") h),
+            "with recursive held (id, digest, is_model) as materialized (
+               select distinct m.id, m.digest, k.is_model from (", $holders, ") h cross join manifest m cross join kit k
+               where m.id = h.manifest_id and k.manifest_id = m.id and ", was_readable!(), "),
              first (id, target, kind) as materialized (
-               select e.source_id, e.target_id, e.kind from held h cross join edge e where e.target_id = h.id and ", edge_counts!(),
+               select e.source_id, e.target_id, e.kind from held h cross join edge e
+               where e.target_id = h.id and not exists (select 1 from held x where x.id = e.source_id) and ", edge_counts!(),
             " union all
-               select c.parent_id, c.child_id, null from held h cross join manifest_child c where c.child_id = h.id and ",
-            child_counts!(), "),
-             walked (id) as (
-               select f.id from first f where not exists (select 1 from held h where h.id = f.id) union ",
-            affected!(@$engine), ")
-             select 0, m.id, cast(null as bigint), cast(null as integer), m.digest, k.is_model
-               from held h cross join manifest m cross join kit k where m.id = h.id and k.manifest_id = h.id
+               select c.parent_id, c.child_id, null from held h cross join manifest_child c
+               where c.child_id = h.id and not exists (select 1 from held x where x.id = c.parent_id) and ", child_counts!(), "),
+             walked (id) as (select f.id from first f union ", affected!(@$engine), ")
+             select 0, h.id, cast(null as bigint), cast(null as integer), h.digest, h.is_model from held h
              union all
-             select 1, m.id, null, null, m.digest, k.is_model
-               from walked w cross join manifest m cross join kit k where m.id = w.id and k.manifest_id = w.id
-                 and exists (select 1 from occurrence o where o.manifest_id = w.id and o.opened_at <= $2 and ",
-            readable!("o.repository_id"), ")
-             union all
-             select 2, f.id, f.target, f.kind, null, null from first f where not exists (select 1 from held h where h.id = f.id)
-             union all
-             select 2, e.source_id, e.target_id, e.kind, null, null
-               from walked w cross join edge e where e.target_id = w.id and ", edge_counts!(),
-            " union all
-             select 2, c.parent_id, c.child_id, null, null, null
-               from walked w cross join manifest_child c where c.child_id = w.id and ", child_counts!()
+             select 2, f.id, f.target, f.kind, null, null from first f",
+            affected!(@$engine each "manifest m cross join kit k", "1, m.id, cast(null as bigint), cast(null as integer), m.digest, k.is_model",
+                "m.id = w.id and k.manifest_id = w.id and ", was_readable!()),
+            affected!(@$engine each "edge e", "2, e.source_id, e.target_id, e.kind, cast(null as bytea), cast(null as boolean)",
+                "e.target_id = w.id and ", edge_counts!()),
+            affected!(@$engine each "manifest_child c", "2, c.parent_id, c.child_id, cast(null as integer), cast(null as bytea), cast(null as boolean)",
+                "c.child_id = w.id and ", child_counts!())
         )
     };
     (@sqlite) => {
@@ -274,6 +293,15 @@ macro_rules! affected {
                union all
                select c.parent_id from manifest_child c where c.child_id = w.id and ", child_counts!(), "
                offset 0) x"
+        )
+    };
+    (@sqlite each $tables:literal, $columns:literal, $joined:literal, $counts:expr) => {
+        concat!(" union all select ", $columns, " from walked w cross join ", $tables, " where ", $joined, $counts)
+    };
+    (@postgres each $tables:literal, $columns:literal, $joined:literal, $counts:expr) => {
+        concat!(
+            " union all select x.* from walked w cross join lateral (
+               select ", $columns, " from ", $tables, " where ", $joined, $counts, " offset 0) x"
         )
     };
 }
@@ -874,8 +902,8 @@ statements! {
     REACH_POSTGRES: walk!(postgres, users of "select n.id from node n where n.id in ({list})");
     REACH_FILE_SQLITE: walk!(sqlite, users of file_holders!());
     REACH_FILE_POSTGRES: walk!(postgres, users of file_holders!());
-    AFFECTED_BY_FILE_SQLITE: affected!(sqlite, file_holders!());
-    AFFECTED_BY_FILE_POSTGRES: affected!(postgres, file_holders!());
+    AFFECTED_BY_FILE_SQLITE: affected!(sqlite, all_file_holders!());
+    AFFECTED_BY_FILE_POSTGRES: affected!(postgres, all_file_holders!());
     USES_SQLITE: walk!(sqlite, uses of "select n.id from node n where n.id in ({list})");
     USES_POSTGRES: walk!(postgres, uses of "select n.id from node n where n.id in ({list})");
     EDGES_TOLD:

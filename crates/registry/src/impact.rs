@@ -98,7 +98,7 @@ impl Registry {
         let Asking { session, view, held, .. } = &mut asked;
         let is_first = after == After::Nothing;
         let mut page = Page { after, limit: question.limit, parts: Vec::new() };
-        let mut is_counted = false;
+        let (mut is_counted, mut known) = (false, Vec::new());
         if !matches!(page.after, After::Reached(..)) {
             let (mut from, mut seen) = (page.begin(), 0);
             loop {
@@ -109,6 +109,7 @@ impl Registry {
                 let limit = if page.is_short() { page.limit + 1 } else { LOOKED_THROUGH };
                 let (mut met, next) = holders.after(session, *view, from, limit).await?;
                 seen += met.len();
+                known.extend(met.iter().map(|met| NodeId(met.manifest)));
                 if !page.is_short() {
                     let nodes: Vec<_> = met.iter().map(|met| NodeId(met.manifest)).collect();
                     let others = kit::not_models(session, &nodes).await?;
@@ -124,6 +125,8 @@ impl Registry {
         }
         let more_others = page.others().saturating_sub(HOLDERS_SHOWN) as u64;
         if page.is_short() {
+            // Those that were all met need not be found again.
+            let holders = if is_first && is_counted { Holders::known(known.into_iter()) } else { holders };
             page.add(Rows::reached(session, *view, held, &holders).await?);
         }
         // Later pages are about models; whoever else holds the content was shown with the first.
