@@ -79,13 +79,12 @@ impl External {
 
     /// The same at a commit. `None` if it is at another one already. What is in no repository stays as it is.
     pub(crate) fn at_commit(&self, commit: &str) -> Option<Self> {
-        if let Some(hub) = Hub::read(&self.text) {
-            return hub.at_commit(commit).map(|hub| hub.external());
-        }
-        match Git::read(&self.text) {
-            Some(git) => git.at_commit(commit).map(|git| git.external()),
-            None => Some(self.clone()),
-        }
+        let pinned = match (Hub::read(&self.text), Git::read(&self.text)) {
+            (Some(hub), _) => hub.at_commit(commit)?.external(),
+            (None, Some(git)) => git.at_commit(commit)?.external(),
+            (None, None) => return Some(self.clone()),
+        };
+        Self::parse(&pinned.text).filter(|identity| *identity == pinned)
     }
 
     fn read(text: &str) -> Option<Self> {
