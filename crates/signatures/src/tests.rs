@@ -1,0 +1,3 @@
+//! Good and bad signatures.
+
+mod fixtures;
