@@ -13,6 +13,7 @@ mod component_versions;
 mod context;
 mod copy;
 mod coverage;
+mod declared;
 mod delete;
 mod diff;
 mod error;
@@ -29,6 +30,7 @@ mod push;
 mod reindex;
 mod scan;
 mod search;
+mod statements;
 mod stats;
 mod upload;
 mod view;
@@ -44,6 +46,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use index::Db;
+use signatures::Trust;
 use store::Store;
 use tokio::sync::Notify;
 
@@ -88,6 +91,7 @@ pub struct Registry {
     limits: content::Limits,
     ubiquitous: u64,
     spill: PathBuf,
+    trust: Trust,
     /// Rung when there is something to scan.
     work: Arc<Notify>,
     /// Rung when a scan ended, and when nobody is to wait for one any more.
@@ -119,6 +123,8 @@ pub struct Options {
     pub ubiquitous: u64,
     /// A folder for lists that are too long for memory.
     pub spill: PathBuf,
+    /// Whose signatures count.
+    pub trust: Trust,
 }
 
 impl Registry {
@@ -134,6 +140,7 @@ impl Registry {
             limits: options.limits,
             ubiquitous: options.ubiquitous,
             spill: options.spill,
+            trust: options.trust,
             work: Arc::new(Notify::new()),
             settled: Arc::new(Notify::new()),
             stopping: AtomicBool::new(false),

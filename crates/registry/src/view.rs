@@ -69,6 +69,8 @@ pub struct Completeness {
     pub layers: LayerCounts,
     /// References that should name something in this registry and do not.
     pub unresolved_references: u64,
+    /// Uses of artifacts of this registry that do not say which version.
+    pub unknown_versions: u64,
     /// Kits of which something could not be understood (their `problem` says what): they may be made from anything.
     pub incomplete_kits: u64,
     /// What lies outside this registry and was not looked at.
@@ -81,6 +83,7 @@ impl From<completeness::Counts> for Completeness {
             exact: counts.missing() == 0,
             layers: counts.into(),
             unresolved_references: counts.unresolved_references,
+            unknown_versions: counts.unknown_versions,
             incomplete_kits: counts.incomplete_kits,
             outside: Outside { remote_datasets: counts.remote_datasets, external_parents: counts.external_parents },
         }
@@ -205,7 +208,7 @@ pub struct Evidence {
     /// How good it is; a holder's has no grade, for nothing says that the content was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grade: Option<&'static str>,
-    /// `packaged_with`, `trained_on` or `derived_from`; what is no model only `holds` the content; what was asked about `is` it.
+    /// `packaged_with`, `trained_on`, `derived_from`, `built_from`, or `depends_on` where nobody says how; what is no model only `holds` the content; what was asked about `is` it.
     pub edge: &'static str,
     /// The rungs of identity that hold, the strongest first: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -228,6 +231,9 @@ pub struct Evidence {
     /// The reference as it was declared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// How the statement calls what is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
     /// Whether the target came after the reference.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
@@ -237,6 +243,12 @@ pub struct Evidence {
     /// What is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// What is used, where that is in no registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external: Option<String>,
+    /// When it happened, by the producer's word (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<String>,
     /// Who says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
@@ -304,10 +316,21 @@ pub struct Target {
 /// Where an edge comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Claim {
-    /// What kind of claim it is: `kitfile`.
+    /// What kind of claim it is: `kitfile`, `statement`, `event`, `model_card`, `assertion`.
     pub kind: &'static str,
-    /// Who made it.
+    /// Its number, by which `/api/v1/claims/{id}` shows it.
+    pub id: i64,
+    /// Who made it: whoever pushed or sent it.
     pub by: String,
+    /// What its statement is written in: `in-toto`, `cyclonedx`, `spdx`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// The type of the statement's predicate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicate_type: Option<String>,
+    /// Who signed the statement, where that is verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
 }
 
 /// A component, by role and name.

@@ -55,7 +55,7 @@ pub(crate) fn router() -> Router<App> {
 
 /// Which models are affected by content, directly and through what they derive from, and who else holds it.
 ///
-/// Ask about one of `file`, `layer` and `ref`. Content that nobody has is an empty answer, not an error.
+/// Ask about one of `file`, `layer`, `ref` and `external`. Content that nobody has is an empty answer, not an error.
 ///
 /// To `Accept: application/x-ndjson` all models are answered at once, without pages: a line with the question and what the
 /// answer could know, then a line `{"digest":"…","distance":0}` for each model, in no order, and a last line with their number,
@@ -66,6 +66,7 @@ pub(crate) fn router() -> Router<App> {
         ("file" = Option<String>, Query, description = "A file, by its SHA-256: `sha256:` and 64 hexadecimal digits"),
         ("layer" = Option<String>, Query, description = "A layer, by its digest"),
         ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
+        ("external" = Option<String>, Query, description = "Something in no registry, by its identity: `hf://…@commit`, `s3://…?versionId=…`, `git+https://…@commit`, …"),
         ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
         ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
@@ -476,6 +477,7 @@ fn question(query: &Query) -> Result<Question, Problem> {
         "file",
         "layer",
         "ref",
+        "external",
         "dataset",
         "as_of",
         "grade",
@@ -485,9 +487,13 @@ fn question(query: &Query) -> Result<Question, Problem> {
         "limit",
         "cursor",
     ])?;
-    let asked: Vec<_> = ["file", "layer", "ref"].into_iter().filter(|name| query.get(name).is_some()).collect();
+    let asked: Vec<_> =
+        ["file", "layer", "ref", "external"].into_iter().filter(|name| query.get(name).is_some()).collect();
     let [asked] = asked[..] else {
-        return Err(Problem::new(400, "ask about one thing: file=sha256:…, layer=sha256:… or ref=repository:tag"));
+        return Err(Problem::new(
+            400,
+            "ask about one thing: file=sha256:…, layer=sha256:…, ref=repository:tag or external=hf://…",
+        ));
     };
     let text = query.get(asked).unwrap_or_default();
     let wrong = |why: String| Problem::new(400, format!("parameter {asked}={text}: {why}"));
@@ -499,6 +505,9 @@ fn question(query: &Query) -> Result<Question, Problem> {
             Content::File(sha256.ok_or_else(|| wrong("files are known by their sha256 alone".into()))?)
         }
         "layer" => Content::Layer(digest()?),
+        "external" => Content::External(
+            claims::External::parse(text).ok_or_else(|| wrong("it is no identity, such as s3://bucket/key".into()))?,
+        ),
         _ => {
             let (repository, reference) =
                 artifact(text).ok_or_else(|| wrong("write repository:tag or repository@digest".into()))?;
