@@ -6,7 +6,7 @@ use proptest::sample::select;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::{External, model_card, openlineage};
+use crate::{External, STATEMENT_LIMIT, model_card, openlineage};
 
 /// Words that mean something somewhere, so that the readers are reached.
 const NAMES: [&str; 60] = [
@@ -182,5 +182,31 @@ proptest! {
         if let Some(target) = Target::parse(&text) {
             plausible(&[Use { relation: crate::Relation::Source, word: None, name: None, declared: "x".into(), target }]);
         }
+    }
+}
+
+/// Texts and documents at their limits, of the shapes that cost most. Each would take minutes if something were done anew
+/// for each of its parts.
+#[test]
+fn time_grows_with_size() {
+    let long = "a://b:x/".repeat(STATEMENT_LIMIT / 16);
+    let nested = |name: &str| {
+        let files: Vec<_> =
+            (0..20_000).map(|i| json!({"type": "file", "name": format!("{i}"), "bom-ref": format!("f{i}")})).collect();
+        let mut component = json!({"type": "data", "bom-ref": "0", "name": name, "components": files});
+        for i in 1..50 {
+            component = json!({"type": "data", "bom-ref": i.to_string(), "components": [component]});
+        }
+        component
+    };
+    let references: Vec<_> = (0..50).chain(0..9000).map(|i| json!({"ref": (i % 50).to_string()})).collect();
+    for document in [
+        json!({"predicateType": long, "subject": [{"name": long}]}),
+        json!({"bomFormat": "CycloneDX", "components": [nested("x")], "metadata": {"component": {
+            "name": "?".repeat(STATEMENT_LIMIT / 16), "modelCard": {"modelParameters": {"datasets": references}}}}}),
+    ] {
+        let start = std::time::Instant::now();
+        let _ = statement("", document.to_string().as_bytes());
+        assert!(start.elapsed().as_secs() < 20);
     }
 }

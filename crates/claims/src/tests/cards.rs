@@ -54,7 +54,6 @@ fn what_is_wrong_is_said_and_the_rest_kept() {
             "trained_on external hf://datasets/org/d",
             "licence mit",
             "problem: datasets holds what is not text",
-            "problem: datasets holds what is not text",
             r#"problem: derived_from: "./outputs/checkpoint-500" names no repository"#,
         ],
     );
