@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use crate::problems::Problems;
-use crate::statement::{Described, Draft, ENTRIES, Format};
+use crate::statement::{Described, Draft, ENTRIES, FILES, Format};
 use crate::target::Digests;
 use crate::{Relation, json};
 
@@ -203,7 +203,7 @@ fn described<'a>(component: &'a Value, problems: &mut Problems) -> Described<'a>
     places.extend(data.filter_map(|data| json::text(&data["contents"]["url"])));
     let mut files = Vec::new();
     let mut open: Vec<_> = component["components"].as_array().into_iter().flatten().rev().collect();
-    while let Some(inner) = open.pop() {
+    while let Some(inner) = open.pop().filter(|_| files.len() <= FILES) {
         if inner["type"] == "file" {
             let digest = hashes(inner, problems).sha256();
             files.extend(json::text(&inner["name"]).zip(digest));

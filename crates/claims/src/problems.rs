@@ -11,9 +11,14 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
+    /// Notes something, once.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if self.notes.contains(&text) {
+            return;
+        }
         if self.notes.len() < NOTES {
-            self.notes.push(text.into());
+            self.notes.push(text);
         } else {
             self.unsaid += 1;
         }

@@ -9,6 +9,9 @@ use percent_encoding::percent_decode_str;
 /// Schemes whose text before an `@` is part of the name, and not who asks for it: Azure's containers.
 const CONTAINERS: [&str; 4] = ["abfs", "abfss", "wasb", "wasbs"];
 
+/// How far behind a slash the rest of a password is looked for, in bytes.
+const PASSWORD: usize = 256;
+
 /// A text without user names and passwords before hosts, and without parameters that let somebody in. What has none
 /// stays as it is, and what was cleaned once stays as it is too.
 pub(crate) fn without_secrets(text: &str) -> Cow<'_, str> {
@@ -44,7 +47,7 @@ fn authority_length(text: &str) -> usize {
     let plausible = authority.contains('@')
         || authority.starts_with('[')
         || port.split([',', ';']).next().is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    match behind.rfind('@') {
+    match behind[..behind.floor_char_boundary(PASSWORD)].rfind('@') {
         Some(at) if !plausible && !is_digest(&behind[at + 1..]) => {
             let host = &behind[at..];
             end + at + host.find(['/', '?', '#']).unwrap_or(host.len())
