@@ -104,10 +104,10 @@ pub(crate) fn judge(
     signatures: &[Signature],
     evidence: &Evidence,
 ) -> Result<Signed, Unverified> {
-    let readable: Vec<_> = signatures.iter().filter_map(|signature| signature.bytes.as_deref()).collect();
-    if signatures.is_empty() || readable.iter().any(|bytes| bytes.is_empty()) && readable.len() == 1 {
+    if signatures.iter().all(|signature| signature.bytes.as_ref().is_some_and(Vec::is_empty)) {
         return Err(Unverified::NoSignature);
     }
+    let readable: Vec<_> = signatures.iter().filter_map(|signature| signature.bytes.as_deref()).collect();
     if readable.is_empty() {
         return Err(Unverified::BrokenSignature);
     }

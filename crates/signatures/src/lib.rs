@@ -20,8 +20,8 @@
 //!
 //! # With what
 //! aws-lc-rs for signatures and webpki for chains, both of which rustls brings along, and `der` to take ASN.1 apart.
-//! `sigstore-verify` judges bundles only, by one exact identity, and brings eight more crates, with other generations of
-//! those that we have; `sigstore` needs more still.
+//! `sigstore-verify` judges bundles only, not what cosign 2 attaches, wants the artifact at hand, and brings eight crates
+//! of its own with other versions of `der` and `jiff`; `cms` has no stable release for today's `der`.
 
 mod asn1;
 mod bundle;

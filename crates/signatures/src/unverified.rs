@@ -79,7 +79,7 @@ pub enum Unverified {
         subject: String,
     },
     /// Nothing says when it was signed.
-    #[error("nothing trusted says when it was signed, and its certificate was valid for some minutes only: {0}")]
+    #[error("nothing trusted says when it was signed, and thus whether its certificate was valid then: {0}")]
     NoTime(NoTime),
     /// The certificate was not valid when it was signed.
     #[error("its certificate was not valid when it was signed, at {}", time(*.at))]

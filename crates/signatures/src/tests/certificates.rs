@@ -89,8 +89,8 @@ fn the_certificate_must_have_been_valid_then() {
         let outcome = outcome(&world.trust(), &world, &signer, at);
         assert_eq!(outcome, Err(Unverified::Expired { at: at * 1_000_000 }));
     }
-    let before_the_authority = outcome(&world.trust(), &world, &signer, NOON - 10 * 365 * DAY);
-    assert_eq!(before_the_authority, Err(Unverified::NoTime(NoTime::UnknownLog)));
+    let before_the_log = outcome(&world.trust(), &world, &signer, NOON - 10 * 365 * DAY);
+    assert_eq!(before_the_log, Err(Unverified::NoTime(NoTime::UnknownLog)));
 }
 
 #[test]
