@@ -6,14 +6,14 @@ use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 
 use crate::{
-    LIST_LIMIT,
+    CHAIN_LIMIT, LIST_LIMIT,
     envelope::{Envelope, parse},
     json::{Base64, List, Number},
     judge::{Evidence, Looked, Signature, Signed, Subject, judge},
     key::Message,
     log::{Entry, Proof},
     trust::Trust,
-    unverified::{Malformed, Unverified},
+    unverified::{Malformed, Unverified, shown},
 };
 
 const WHAT: &str = "a sigstore bundle";
@@ -45,7 +45,7 @@ pub enum Artifact<'a> {
 pub fn bundle(trust: &Trust, bytes: &[u8], artifact: Artifact<'_>) -> Result<Looked, Malformed> {
     let bundle: Bundle<'_> = parse(bytes, WHAT)?;
     if !MEDIA_TYPES.contains(&bundle.media_type.as_str()) {
-        return Err(Malformed::MediaType(bundle.media_type));
+        return Err(Malformed::MediaType(shown(&bundle.media_type)));
     }
     let evidence = bundle.verification_material.into_evidence();
     match (bundle.dsse_envelope, bundle.message_signature) {
@@ -90,7 +90,7 @@ struct Hint {
 #[derive(Deserialize)]
 struct Chain {
     #[serde(default)]
-    certificates: List<Certificate, LIST_LIMIT>,
+    certificates: List<Certificate, CHAIN_LIMIT>,
 }
 
 #[derive(Deserialize)]
@@ -178,29 +178,26 @@ impl MessageSignature {
     fn judged(self, trust: &Trust, evidence: &Evidence, artifact: Artifact<'_>) -> Result<Signed, Unverified> {
         let message = match artifact {
             Artifact::Unknown => return Err(Unverified::NoArtifact),
-            Artifact::Bytes(bytes) => Message::Bytes(bytes),
-            Artifact::Digest(digest) => Message::Sha256(digest.as_sha256().ok_or(Unverified::NeedsBytes)?),
+            Artifact::Bytes(bytes) => Message::new(bytes),
+            Artifact::Digest(digest) => Message::of_hash(digest.hash()).ok_or(Unverified::NeedsBytes)?,
         };
         // Only a hint, but one that tells another artifact from a bad signature.
-        if self.message_digest.is_some_and(|digest| !digest.may_be_of(message)) {
+        if self.message_digest.is_some_and(|digest| !digest.may_be_of(&message)) {
             return Err(Unverified::OtherArtifact);
         }
-        let subject = Subject { message, logged: message, envelope: false, document: None };
-        judge(trust, subject, &[Signature { hint: None, bytes: Some(self.signature.0) }], evidence)
+        let subject = Subject { message: &message, logged: &message, envelope: false, document: None };
+        judge(trust, &subject, &[Signature { hint: None, bytes: Some(self.signature.0) }], evidence)
     }
 }
 
 impl MessageDigest {
-    fn may_be_of(&self, message: Message<'_>) -> bool {
+    fn may_be_of(&self, message: &Message<'_>) -> bool {
         let algorithm = match self.algorithm.as_str() {
             "SHA2_256" => &digest::SHA256,
             "SHA2_384" => &digest::SHA384,
             "SHA2_512" => &digest::SHA512,
             _ => return false,
         };
-        match message {
-            Message::Bytes(bytes) => digest::digest(algorithm, bytes).as_ref() == self.digest.0,
-            Message::Sha256(hash) => algorithm != &digest::SHA256 || hash[..] == self.digest.0,
-        }
+        message.has_hash(algorithm, &self.digest.0) != Some(false)
     }
 }

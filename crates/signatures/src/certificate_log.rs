@@ -23,8 +23,9 @@ pub(crate) fn vouches(logs: &[Log], certificate: &[u8], issuer: &[u8]) -> bool {
     promises.take(LIMIT).filter_map(|(bytes, _)| Promise::parse(bytes)).any(|promise| {
         let at = i64::try_from(promise.milliseconds).ok().and_then(|at| at.checked_mul(1000));
         let logs = logs.iter().filter(|log| log.id == promise.log && at.is_some_and(|at| log.valid.contains(at)));
-        let message = promise.message(issuer.hash(), &signed);
-        logs.into_iter().any(|log| log.key.verify(Message::Bytes(&message), promise.signature) == Verdict::Good)
+        let bytes = promise.message(issuer.hash(), &signed);
+        let message = Message::new(&bytes);
+        logs.into_iter().any(|log| log.key.verify(&message, promise.signature) == Verdict::Good)
     })
 }
 

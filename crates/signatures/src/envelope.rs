@@ -11,7 +11,7 @@ use crate::{
     key::Message,
     simple,
     trust::Trust,
-    unverified::Malformed,
+    unverified::{Malformed, shown},
 };
 
 /// Looks at a layer of type `application/vnd.dsse.envelope.v1+json`. `annotations` are those of the layer; cosign 2 keeps
@@ -32,7 +32,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &'static str)
     if bytes.len() > BYTES_LIMIT {
         return Err(Malformed::TooLarge { size: bytes.len(), limit: BYTES_LIMIT });
     }
-    serde_json::from_slice(bytes).map_err(|error| Malformed::Json { what, why: error.to_string() })
+    serde_json::from_slice(bytes).map_err(|error| Malformed::Json { what, why: shown(&error.to_string()) })
 }
 
 #[derive(Deserialize)]
@@ -64,9 +64,9 @@ impl Envelope<'_> {
         let signature = |signed: Signed<'_>| Signature { hint: signed.keyid, bytes: decode(&signed.sig) };
         let signatures: Vec<_> = self.signatures.0.into_iter().map(signature).collect();
         let encoded = encoded(&self.payload_type, &payload);
-        let subject =
-            Subject { message: Message::Bytes(&encoded), logged: Message::Bytes(&payload), envelope: true, document };
-        let outcome = judge(trust, subject, &signatures, evidence);
+        let (message, logged) = (Message::new(&encoded), Message::new(&payload));
+        let subject = Subject { message: &message, logged: &logged, envelope: true, document };
+        let outcome = judge(trust, &subject, &signatures, evidence);
         Ok(Looked { payload_type: self.payload_type, payload, outcome })
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     log::Entry,
     timestamp,
     trust::{Key, Trust},
-    unverified::{NoTime, Unverified},
+    unverified::{NoTime, Unverified, shown},
 };
 
 /// A signed document, and what came of its signatures.
@@ -85,12 +85,12 @@ pub(crate) struct Signature {
 }
 
 /// What is signed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     /// What the signatures are of.
-    pub(crate) message: Message<'a>,
+    pub(crate) message: &'a Message<'a>,
     /// What transparency logs have a hash of: the message, or the payload of an envelope.
-    pub(crate) logged: Message<'a>,
+    pub(crate) logged: &'a Message<'a>,
     /// Whether it is an envelope. Logs have other entries for those.
     pub(crate) envelope: bool,
     /// What a timestamp may be of besides a signature: cosign 2 has envelopes stamped whole.
@@ -100,14 +100,14 @@ pub(crate) struct Subject<'a> {
 /// One good signature of several is enough.
 pub(crate) fn judge(
     trust: &Trust,
-    subject: Subject<'_>,
+    subject: &Subject<'_>,
     signatures: &[Signature],
     evidence: &Evidence,
 ) -> Result<Signed, Unverified> {
-    let readable: Vec<_> = signatures.iter().filter_map(|signature| signature.bytes.as_deref()).collect();
-    if signatures.is_empty() || readable.iter().any(|bytes| bytes.is_empty()) && readable.len() == 1 {
+    if signatures.iter().all(|signature| signature.bytes.as_ref().is_some_and(Vec::is_empty)) {
         return Err(Unverified::NoSignature);
     }
+    let readable: Vec<_> = signatures.iter().filter_map(|signature| signature.bytes.as_deref()).collect();
     if readable.is_empty() {
         return Err(Unverified::BrokenSignature);
     }
@@ -143,7 +143,7 @@ pub(crate) fn judge(
 /// Only the artifact's bytes would tell.
 struct Unmade;
 
-fn first_good<'a>(key: &PublicKey, message: Message<'_>, signatures: &[&'a [u8]]) -> Result<Option<&'a [u8]>, Unmade> {
+fn first_good<'a>(key: &PublicKey, message: &Message<'_>, signatures: &[&'a [u8]]) -> Result<Option<&'a [u8]>, Unmade> {
     let mut needs_bytes = false;
     for signature in signatures {
         match key.verify(message, signature) {
@@ -161,25 +161,25 @@ fn unknown_key(trust: &Trust, signatures: &[Signature], evidence: &Evidence) -> 
     let named = |key: &&Key| hints.iter().any(|hint| key.is_named(hint));
     match trust.keys.iter().find(named) {
         Some(key) => Unverified::WrongSignature { signer: format!("the key {}", key.name) },
-        None => Unverified::UnknownKey { hint: hints.first().map(|&hint| hint.to_owned()) },
+        None => Unverified::UnknownKey { hint: hints.first().map(|hint| shown(hint)) },
     }
 }
 
 fn by_certificate(
     trust: &Trust,
     leaf: &Leaf,
-    subject: Subject<'_>,
+    subject: &Subject<'_>,
     signatures: &[&[u8]],
     evidence: &Evidence,
 ) -> Result<Signed, Unverified> {
-    let (issuer, named) = (leaf.issuer.clone(), leaf.subjects.first().cloned().unwrap_or_default());
+    let (issuer, named) = (shown(&leaf.issuer), leaf.subjects.first().map_or_else(String::new, |name| shown(name)));
     let Some(root) = &trust.root else { return Err(Unverified::NoRoot { issuer, subject: named }) };
     let Some(signature) =
         first_good(&leaf.key, subject.message, signatures).map_err(|Unmade| Unverified::NeedsBytes)?
     else {
         return Err(Unverified::WrongSignature { signer: format!("{named} ({issuer})") });
     };
-    let identities = trust.identities.iter().filter(|identity| identity.issuer.matches(&issuer));
+    let identities = trust.identities.iter().filter(|identity| identity.issuer.matches(&leaf.issuer));
     let mut subjects =
         identities.filter_map(|identity| leaf.subjects.iter().find(|name| identity.subject.matches(name)));
     let Some(name) = subjects.next() else { return Err(Unverified::UnknownIdentity { issuer, subject: named }) };
@@ -198,7 +198,7 @@ fn by_certificate(
         };
         match leaf.chains(root, &evidence.chain, at) {
             Ok(()) => {
-                let signer = Signer::Certificate { issuer, subject: name.clone() };
+                let signer = Signer::Certificate { issuer: leaf.issuer.clone(), subject: name.clone() };
                 return Ok(Signed { signer, at: Some(at) });
             }
             Err(unverified) => why = unverified,
@@ -211,7 +211,7 @@ fn by_certificate(
 /// or SubjectPublicKeyInfo that the signature is by.
 fn times(
     trust: &Trust,
-    subject: Subject<'_>,
+    subject: &Subject<'_>,
     signature: &[u8],
     verifier: &[u8],
     evidence: &Evidence,

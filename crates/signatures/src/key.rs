@@ -1,5 +1,7 @@
 //! Public keys, and what they verify.
 
+use std::cell::OnceCell;
+
 use aws_lc_rs::{
     digest::{self, Digest, SHA256, SHA384, SHA512},
     signature::{
@@ -64,12 +66,36 @@ enum Kind {
     Rsa,
 }
 
-/// What was signed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Message<'a> {
-    Bytes(&'a [u8]),
-    /// Its SHA-256 hash; the bytes are not to be had.
-    Sha256(&'a [u8; 32]),
+/// What was signed. It is hashed once, however many keys and signatures are tried.
+pub(crate) struct Message<'a> {
+    /// `None` where only the hash is to be had.
+    bytes: Option<&'a [u8]>,
+    sha256: Digest,
+    sha384: OnceCell<Digest>,
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes: Some(bytes), sha256: digest::digest(&SHA256, bytes), sha384: OnceCell::new() }
+    }
+
+    /// The message with that SHA-256 hash, which nobody has. `None` for what is no such hash.
+    pub(crate) fn of_hash(sha256: &[u8]) -> Option<Self> {
+        let sha256 = Digest::import_less_safe(sha256, &SHA256).ok()?;
+        Some(Self { bytes: None, sha256, sha384: OnceCell::new() })
+    }
+
+    /// Whether that is its hash; for another algorithm than SHA-256, `None` without the bytes.
+    pub(crate) fn has_hash(&self, algorithm: &'static digest::Algorithm, hash: &[u8]) -> Option<bool> {
+        if algorithm == &SHA256 {
+            return Some(self.sha256.as_ref() == hash);
+        }
+        self.bytes.map(|bytes| digest::digest(algorithm, bytes).as_ref() == hash)
+    }
+
+    fn sha384(&self) -> Option<&Digest> {
+        self.bytes.map(|bytes| self.sha384.get_or_init(|| digest::digest(&SHA384, bytes)))
+    }
 }
 
 /// Whether a signature is one of a message.
@@ -114,8 +140,13 @@ impl PublicKey {
             }
         }
         let key = Self { kind, bytes: bytes.to_vec(), spki: spki.to_vec() };
-        let valid = key.algorithms().iter().all(|&algorithm| UnparsedPublicKey::new(algorithm, bytes).parse().is_ok());
-        if valid { Ok(key) } else { Err(KeyError::Broken) }
+        let any: &'static dyn VerificationAlgorithm = match kind {
+            Kind::P256 => &ECDSA_P256_SHA256_ASN1,
+            Kind::P384 => &ECDSA_P384_SHA384_ASN1,
+            Kind::Ed25519 => &ED25519,
+            Kind::Rsa => &RSA_PKCS1_2048_8192_SHA256,
+        };
+        if UnparsedPublicKey::new(any, bytes).parse().is_ok() { Ok(key) } else { Err(KeyError::Broken) }
     }
 
     /// The SubjectPublicKeyInfo, in DER.
@@ -124,19 +155,25 @@ impl PublicKey {
     }
 
     /// Whether `signature` is one of `message` by this key.
-    pub(crate) fn verify(&self, message: Message<'_>, signature: &[u8]) -> Verdict {
-        let by = |algorithm| UnparsedPublicKey::new(algorithm, &self.bytes);
-        let good = match message {
-            Message::Bytes(bytes) => self.algorithms().iter().any(|&a| by(a).verify(bytes, signature).is_ok()),
-            Message::Sha256(hash) => {
-                let Ok(digest) = Digest::import_less_safe(hash, &SHA256) else { return Verdict::Bad };
-                match self.of_sha256() {
-                    [] => return Verdict::NeedsBytes,
-                    algorithms if algorithms.iter().any(|&a| by(a).verify_digest(&digest, signature).is_ok()) => true,
-                    // It may be one of the SHA-384 hash.
-                    _ if self.kind == Kind::P384 => return Verdict::NeedsBytes,
-                    _ => false,
-                }
+    pub(crate) fn verify(&self, message: &Message<'_>, signature: &[u8]) -> Verdict {
+        let of_hash = |by: &'static dyn VerificationAlgorithm, hash: &Digest| {
+            UnparsedPublicKey::new(by, &self.bytes).verify_digest(hash, signature).is_ok()
+        };
+        let good = match self.kind {
+            Kind::P256 => of_hash(&ECDSA_P256_SHA256_ASN1, &message.sha256),
+            // Cosign long signed SHA-256 hashes with whatever key it had.
+            Kind::P384 if of_hash(&ECDSA_P384_SHA256_ASN1, &message.sha256) => true,
+            Kind::P384 => match message.sha384() {
+                Some(hash) => of_hash(&ECDSA_P384_SHA384_ASN1, hash),
+                None => return Verdict::NeedsBytes,
+            },
+            Kind::Ed25519 => match message.bytes {
+                Some(bytes) => UnparsedPublicKey::new(&ED25519, &self.bytes).verify(bytes, signature).is_ok(),
+                None => return Verdict::NeedsBytes,
+            },
+            Kind::Rsa => {
+                of_hash(&RSA_PKCS1_2048_8192_SHA256, &message.sha256)
+                    || of_hash(&RSA_PSS_2048_8192_SHA256, &message.sha256)
             }
         };
         if good { Verdict::Good } else { Verdict::Bad }
@@ -164,26 +201,6 @@ impl PublicKey {
         };
         let fitting = by_hash.into_iter().find(|(of, _)| *of == hash);
         fitting.is_some_and(|(_, by)| UnparsedPublicKey::new(by, &self.bytes).verify(message, signature).is_ok())
-    }
-
-    /// The ways in which a key of this kind signs. Cosign long signed SHA-256 hashes with whatever key it had.
-    fn algorithms(&self) -> &'static [&'static dyn VerificationAlgorithm] {
-        match self.kind {
-            Kind::P256 => &[&ECDSA_P256_SHA256_ASN1],
-            Kind::P384 => &[&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1],
-            Kind::Ed25519 => &[&ED25519],
-            Kind::Rsa => &[&RSA_PKCS1_2048_8192_SHA256, &RSA_PSS_2048_8192_SHA256],
-        }
-    }
-
-    /// Those of [`Self::algorithms`] that sign a SHA-256 hash.
-    fn of_sha256(&self) -> &'static [&'static dyn VerificationAlgorithm] {
-        match self.kind {
-            Kind::P256 => &[&ECDSA_P256_SHA256_ASN1],
-            Kind::P384 => &[&ECDSA_P384_SHA256_ASN1],
-            Kind::Ed25519 => &[],
-            Kind::Rsa => &[&RSA_PKCS1_2048_8192_SHA256, &RSA_PSS_2048_8192_SHA256],
-        }
     }
 }
 

@@ -20,8 +20,8 @@
 //!
 //! # With what
 //! aws-lc-rs for signatures and webpki for chains, both of which rustls brings along, and `der` to take ASN.1 apart.
-//! `sigstore-verify` judges bundles only, by one exact identity, and brings eight more crates, with other generations of
-//! those that we have; `sigstore` needs more still.
+//! `sigstore-verify` judges bundles only, not what cosign 2 attaches, wants the artifact at hand, and brings eight crates
+//! of its own with other versions of `der` and `jiff`; `cms` has no stable release for today's `der`.
 
 mod asn1;
 mod bundle;
@@ -47,7 +47,7 @@ pub use pattern::PATTERN_LIMIT;
 pub use root::{ROOT_LIMIT, RootError};
 pub use simple::simple;
 pub use trust::{SIGNERS, Trust, TrustError};
-pub use unverified::{Malformed, Unverified};
+pub use unverified::{Malformed, NoTime, Unverified};
 
 /// How many bytes a bundle, an envelope or a simple-signing payload may have. Some hold an SBOM.
 pub const BYTES_LIMIT: usize = 16 << 20;
@@ -55,9 +55,11 @@ pub const BYTES_LIMIT: usize = 16 << 20;
 /// How many bytes an annotation with evidence may have: a certificate, a chain, a log entry, a timestamp.
 pub const ANNOTATION_LIMIT: usize = 1 << 20;
 
-/// How many signatures, log entries or timestamps a document may have, and how many certificates in a chain. Each
-/// costs some signature checks.
-pub const LIST_LIMIT: usize = 16;
+/// How many signatures, log entries or timestamps a document may have. Each costs some signature checks; most have one.
+pub const LIST_LIMIT: usize = 8;
+
+/// How many certificates a chain may have, the signer's among them. All paths through them are searched.
+pub const CHAIN_LIMIT: usize = 5;
 
 /// How many hashes an inclusion proof may have: a log has fewer than 2^64 entries.
 const PROOF_LIMIT: usize = 64;

@@ -59,7 +59,7 @@ impl Entry {
     pub(crate) fn time(
         &self,
         root: &Root,
-        subject: Subject<'_>,
+        subject: &Subject<'_>,
         signature: &[u8],
         verifier: &[u8],
     ) -> Result<i64, NoTime> {
@@ -70,7 +70,7 @@ impl Entry {
         let at = self.integrated.checked_mul(1_000_000).ok_or(NoTime::WrongPromise)?;
         let log =
             root.logs.iter().find(|log| log.id == self.log && log.valid.contains(at)).ok_or(NoTime::UnknownLog)?;
-        if log.key.verify(Message::Bytes(self.promised().as_bytes()), promise) != Verdict::Good {
+        if log.key.verify(&Message::new(self.promised().as_bytes()), promise) != Verdict::Good {
             return Err(NoTime::WrongPromise);
         }
         if let Some(proof) = &self.proof
@@ -143,7 +143,7 @@ fn signed_root(note: &str, log: &Log, size: u64) -> Option<Vec<u8>> {
     let signed = signatures.lines().filter_map(|line| line.strip_prefix("\u{2014} ")).take(COSIGNATURES).any(|line| {
         // A name, then base64 of four bytes that tell keys apart and the signature.
         let signature = line.rsplit_once(' ').and_then(|(_, text)| decode(text));
-        signature.and_then(|bytes| Some(log.key.verify(Message::Bytes(text.as_bytes()), bytes.get(4..)?)))
+        signature.and_then(|bytes| Some(log.key.verify(&Message::new(text.as_bytes()), bytes.get(4..)?)))
             == Some(Verdict::Good)
     });
     let mut lines = text.lines().skip(1);
@@ -250,7 +250,7 @@ impl Body {
     }
 
     /// Whether it says that the verifier's owner signed the subject, and thus.
-    fn is_of(&self, subject: Subject<'_>, signature: &[u8], verifier: &[u8]) -> bool {
+    fn is_of(&self, subject: &Subject<'_>, signature: &[u8], verifier: &[u8]) -> bool {
         match self {
             Self::HashedRekord(Record { data, signature: logged }) => {
                 !subject.envelope
@@ -285,18 +285,14 @@ impl Body {
 }
 
 impl Hash {
-    fn is_of(&self, message: Message<'_>) -> bool {
+    fn is_of(&self, message: &Message<'_>) -> bool {
         let algorithm = match self.algorithm.as_str() {
             "sha256" => &digest::SHA256,
             "sha384" => &digest::SHA384,
             "sha512" => &digest::SHA512,
             _ => return false,
         };
-        let Ok(hash) = hex::decode(&self.value) else { return false };
-        match message {
-            Message::Bytes(bytes) => digest::digest(algorithm, bytes).as_ref() == hash,
-            Message::Sha256(sha256) => self.algorithm == "sha256" && sha256[..] == hash,
-        }
+        hex::decode(&self.value).is_ok_and(|hash| message.has_hash(algorithm, &hash) == Some(true))
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::{
     json::{Base64, List},
     key::PublicKey,
+    unverified::shown,
 };
 
 /// How many bytes a trusted root may have. The public one of sigstore has 7 KiB.
@@ -30,13 +31,13 @@ pub enum RootError {
     #[error("it is not the JSON of a sigstore TrustedRoot: {0}")]
     Json(String),
     /// It is of another version.
-    #[error("its media type is {0:?}: version 0.1 is supported")]
+    #[error("its media type is {0}: version 0.1 is supported")]
     MediaType(String),
     /// An authority is not usable.
     #[error("{0} number {1} has no usable certificates")]
     Certificates(&'static str, usize),
     /// A time is not one.
-    #[error("a validity has {0:?} for a time, which is not RFC 3339")]
+    #[error("a validity has {0} for a time, which is not RFC 3339")]
     Time(String),
 }
 
@@ -89,9 +90,10 @@ impl Root {
         if json.len() > ROOT_LIMIT {
             return Err(RootError::TooLarge);
         }
-        let document: Document = serde_json::from_slice(json).map_err(|error| RootError::Json(error.to_string()))?;
+        let document: Document =
+            serde_json::from_slice(json).map_err(|error| RootError::Json(shown(&error.to_string())))?;
         if !MEDIA_TYPES.iter().any(|prefix| document.media_type.starts_with(prefix)) {
-            return Err(RootError::MediaType(document.media_type));
+            return Err(RootError::MediaType(shown(&document.media_type)));
         }
         Ok(Self {
             digest: Hasher::digest(Algorithm::Sha256, json),
@@ -190,7 +192,7 @@ fn logs(list: Vec<JsonLog>) -> Result<Vec<Log>, RootError> {
 fn validity(valid: Option<JsonValidity>) -> Result<Validity, RootError> {
     let time = |text: String| match text.parse::<Timestamp>() {
         Ok(time) => Ok(time.as_microsecond()),
-        Err(_) => Err(RootError::Time(text)),
+        Err(_) => Err(RootError::Time(shown(&text))),
     };
     let (start, end) = valid.map_or((None, None), |valid| (valid.start, valid.end));
     Ok(Validity {

@@ -7,7 +7,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
 
 use crate::{
-    ANNOTATION_LIMIT, BYTES_LIMIT, LIST_LIMIT,
+    ANNOTATION_LIMIT, BYTES_LIMIT, CHAIN_LIMIT,
     json::{Base64, decode},
     judge::{Evidence, Looked, Signature, Subject, judge},
     key::Message,
@@ -34,9 +34,9 @@ pub fn simple(trust: &Trust, payload: &[u8], annotations: &BTreeMap<String, Stri
         evidence(annotations).and_then(|evidence| {
             let signature = annotations.get(SIGNATURE).ok_or(Unverified::NoSignature)?;
             let signature = Signature { hint: None, bytes: decode(signature) };
-            let message = Message::Bytes(payload);
-            let subject = Subject { message, logged: message, envelope: false, document: None };
-            judge(trust, subject, &[signature], &evidence)
+            let message = Message::new(payload);
+            let subject = Subject { message: &message, logged: &message, envelope: false, document: None };
+            judge(trust, &subject, &[signature], &evidence)
         })
     };
     Looked { payload_type: MEDIA_TYPE.to_owned(), payload: payload.to_vec(), outcome }
@@ -55,7 +55,7 @@ pub(crate) fn evidence(annotations: &BTreeMap<String, String>) -> Result<Evidenc
         evidence.certificate = Some(CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| broken(CERTIFICATE))?);
     }
     if let Some(pem) = text(CHAIN)? {
-        let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).take(LIST_LIMIT).collect::<Result<_, _>>();
+        let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).take(CHAIN_LIMIT).collect::<Result<_, _>>();
         evidence.chain = chain.map_err(|_| broken(CHAIN))?;
     }
     if let Some(json) = text(ENTRY)? {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
 use crate::{
-    LIST_LIMIT,
+    CHAIN_LIMIT,
     asn1::{GENERALIZED_TIME, INTEGER, Items, NotDer, OCTET_STRING, OID, SEQUENCE, SET, context, item},
     certificate::{Fields, TIME_STAMPING, chained},
     key::PublicKey,
@@ -36,12 +36,9 @@ pub(crate) fn time<'a>(root: &Root, stamp: &[u8], stamped: impl Iterator<Item = 
         return Err(NoTime::OtherTimestamp);
     }
     let trusted = root.timestampers.iter().filter(|authority| authority.valid.contains(info.at)).any(|authority| {
-        let certificates = authority.chain.iter().chain(&signed.certificates);
-        signed.signers.iter().any(|signer| {
-            certificates.clone().any(|der| {
-                signer.signed(signed.content, der)
-                    && chained(der, authority, &signed.certificates, info.at, TIME_STAMPING).is_ok()
-            })
+        authority.chain.iter().chain(&signed.certificates).any(|der| {
+            signed.signer.signed(signed.content, der)
+                && chained(der, authority, &signed.certificates, info.at, TIME_STAMPING).is_ok()
         })
     });
     if trusted { Ok(info.at) } else { Err(NoTime::UnknownTimestamper) }
@@ -52,7 +49,7 @@ struct SignedData<'a> {
     /// The TSTInfo.
     content: &'a [u8],
     certificates: Vec<CertificateDer<'static>>,
-    signers: Vec<Signer<'a>>,
+    signer: Signer<'a>,
 }
 
 impl<'a> SignedData<'a> {
@@ -80,23 +77,26 @@ impl<'a> SignedData<'a> {
         }
         let content = encapsulated.enter(context(0))?.take(OCTET_STRING)?.value;
         let certificates = match fields.optional(context(0))? {
-            Some(item) => list(Items::concatenated(item.value), |item| Ok(CertificateDer::from(item.to_vec())))?,
+            Some(item) => certificates(Items::concatenated(item.value))?,
             None => Vec::new(),
         };
         fields.optional(context(1))?; // revocation lists
-        let signers = list(fields.enter(SET)?, Signer::parse)?;
+        // Nobody but the authority signs a token (RFC 3161, 2.4.2).
+        let mut signers = fields.enter(SET)?;
+        let signer = Signer::parse(signers.take(SEQUENCE)?.whole)?;
+        signers.end()?;
         fields.end()?;
-        Ok(Self { content, certificates, signers })
+        Ok(Self { content, certificates, signer })
     }
 }
 
-fn list<'a, T>(mut items: Items<'a>, parse: impl Fn(&'a [u8]) -> Result<T, NotDer>) -> Result<Vec<T>, NotDer> {
+fn certificates(mut items: Items<'_>) -> Result<Vec<CertificateDer<'static>>, NotDer> {
     let mut list = Vec::new();
     while let Some(item) = items.next()? {
-        if list.len() == LIST_LIMIT {
+        if list.len() == CHAIN_LIMIT {
             return Err(NotDer);
         }
-        list.push(parse(item.whole)?);
+        list.push(CertificateDer::from(item.whole.to_vec()));
     }
     Ok(list)
 }

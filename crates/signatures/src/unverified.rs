@@ -5,7 +5,7 @@ use jiff::Timestamp;
 /// How many characters of a foreign text are shown.
 const SHOWN: usize = 200;
 
-/// Why bytes are not a signed document at all.
+/// Why bytes are not a signed document at all. Texts from it are cut and escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// There are more bytes than are read.
@@ -28,11 +28,11 @@ pub enum Malformed {
     #[error("its payload is not base64")]
     Payload,
     /// It is a bundle of another version.
-    #[error("its media type is {0:?}: sigstore bundles v0.1 to v0.3 are supported")]
+    #[error("its media type is {0}: sigstore bundles v0.1 to v0.3 are supported")]
     MediaType(String),
 }
 
-/// Why no configured signer is known to stand behind the bytes.
+/// Why no configured signer is known to stand behind the bytes. Texts of the signer are cut and escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unverified {
     /// There is no signature.
@@ -60,7 +60,7 @@ pub enum Unverified {
     #[error("the evidence of its signature is broken: {0}")]
     BrokenEvidence(String),
     /// It is signed with a certificate, and no trusted root is configured.
-    #[error("it is signed with a certificate, for {} by {}, and no trusted root is configured", shown(.subject), shown(.issuer))]
+    #[error("it is signed with a certificate, for {subject} by {issuer}, and no trusted root is configured")]
     NoRoot {
         /// The issuer that the certificate names.
         issuer: String,
@@ -71,7 +71,7 @@ pub enum Unverified {
     #[error("its certificate is not usable: {0}")]
     Certificate(&'static str),
     /// The certificate names nobody who is configured.
-    #[error("its certificate is for {} by {}, an identity that is not configured", shown(.subject), shown(.issuer))]
+    #[error("its certificate is for {subject} by {issuer}, an identity that is not configured")]
     UnknownIdentity {
         /// The issuer that the certificate names.
         issuer: String,
@@ -79,7 +79,7 @@ pub enum Unverified {
         subject: String,
     },
     /// Nothing says when it was signed.
-    #[error("nothing trusted says when it was signed, and its certificate was valid for some minutes only: {0}")]
+    #[error("nothing trusted says when it was signed, and thus whether its certificate was valid then: {0}")]
     NoTime(NoTime),
     /// The certificate was not valid when it was signed.
     #[error("its certificate was not valid when it was signed, at {}", time(*.at))]
@@ -152,7 +152,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 fn hinted(hint: &Option<String>) -> String {
-    hint.as_deref().map_or_else(String::new, |hint| format!(" (hint {})", shown(hint)))
+    hint.as_deref().map_or_else(String::new, |hint| format!(" (hint {hint})"))
 }
 
 fn time(at: i64) -> String {
