@@ -14,6 +14,7 @@ alter table claim alter column repository_id drop not null;
 alter table claim add column position integer; -- of the layer of manifest_id that is the statement
 alter table claim add column subject_id bigint references node (id); -- what it is about
 alter table claim add column statement_id bigint references statement (id);
+alter table claim add column run bytea; -- of an OpenLineage event
 alter table claim add column format text;
 alter table claim add column predicate_type bytea;
 alter table claim add column problem bytea;
@@ -60,3 +61,14 @@ create table verification (
 );
 create index verification_claim on verification (claim_id);
 create index verification_trust on verification (trust, claim_id) where ended_at is null;
+
+-- Runs that OpenLineage events are about: the lock under which the events of one meet.
+create table run (
+  id bytea primary key,
+  job_namespace bytea not null,
+  job_name bytea not null,
+  state text not null, -- of its last event that ended it, else of its last one
+  completed_at bigint, -- by the producer's word
+  first_at bigint not null
+);
+create index claim_run on claim (run) where run is not null;

@@ -18,6 +18,7 @@ create table claim_now (
   position integer, -- of its layer that is the statement
   subject_id integer references node (id), -- what it is about
   statement_id integer references statement (id),
+  run blob, -- of an OpenLineage event
   format text,
   predicate_type blob,
   problem blob,
@@ -111,3 +112,14 @@ create table verification (
 );
 create index verification_claim on verification (claim_id);
 create index verification_trust on verification (trust, claim_id) where ended_at is null;
+
+-- Runs that OpenLineage events are about: the lock under which the events of one meet.
+create table run (
+  id blob primary key,
+  job_namespace blob not null,
+  job_name blob not null,
+  state text not null, -- of its last event that ended it, else of its last one
+  completed_at integer, -- by the producer's word
+  first_at integer not null
+) without rowid;
+create index claim_run on claim (run) where run is not null;

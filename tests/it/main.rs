@@ -15,6 +15,7 @@ mod crash;
 mod cve;
 mod database;
 mod diff;
+mod events;
 mod faults;
 mod fixtures;
 mod full;

@@ -26,6 +26,8 @@ pub struct NewClaim<'a> {
     pub subject: Option<NodeId>,
     /// The statement.
     pub statement: Option<StatementId>,
+    /// The run, of an OpenLineage event: the bytes of its UUID.
+    pub run: Option<&'a [u8]>,
     /// What the statement is written in.
     pub format: Option<&'a str>,
     /// The type of its predicate.
@@ -57,7 +59,8 @@ pub async fn insert(session: &mut Session, new: &NewClaim<'_>, now: Micros) -> R
     let id = on!(session, |c| {
         let query = sqlx::query_scalar(sql::CLAIM_INSERT).bind(new.kind.code()).bind(new.repository.map(|id| id.0));
         let query = query.bind(new.manifest.map(|id| id.0)).bind(new.position.map(rows::position));
-        let query = query.bind(new.subject.map(|id| id.0)).bind(new.statement.map(|id| id.0)).bind(new.format);
+        let query =
+            query.bind(new.subject.map(|id| id.0)).bind(new.statement.map(|id| id.0)).bind(new.run).bind(new.format);
         let query = query.bind(new.predicate_type.map(str::as_bytes)).bind(new.problem.map(str::as_bytes));
         query.bind(new.actor).bind(new.occurred_at.map(|at| at.0)).bind(now.0).fetch_one(c).await
     })?;
@@ -97,6 +100,62 @@ pub async fn known(
         query.bind(repository.map(|id| id.0)).fetch_optional(c).await
     })?;
     Ok(id.map(ClaimId))
+}
+
+/// Records that there is an event of a run, and lets other events of the run wait until the transaction ends. When the run has
+/// completed, by the producer's word, if it has.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn run_event(session: &mut Session, event: &RunEvent<'_>, now: Micros) -> Result<Option<Micros>> {
+    let completed: Option<i64> = on!(session, |c| {
+        let query = sqlx::query_scalar(sql::RUN_EVENT).bind(event.run).bind(event.job.0.as_bytes());
+        let query = query.bind(event.job.1.as_bytes()).bind(event.state).bind(event.completed_at.map(|at| at.0));
+        query.bind(now.0).fetch_one(c).await
+    })?;
+    Ok(completed.map(Micros))
+}
+
+/// An event of a run.
+#[derive(Debug)]
+pub struct RunEvent<'a> {
+    /// The bytes of the run's UUID.
+    pub run: &'a [u8],
+    /// Namespace and name of its job.
+    pub job: (&'a str, &'a str),
+    /// The state that it reports.
+    pub state: &'static str,
+    /// When the run completed, if that is what it reports.
+    pub completed_at: Option<Micros>,
+}
+
+/// Whether the run is known to have sent this statement.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn run_knows(session: &mut Session, run: &[u8], statement: StatementId) -> Result<bool> {
+    let count: i64 = on!(session, |c| {
+        sqlx::query_scalar(sql::RUN_STATEMENT_KNOWN).bind(run).bind(statement.0).fetch_one(c).await
+    })?;
+    Ok(count > 0)
+}
+
+/// The events of a run as they were sent, in order.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn run_statements(session: &mut Session, run: &[u8]) -> Result<Vec<Vec<u8>>> {
+    Ok(on!(session, |c| sqlx::query_scalar(sql::RUN_STATEMENTS).bind(run).fetch_all(c).await)?)
+}
+
+/// What the events of a run have said: (what was made, from what as it is written).
+///
+/// # Errors
+/// When the statement fails.
+pub async fn run_references(session: &mut Session, run: &[u8]) -> Result<Vec<(NodeId, String)>> {
+    let found: Vec<(i64, Vec<u8>)> =
+        on!(session, |c| sqlx::query_as(sql::RUN_REFERENCES).bind(run).fetch_all(c).await)?;
+    Ok(found.into_iter().map(|(source, text)| (NodeId(source), rows::text(text))).collect())
 }
 
 /// Records what became of a claim's signature. An earlier outcome ends with it.

@@ -42,6 +42,7 @@ const TABLES: &[(&str, &[&str], &str)] = &[
     ("statement", &["id"], ALL),
     ("claim", &["id"], ALL),
     ("verification", &["id"], ALL),
+    ("run", &["id"], ALL),
     ("arrival", &["name"], ALL),
     ("reference", &["id"], ALL),
     ("edge", &["id"], ALL),

@@ -783,9 +783,9 @@ statements! {
         " group by k.searchable order by k.searchable");
 
     CLAIM_INSERT:
-        "insert into claim (kind, repository_id, manifest_id, position, subject_id, statement_id, format, predicate_type, problem,
-           actor, occurred_at, recorded_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning id";
+        "insert into claim (kind, repository_id, manifest_id, position, subject_id, statement_id, run, format, predicate_type,
+           problem, actor, occurred_at, recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning id";
     STATEMENT_INSERT:
         "insert into statement (digest, media_type, payload, first_at) values ($1, $2, $3, $4)
          on conflict (digest) do update set digest = excluded.digest returning id";
@@ -793,6 +793,21 @@ statements! {
     CLAIM_KNOWN:
         "select id from claim where statement_id = $1 and subject_id = $2 and retracted_at is null
            and (repository_id = $3 or (repository_id is null and cast($3 as bigint) is null)) limit 1";
+    /// Its row is the lock under which the events of a run meet. What ended it stays, whatever comes after.
+    RUN_EVENT:
+        "insert into run (id, job_namespace, job_name, state, completed_at, first_at) values ($1, $2, $3, $4, $5, $6)
+         on conflict (id) do update set
+           state = case when run.state in ('complete', 'abort', 'fail') then run.state else excluded.state end,
+           completed_at = coalesce(run.completed_at, excluded.completed_at)
+         returning completed_at";
+    RUN_STATEMENTS:
+        "select s.payload from claim q join statement s on s.id = q.statement_id
+         where q.run = $1 and q.retracted_at is null order by q.id";
+    RUN_STATEMENT_KNOWN: "select count(*) from claim where run = $1 and statement_id = $2";
+    /// What the run is known to have made from what, as it is written.
+    RUN_REFERENCES:
+        "select f.source_id, f.declared from claim q join reference f on f.claim_id = q.id
+         where q.run = $1 and q.retracted_at is null";
     CLAIM_PROBLEM: "update claim set problem = $2 where id = $1";
     VERIFICATION_INSERT:
         "insert into verification (claim_id, trust, verified, signer, reason, signed_at, recorded_at)

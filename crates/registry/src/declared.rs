@@ -1,5 +1,7 @@
 //! What a kit or a statement declares about something else: where that is, and the rows that this makes.
 
+use std::fmt;
+
 use claims::External;
 use index::{
     ClaimId, EdgeKind, Grade, Micros, NodeId, OccurrenceId, Reader, ReferenceId, ReferenceState, RepositoryId, Session,
@@ -115,7 +117,10 @@ impl To {
             Self::Digest(digest) => {
                 return Ok((ReferenceState::Resolved, Some(index::manifest::node(tx, digest).await?)));
             }
-            Self::Repository(_) => return Ok((ReferenceState::Unversioned, None)),
+            Self::Repository(repository) => {
+                let node = index::manifest::external_node(tx, &some_version_of(repository)).await?;
+                return Ok((ReferenceState::Unversioned, Some(node)));
+            }
             Self::Artifact { place: Place::Outside, what, .. } => {
                 let node = match what {
                     Reference::Digest(digest) => index::manifest::node(tx, digest).await?,
@@ -139,6 +144,28 @@ impl To {
     }
 }
 
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Artifact { host, repository, what, .. } => {
+                if let Some(host) = host {
+                    write!(f, "{host}/")?;
+                }
+                let at = if matches!(what, Reference::Digest(_)) { '@' } else { ':' };
+                write!(f, "{repository}{at}{what}")
+            }
+            Self::Repository(repository) => repository.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+            Self::External(identity) => f.write_str(identity),
+        }
+    }
+}
+
+/// The identity of a repository of this registry, where nobody says which version: it matches only itself.
+fn some_version_of(repository: &Name) -> String {
+    format!("oci:///{repository}")
+}
+
 /// Who declares something, and how much it is worth.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Voice {
@@ -149,6 +176,8 @@ pub(crate) struct Voice {
     pub(crate) occurrence: Option<OccurrenceId>,
     /// What uses or derives.
     pub(crate) source: NodeId,
+    /// Whether nobody says which version of the source it is.
+    pub(crate) is_unversioned: bool,
     /// Whether the stay has ended: nobody waits for the target of a reference any more.
     pub(crate) is_over: bool,
     pub(crate) grade: Grade,
@@ -166,6 +195,7 @@ impl Voice {
             repository: Some(stay.repository),
             occurrence: Some(stay.occurrence),
             source: stay.manifest,
+            is_unversioned: false,
             is_over: stay.is_over,
             grade: Grade::Declared,
             everywhere: false,
@@ -180,6 +210,7 @@ impl Voice {
             ReferenceState::Unresolved if self.is_over => ReferenceState::GivenUp,
             state => state,
         };
+        let state = if self.is_unversioned { ReferenceState::Unversioned } else { state };
         let kind = match target {
             Some(target) => decide(tx, declared.kind, self.source, target).await?,
             None => declared.kind,
@@ -280,7 +311,10 @@ fn use_of(source: &Is, target: &Is) -> EdgeKind {
         (Is::Artifact(Some(true)), Is::External(identity)) if identity.starts_with("hf://datasets/") => {
             EdgeKind::TrainedOn
         }
-        (Is::Artifact(Some(false)), Is::Artifact(Some(false))) => EdgeKind::DerivedFrom,
+        // What is made outside is data, unless somebody says that it is a model.
+        (Is::Artifact(Some(false)) | Is::External(_), Is::Artifact(Some(false)) | Is::External(_)) => {
+            EdgeKind::DerivedFrom
+        }
         _ => EdgeKind::DependsOn,
     }
 }

@@ -76,6 +76,7 @@ pub(crate) async fn meet(
         repository: waiting.repository,
         occurrence: waiting.occurrence,
         source: waiting.source,
+        is_unversioned: false,
         is_over: false,
         grade: if is_signed { Grade::Attested } else { Grade::Declared },
         everywhere: is_signed,

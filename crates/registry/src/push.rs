@@ -292,6 +292,7 @@ pub(crate) async fn kit_claim(tx: &mut Session, stay: &Stay, actor: &str, now: M
         position: None,
         subject: Some(stay.manifest),
         statement: None,
+        run: None,
         format: None,
         predicate_type: None,
         problem: None,

@@ -1,5 +1,6 @@
 //! `/api/v1`: questions about what is in the registry. JSON, errors as problem+json (RFC 9457).
 
+mod events;
 mod openapi;
 mod problem;
 
@@ -17,7 +18,7 @@ use axum::{
         header::{ACCEPT, CONTENT_TYPE},
     },
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use futures_util::stream;
 use oci::{Digest, Name, Reference};
@@ -42,6 +43,8 @@ pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/impact", get(impact).post(impact_of_files).layer(DefaultBodyLimit::max(FILES_BYTES)))
         .route("/holders", get(holders))
+        .route("/lineage", post(events::event).layer(DefaultBodyLimit::max(registry::EVENT_LIMIT)))
+        .route("/lineage/batch", post(events::batch).layer(DefaultBodyLimit::max(events::BATCH_BYTES)))
         .route("/files", get(files))
         .route("/diff", get(diff))
         .route("/coverage", get(coverage))

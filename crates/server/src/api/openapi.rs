@@ -13,6 +13,8 @@ use super::problem::Problem;
     ),
     paths(
         super::impact,
+        super::events::event,
+        super::events::batch,
         super::impact_of_files,
         super::holders,
         super::files,
