@@ -3,7 +3,8 @@
 -- A statement as it was sent, signature and all. Its bytes outlive the blob or the request that they came in.
 create table statement (
   id integer primary key autoincrement,
-  digest blob not null unique,
+  key blob not null unique, -- a hash of all that it depends on: its type, what is signed apart from it, and its bytes
+  digest blob not null,
   media_type blob not null,
   payload blob not null,
   first_at integer not null
@@ -88,6 +89,8 @@ alter table edge_now rename to edge;
 create index reference_occurrence on reference (occurrence_id) where occurrence_id is not null;
 create index reference_unresolved on reference (target_repository, target_tag) where state = 1;
 create index reference_outside on reference (host) where state = 2;
+create index reference_source on reference (source_id);
+create index reference_claim on reference (claim_id);
 create index reference_unversioned on reference (id) where state = 4;
 create index edge_target on edge (target_id, kind);
 create index edge_source on edge (source_id);

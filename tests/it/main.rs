@@ -6,6 +6,7 @@ mod abandoned;
 mod api;
 mod authority;
 mod buckets;
+mod claims;
 mod clients;
 mod conformance;
 mod content;

@@ -1,14 +1,14 @@
 //! Claims that are more than a Kitfile's references: statements as they were sent, what became of their signatures, and
 //! which edges stand because of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use oci::Digest;
+use oci::{Algorithm, Digest, Hasher};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, Micros, NodeId, OccurrenceId, Reader, ReferenceId, RepositoryId,
-    Result, Session, StatementId, db::on, reference::NewEdge, rows, sql,
+    ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, Micros, NodeId, OccurrenceId, Reader, ReferenceId, ReferenceState,
+    RepositoryId, Result, Session, StatementId, db::on, reference::NewEdge, rows, sql,
 };
 
 /// A claim to be recorded.
@@ -67,20 +67,29 @@ pub async fn insert(session: &mut Session, new: &NewClaim<'_>, now: Micros) -> R
     Ok(ClaimId(id))
 }
 
-/// Keeps a statement as it was sent, once.
+/// Keeps a statement as it was sent, once for all that are the same in `media_type`, `payload` and what they are `beside`: the
+/// annotations, in which some have their signatures.
 ///
 /// # Errors
 /// When the statement fails.
 pub async fn keep(
     session: &mut Session,
-    digest: &Digest,
     media_type: &str,
+    beside: &BTreeMap<String, String>,
     payload: &[u8],
     now: Micros,
 ) -> Result<StatementId> {
+    let mut key = Hasher::new(Algorithm::Sha256);
+    let texts = beside.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    for part in std::iter::once(media_type.as_bytes()).chain(texts) {
+        key.update(&(part.len() as u64).to_be_bytes());
+        key.update(part);
+    }
+    key.update(payload);
+    let (key, digest) = (key.finish(), Hasher::digest(Algorithm::Sha256, payload));
     let id = on!(session, |c| {
-        let query = sqlx::query_scalar(sql::STATEMENT_INSERT).bind(digest.hash()).bind(media_type.as_bytes());
-        query.bind(payload).bind(now.0).fetch_one(c).await
+        let query = sqlx::query_scalar(sql::STATEMENT_INSERT).bind(key.hash()).bind(digest.hash());
+        query.bind(media_type.as_bytes()).bind(payload).bind(now.0).fetch_one(c).await
     })?;
     Ok(StatementId(id))
 }
@@ -392,4 +401,178 @@ pub async fn signers(
         }
     }
     Ok(signers)
+}
+
+/// What there is to tell about a claim.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Where it comes from.
+    pub kind: ClaimKind,
+    /// The name of its repository.
+    pub repository: Option<String>,
+    /// What it is about.
+    pub subject: Option<Key>,
+    /// The run, of an OpenLineage event.
+    pub run: Option<Vec<u8>>,
+    /// What its statement is written in.
+    pub format: Option<String>,
+    /// The type of its predicate.
+    pub predicate_type: Option<String>,
+    /// What of it could not be read or is not believed.
+    pub problem: Option<String>,
+    /// Who claims it.
+    pub actor: String,
+    /// When it happened, by the producer's word.
+    pub occurred_at: Option<Micros>,
+    /// When it was recorded.
+    pub recorded_at: Micros,
+    /// When it was retracted, by whom, and why.
+    pub retracted: Option<(Micros, String, String)>,
+    /// The statement: its digest, media type, and size in bytes.
+    pub statement: Option<(Digest, String, u64)>,
+    /// What became of the signature: who signed or why nobody is known to have, and since when that is known.
+    pub signed: Option<(std::result::Result<String, String>, Micros)>,
+}
+
+/// The identity of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// A digest.
+    Digest(Digest),
+    /// Something outside.
+    External(String),
+}
+
+fn key(kind: i32, key: Vec<u8>) -> Result<Key> {
+    Ok(if kind == 0 { Key::Digest(rows::digest(&key)?) } else { Key::External(rows::text(key)) })
+}
+
+/// The claims about a node, or by which it was made from something, before a claim, the latest first.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn about(
+    session: &mut Session,
+    reader: Reader,
+    node: NodeId,
+    before: ClaimId,
+    limit: u32,
+) -> Result<Vec<ClaimId>> {
+    let found: Vec<i64> = on!(session, |c| {
+        let query = sqlx::query_scalar(sql::CLAIMS_ABOUT).bind(reader.0).bind(node.0).bind(before.0);
+        query.bind(i64::from(limit)).fetch_all(c).await
+    })?;
+    Ok(found.into_iter().map(ClaimId).collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct ToldRow {
+    kind: i32,
+    repository: Option<String>,
+    subject: Option<Vec<u8>>,
+    subject_kind: Option<i32>,
+    run: Option<Vec<u8>>,
+    format: Option<String>,
+    predicate_type: Option<Vec<u8>>,
+    problem: Option<Vec<u8>>,
+    actor: String,
+    occurred_at: Option<i64>,
+    recorded_at: i64,
+    retracted_at: Option<i64>,
+    retracted_by: Option<String>,
+    retraction: Option<Vec<u8>>,
+    statement: Option<Vec<u8>>,
+    media_type: Option<Vec<u8>>,
+    size: Option<i32>,
+    verified: Option<bool>,
+    signer: Option<String>,
+    reason: Option<Vec<u8>>,
+    verified_at: Option<i64>,
+}
+
+/// What there is to tell about a claim, if the reader may know of it.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn told(session: &mut Session, reader: Reader, claim: ClaimId) -> Result<Option<Told>> {
+    let row: Option<ToldRow> =
+        on!(session, |c| sqlx::query_as(sql::CLAIM_TOLD).bind(reader.0).bind(claim.0).fetch_optional(c).await)?;
+    let Some(row) = row else { return Ok(None) };
+    let signed = row.verified.map(|verified| match verified {
+        true => Ok(row.signer.clone().unwrap_or_default()),
+        false => Err(row.reason.clone().map(rows::text).unwrap_or_default()),
+    });
+    let retraction = row.retraction.map(rows::text).unwrap_or_default();
+    Ok(Some(Told {
+        kind: ClaimKind::from_code(row.kind)?,
+        repository: row.repository,
+        subject: row.subject_kind.zip(row.subject).map(|(kind, of)| key(kind, of)).transpose()?,
+        run: row.run,
+        format: row.format,
+        predicate_type: row.predicate_type.map(rows::text),
+        problem: row.problem.map(rows::text),
+        actor: row.actor,
+        occurred_at: row.occurred_at.map(Micros),
+        recorded_at: Micros(row.recorded_at),
+        retracted: row.retracted_at.map(|at| (Micros(at), row.retracted_by.unwrap_or_default(), retraction)),
+        statement: match (row.statement, row.media_type, row.size) {
+            (Some(digest), Some(media_type), Some(size)) => {
+                Some((rows::digest(&digest)?, rows::text(media_type), rows::unsigned(i64::from(size))))
+            }
+            _ => None,
+        },
+        signed: signed.zip(row.verified_at.map(Micros)),
+    }))
+}
+
+/// Something that a claim says was used.
+#[derive(Debug, Clone)]
+pub struct Used {
+    /// What was made from it.
+    pub source: Key,
+    /// What it says about it.
+    pub kind: EdgeKind,
+    /// The statement's own word for that.
+    pub word: Option<String>,
+    /// The name that the statement gives it.
+    pub name: Option<String>,
+    /// Its text.
+    pub declared: String,
+    /// What became of the reference.
+    pub state: ReferenceState,
+    /// What it names, if that is settled.
+    pub target: Option<Key>,
+}
+
+/// The first things that a claim says were used.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn used(session: &mut Session, claim: ClaimId, limit: u32) -> Result<Vec<Used>> {
+    type Row = (i32, Option<Vec<u8>>, Option<Vec<u8>>, Vec<u8>, i32, Option<i32>, Option<Vec<u8>>, i32, Vec<u8>);
+    let found: Vec<Row> = on!(session, |c| {
+        sqlx::query_as(sql::CLAIM_REFERENCES).bind(claim.0).bind(i64::from(limit)).fetch_all(c).await
+    })?;
+    let used = |(kind, word, name, declared, state, target_kind, target, source_kind, source): Row| {
+        Ok(Used {
+            source: key(source_kind, source)?,
+            kind: EdgeKind::from_code(kind)?,
+            word: word.map(rows::text),
+            name: name.map(rows::text),
+            declared: rows::text(declared),
+            state: ReferenceState::from_code(state)?,
+            target: target_kind.zip(target).map(|(kind, of)| key(kind, of)).transpose()?,
+        })
+    };
+    found.into_iter().map(used).collect()
+}
+
+/// The statement of a claim as it was sent: media type and bytes.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn statement(session: &mut Session, reader: Reader, claim: ClaimId) -> Result<Option<(String, Vec<u8>)>> {
+    let found: Option<(Vec<u8>, Vec<u8>)> =
+        on!(session, |c| sqlx::query_as(sql::CLAIM_STATEMENT).bind(reader.0).bind(claim.0).fetch_optional(c).await)?;
+    Ok(found.map(|(media_type, payload)| (rows::text(media_type), payload)))
 }

@@ -787,8 +787,8 @@ statements! {
            problem, actor, occurred_at, recorded_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning id";
     STATEMENT_INSERT:
-        "insert into statement (digest, media_type, payload, first_at) values ($1, $2, $3, $4)
-         on conflict (digest) do update set digest = excluded.digest returning id";
+        "insert into statement (key, digest, media_type, payload, first_at) values ($1, $2, $3, $4, $5)
+         on conflict (key) do update set key = excluded.key returning id";
     /// The same statement about the same artifact in the same repository is said once, unless it was retracted.
     CLAIM_KNOWN:
         "select id from claim where statement_id = $1 and subject_id = $2 and retracted_at is null
@@ -808,6 +808,27 @@ statements! {
     RUN_REFERENCES:
         "select f.source_id, f.declared from claim q join reference f on f.claim_id = q.id
          where q.run = $1 and q.retracted_at is null";
+    /// Claims about a node, or by which it was made from something, the latest first, before `$3`.
+    CLAIMS_ABOUT: concat!(
+        "select q.id from claim q
+         where (q.subject_id = $2 or exists (select 1 from reference f where f.claim_id = q.id and f.source_id = $2))
+           and q.id < $3 and ", readable!("q.repository_id"), " order by q.id desc limit $4");
+    /// A claim, as far as the reader may know of it.
+    CLAIM_TOLD: concat!(
+        "select q.id, q.kind, r.name as repository, n.key as subject, n.kind as subject_kind, q.run, q.format, q.predicate_type, q.problem,
+           q.actor, q.occurred_at, q.recorded_at, q.retracted_at, q.retracted_by, q.retraction, s.digest as statement,
+           s.media_type, length(s.payload) as size, v.verified, v.signer, v.reason, v.recorded_at as verified_at
+         from claim q left join repository r on r.id = q.repository_id left join node n on n.id = q.subject_id
+           left join statement s on s.id = q.statement_id
+           left join verification v on v.claim_id = q.id and v.ended_at is null
+         where q.id = $2 and ", readable!("q.repository_id"));
+    CLAIM_REFERENCES:
+        "select f.edge_kind, f.word, f.name, f.declared, f.state, n.kind, n.key, a.kind as source_kind, a.key as source_key
+         from reference f join node a on a.id = f.source_id left join node n on n.id = f.resolved_id
+         where f.claim_id = $1 order by f.id limit $2";
+    CLAIM_STATEMENT: concat!(
+        "select s.media_type, s.payload from claim q join statement s on s.id = q.statement_id
+         where q.id = $2 and ", readable!("q.repository_id"));
     CLAIM_PROBLEM: "update claim set problem = $2 where id = $1";
     VERIFICATION_INSERT:
         "insert into verification (claim_id, trust, verified, signer, reason, signed_at, recorded_at)

@@ -39,6 +39,9 @@ pub enum Error {
     /// Another request is writing the upload.
     #[error("another request is writing this upload")]
     Busy,
+    /// A claim was retracted before.
+    #[error("claim {0} was retracted before")]
+    Retracted(i64),
     /// A blob cannot be deleted: a manifest of the repository needs it.
     #[error("manifest {manifest} of the repository needs the blob; delete that first")]
     Needed {
@@ -96,6 +99,8 @@ pub enum Thing {
     Upload,
     /// A component, by name.
     Component(String),
+    /// A claim, by its number.
+    Claim(i64),
 }
 
 /// Part of a request.
@@ -120,6 +125,7 @@ impl fmt::Display for Thing {
             Self::Manifest(name, reference) => write!(f, "repository {name} has no manifest {reference}"),
             Self::Blob(digest) => write!(f, "the repository has no blob {digest}"),
             Self::Upload => f.write_str("there is no such upload in this repository (it may have ended or expired)"),
+            Self::Claim(id) => write!(f, "there is no claim {id}"),
             Self::Component(name) => write!(f, "the artifact has no dataset named {name}"),
         }
     }

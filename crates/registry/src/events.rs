@@ -11,7 +11,7 @@ use index::{
     ClaimKind, EdgeKind, Grade, Micros, ReferenceState, RepositoryId, Session, audit,
     claim::{self, NewClaim, RunEvent},
 };
-use oci::{Algorithm, Hasher, Name};
+use oci::Name;
 use serde_json::Value;
 
 use crate::{
@@ -127,8 +127,7 @@ impl Registry {
 
     /// Keeps an event, once.
     async fn record_event(&self, ctx: &Ctx, tx: &mut Session, read: &Read<'_>, now: Micros) -> Result<Taken, Error> {
-        let digest = Hasher::digest(Algorithm::Sha256, read.bytes);
-        let statement = claim::keep(tx, &digest, "application/json", read.bytes, now).await?;
+        let statement = claim::keep(tx, "application/json", &BTreeMap::new(), read.bytes, now).await?;
         let run = read.run.as_ref().map(<[u8; 16]>::as_slice);
         if let Some(run) = run
             && claim::run_knows(tx, run, statement).await?

@@ -128,7 +128,11 @@ impl Registry {
         let more_others = page.others().saturating_sub(HOLDERS_SHOWN) as u64;
         if page.is_short() {
             // Those that were all met need not be found again.
-            let holders = if is_first && is_counted { Holders::known(known.into_iter()) } else { holders };
+            let holders = if is_first && is_counted {
+                Holders::known(known.into_iter().chain(held.itself.iter().copied()))
+            } else {
+                holders
+            };
             page.add(Rows::reached(session, *view, held, &holders).await?);
         }
         // Later pages are about models; whoever else holds the content was shown with the first.

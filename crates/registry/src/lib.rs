@@ -4,6 +4,7 @@
 //! where objects are; it decides, at each miss, what the miss means.
 
 mod alike;
+mod assertions;
 mod authz;
 mod capability;
 mod chance;
@@ -52,6 +53,7 @@ use store::Store;
 use tokio::sync::Notify;
 
 pub use alike::Rung;
+pub use assertions::Assertion;
 pub use authz::Access;
 pub use chance::Chance;
 pub use check::Progress;
@@ -74,9 +76,10 @@ pub use search::Search;
 pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Affected, Capped, Change, Changes, Claim, Completeness, Component, ComponentDiff, ComponentName, Coverage, Diff,
-    Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer, LayerCounts, Model,
-    Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
+    Affected, Capped, Change, Changes, Claim, ClaimTold, Claims, Completeness, Component, ComponentDiff, ComponentName,
+    Coverage, Diff, Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer,
+    LayerCounts, Model, Outside, Overlap, Place, Repositories, Repository, Retraction, Scope, Signature, Statement,
+    Target, Ubiquitous, Used, Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).

@@ -10,7 +10,7 @@ use index::{
     ClaimId, ClaimKind, EdgeKind, Grade, Micros, NodeId, RepositoryId, Session,
     claim::{self, NewClaim, Outcome},
 };
-use oci::{Algorithm, Descriptor, Digest, Hasher, Manifest, Name, Tag};
+use oci::{Descriptor, Digest, Manifest, Name, Tag};
 use serde_json::Value;
 use signatures::{Artifact, Looked, Trust};
 
@@ -119,7 +119,7 @@ pub(crate) fn say(trust: &Trust, names: &Names, subject: &Digest, carried: &Carr
         signed: looked.outcome.as_ref().map(|signed| signed.signer.to_string()).map_err(ToString::to_string),
         signed_at: looked.outcome.as_ref().ok().and_then(|signed| signed.at).map(Micros),
     });
-    if payload.is_empty() {
+    if payload.is_empty() && looked.is_some() {
         // The artifact itself is signed, and nothing is said of it.
         said.format = Some("signature");
         return said;
@@ -257,10 +257,8 @@ impl Registry {
         let now = self.now();
         let at = Attached { repository, manifest, subject: index::manifest::node(tx, subject).await? };
         for (carried, said) in &heard.said {
-            let bytes = carried.bytes.as_deref().unwrap_or_default();
-            let digest = Hasher::digest(Algorithm::Sha256, bytes);
             let statement = match &carried.bytes {
-                Ok(bytes) => Some(claim::keep(tx, &digest, &carried.media_type, bytes, now).await?),
+                Ok(bytes) => Some(claim::keep(tx, &carried.media_type, &carried.annotations, bytes, now).await?),
                 Err(_) => None,
             };
             if let Some(statement) = statement

@@ -1,5 +1,6 @@
 //! `/api/v1`: questions about what is in the registry. JSON, errors as problem+json (RFC 9457).
 
+mod claims;
 mod events;
 mod openapi;
 mod problem;
@@ -43,6 +44,10 @@ pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/impact", get(impact).post(impact_of_files).layer(DefaultBodyLimit::max(FILES_BYTES)))
         .route("/holders", get(holders))
+        .route("/claims", get(claims::claims).post(claims::assert))
+        .route("/claims/{id}", get(claims::claim))
+        .route("/claims/{id}/statement", get(claims::statement))
+        .route("/claims/{id}/retract", post(claims::retract))
         .route("/lineage", post(events::event).layer(DefaultBodyLimit::max(registry::EVENT_LIMIT)))
         .route("/lineage/batch", post(events::batch).layer(DefaultBodyLimit::max(events::BATCH_BYTES)))
         .route("/files", get(files))
@@ -509,7 +514,8 @@ fn question(query: &Query) -> Result<Question, Problem> {
         }
         "layer" => Content::Layer(digest()?),
         "external" => Content::External(
-            claims::External::parse(text).ok_or_else(|| wrong("it is no identity, such as s3://bucket/key".into()))?,
+            ::claims::External::parse(text)
+                .ok_or_else(|| wrong("it is no identity, such as s3://bucket/key".into()))?,
         ),
         _ => {
             let (repository, reference) =
@@ -613,10 +619,16 @@ fn form(query: &str) -> Vec<(String, String)> {
 fn status(error: &Error) -> u16 {
     match error {
         Error::Unknown(
-            Thing::Upload | Thing::Blob(_) | Thing::Manifest(..) | Thing::Repository(_) | Thing::Component(_),
+            Thing::Upload
+            | Thing::Blob(_)
+            | Thing::Manifest(..)
+            | Thing::Repository(_)
+            | Thing::Component(_)
+            | Thing::Claim(_),
         ) => 404,
         Error::Invalid { what: Part::Manifest | Part::Digest | Part::Range | Part::Parameter(_), .. } => 400,
         Error::Denied => 403,
+        Error::Retracted(_) => 409,
         Error::Full => 507,
         Error::Busy | Error::Unavailable(_) | Error::StoreUnavailable(_) => 503,
         Error::Internal(_) => 500,

@@ -13,6 +13,11 @@ use super::problem::Problem;
     ),
     paths(
         super::impact,
+        super::claims::claims,
+        super::claims::assert,
+        super::claims::claim,
+        super::claims::statement,
+        super::claims::retract,
         super::events::event,
         super::events::batch,
         super::impact_of_files,
