@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     events::post,
     push::{MANIFEST, Repository, models},
-    sample::sha256,
+    sample::{sha256, tar},
     server::{Server, on_both_engines},
     wire::Wire,
 };
@@ -205,5 +205,42 @@ on_both_engines! {
         server.api("/claims/999999", 404);
         server.api("/claims/x", 404);
         server.api("/claims?ref=no/such:1", 404);
+    }
+
+    fn model_cards_name_what_a_model_was_made_from(server: Server) {
+        let mut base = Repository::new(&server.host, "team/base");
+        base.kit("1", b"base weights", b"leaked");
+        let card = |text: &str| {
+            let readme = ("docs/README.md".to_owned(), text.as_bytes().to_vec());
+            let other = ("docs/deep/README.md".to_owned(), b"---\nbase_model: org/other\n---\n".to_vec());
+            tar([other, readme, ("docs/config.yaml".to_owned(), b"---\ndatasets: [org/none]\n---\n".to_vec())])
+        };
+        let text = "---\nbase_model: localhost:5000/team/base:1\ndatasets:\n- org/cards\nlicense: mit\n---\n# Tuned\n";
+        let push = |name: &str, weights: &[u8]| {
+            let mut kit = Repository::new(&server.host, name);
+            let model = kit.blob("application/vnd.kitops.modelkit.model.v1.raw", weights);
+            let docs = kit.blob("application/vnd.kitops.modelkit.docs.v1.tar", &card(text));
+            let kitfile = json!({
+                "manifestVersion": "1.0.0", "model": {"name": "m", "path": "m.bin", "digest": model["digest"]},
+                "docs": [{"path": "docs", "digest": docs["digest"]}],
+            });
+            kit.kit_of("1", &kitfile, &[model, docs])
+        };
+        push("team/first", b"tuned");
+        let expected = |names: &[&str]| {
+            let models = names.iter().map(|name| declared(name, 1));
+            let base = ("team/base".to_owned(), 0, "packaged".to_owned());
+            std::iter::once(base).chain(models.map(|(name, distance, _)| (name, distance, "packaged".into()))).collect::<Vec<_>>()
+        };
+        assert_eq!(affected(&server, b"leaked", ""), expected(&["team/first"]));
+        // Whoever comes when the layer is known is told of too.
+        push("team/second", b"tuned otherwise");
+        assert_eq!(affected(&server, b"leaked", ""), expected(&["team/first", "team/second"]));
+        let answer = server.api("/impact?external=hf://datasets/org/cards", 200);
+        assert_eq!(answer["models"].as_array().unwrap().len(), 2, "{answer:#}");
+        assert_eq!(answer["models"][0]["evidence"][0]["claim"]["kind"], "model_card");
+        for other in ["hf://org/other", "hf://datasets/org/none"] {
+            assert!(models(&server.api(&format!("/impact?external={other}"), 200)).is_empty(), "{other}");
+        }
     }
 }

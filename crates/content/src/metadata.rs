@@ -4,6 +4,7 @@
 //! bounded by [`crate::Limits::metadata`]. A header that cannot be understood is a problem of the metadata alone. The file
 //! is the same file, and its layer none the worse for it.
 
+mod front_matter;
 mod gguf;
 mod parquet;
 mod safetensors;
@@ -35,6 +36,8 @@ pub struct Metadata {
     /// Short texts, numbers and truths by name: of `__metadata__`, GGUF's key-value pairs, Parquet's key-value metadata. The
     /// first 256, with names of at most 256 bytes and values of at most 1,024.
     pub entries: BTreeMap<String, String>,
+    /// The YAML at the start of a text, with the lines of dashes around it.
+    pub front_matter: Option<String>,
     /// Why some or all of this is missing.
     pub problem: Option<String>,
 }
@@ -48,16 +51,19 @@ pub enum FileFormat {
     Gguf,
     /// <https://parquet.apache.org/docs/file-format/>
     Parquet,
+    /// <https://huggingface.co/docs/hub/model-cards>, and whatever else begins with YAML between lines of dashes.
+    FrontMatter,
 }
 
 impl FileFormat {
-    /// The name: `safetensors`, `gguf`, `parquet`.
+    /// The name: `safetensors`, `gguf`, `parquet`, `front-matter`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Safetensors => "safetensors",
             Self::Gguf => "gguf",
             Self::Parquet => "parquet",
+            Self::FrontMatter => "front-matter",
         }
     }
 
@@ -66,6 +72,7 @@ impl FileFormat {
         match start {
             [b'G', b'G', b'U', b'F', ..] => Some(Self::Gguf),
             [b'P', b'A', b'R', b'1', ..] => Some(Self::Parquet),
+            _ if front_matter::is_front_matter(start) => Some(Self::FrontMatter),
             _ => safetensors::is_safetensors(start).then_some(Self::Safetensors),
         }
     }
@@ -81,12 +88,14 @@ impl FileFormat {
             tensors: Vec::new(),
             entry_count: 0,
             entries: BTreeMap::new(),
+            front_matter: None,
             problem: None,
         };
         let read = match self {
             Self::Safetensors => safetensors::read(content, limit, &mut metadata),
             Self::Gguf => gguf::read(content, limit, &mut metadata),
             Self::Parquet => parquet::read(content, limit, &mut metadata),
+            Self::FrontMatter => front_matter::read(content, limit, &mut metadata),
         };
         match read {
             Ok(()) => {}

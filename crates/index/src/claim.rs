@@ -7,8 +7,12 @@ use oci::{Algorithm, Digest, Hasher};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, Micros, NodeId, OccurrenceId, Reader, ReferenceId, ReferenceState,
-    RepositoryId, Result, Session, StatementId, db::on, reference::NewEdge, rows, sql,
+    ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, ReferenceId,
+    ReferenceState, RepositoryId, Result, ScanId, Session, StatementId,
+    db::on,
+    file::{self, Place},
+    reference::NewEdge,
+    rows, sql,
 };
 
 /// A claim to be recorded.
@@ -575,4 +579,63 @@ pub async fn statement(session: &mut Session, reader: Reader, claim: ClaimId) ->
     let found: Option<(Vec<u8>, Vec<u8>)> =
         on!(session, |c| sqlx::query_as(sql::CLAIM_STATEMENT).bind(reader.0).bind(claim.0).fetch_optional(c).await)?;
     Ok(found.map(|(media_type, payload)| (rows::text(media_type), payload)))
+}
+
+/// A model card in a layer.
+#[derive(Debug, Clone)]
+pub struct Card {
+    /// Where it is.
+    pub place: Place,
+    /// What the scan kept of it: JSON.
+    pub document: Vec<u8>,
+}
+
+/// The first model cards in a layer.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn cards(session: &mut Session, layer: LayerId, limit: u32) -> Result<Vec<Card>> {
+    let found: Vec<(i64, i32, Vec<u8>)> = on!(session, |c| {
+        sqlx::query_as(sql::CARDS_OF_LAYER).bind(layer.0).bind(i64::from(limit)).fetch_all(c).await
+    })?;
+    let card = |(scan, position, document): (i64, i32, Vec<u8>)| {
+        Ok(Card { place: Place { scan: ScanId(scan), position }, document: file::decompress(&document)? })
+    };
+    found.into_iter().map(card).collect()
+}
+
+/// A model's stay in a repository.
+#[derive(Debug, Clone)]
+pub struct ModelStay {
+    /// Its row.
+    pub stay: OccurrenceId,
+    /// The repository.
+    pub repository: RepositoryId,
+    /// The model.
+    pub model: NodeId,
+    /// Who pushed it.
+    pub by: String,
+}
+
+/// The stays of models that have the layer, in order after `after`.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn models_with(
+    session: &mut Session,
+    layer: LayerId,
+    after: OccurrenceId,
+    limit: u32,
+) -> Result<Vec<ModelStay>> {
+    let found: Vec<(i64, i64, i64, String)> = on!(session, |c| {
+        let query = sqlx::query_as(sql::MODELS_WITH_LAYER).bind(layer.0).bind(after.0).bind(i64::from(limit));
+        query.fetch_all(c).await
+    })?;
+    let stay = |(stay, repository, model, by): (i64, i64, i64, String)| ModelStay {
+        stay: OccurrenceId(stay),
+        repository: RepositoryId(repository),
+        model: NodeId(model),
+        by,
+    };
+    Ok(found.into_iter().map(stay).collect())
 }

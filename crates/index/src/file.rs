@@ -516,7 +516,7 @@ pub async fn metadata_of_layer(session: &mut Session, layer: LayerId) -> Result<
 /// The most bytes that a document may unpack to.
 const LARGEST_DOCUMENT: usize = 256 << 20;
 
-fn decompress(document: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn decompress(document: &[u8]) -> Result<Vec<u8>> {
     let broken = || Error::Unreadable("metadata");
     let size = zstd::bulk::Decompressor::upper_bound(document).filter(|&size| size <= LARGEST_DOCUMENT);
     zstd::bulk::decompress(document, size.ok_or_else(broken)?).map_err(|_| broken())

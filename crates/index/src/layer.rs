@@ -87,6 +87,15 @@ pub async fn ensure(
     }
 }
 
+/// Puts this transaction and the end of the layer's scan in order, if that is still to come.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn hold(session: &mut Session, layer: LayerId) -> Result<()> {
+    on!(session, |c| sqlx::query(sql::LAYER_HOLD).bind(layer.0).execute(c).await.map(drop))?;
+    Ok(())
+}
+
 /// The layer of a digest.
 ///
 /// # Errors

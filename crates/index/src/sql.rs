@@ -593,6 +593,8 @@ statements! {
     LAYER_BY_ID: "select id, digest, size, state, scanner from layer where id = $1";
     LAYER_SCANNED: "update layer set state = $2, reason = $3, scan_id = $4, scanner = $5 where id = $1";
     LAYER_STATE: "update layer set state = $2, reason = $3 where id = $1";
+    /// Lets the end of a layer's scan wait for a push, or the push for it: whichever comes second sees the other.
+    LAYER_HOLD: "update layer set state = 0 where id = $1 and state = 0";
     LAYER_TALLY: "update layer_tally set layers = layers + $2 where state = $1";
     SCAN_BEGIN:
         "insert into scan (layer_id, scanner, state, form, files, bytes, skipped, entry_limit, byte_limit, depth_limit, started_at)
@@ -829,6 +831,16 @@ statements! {
     CLAIM_STATEMENT: concat!(
         "select s.media_type, s.payload from claim q join statement s on s.id = q.statement_id
          where q.id = $2 and ", readable!("q.repository_id"));
+    /// Model cards among the files of a layer, by their places.
+    CARDS_OF_LAYER:
+        "select m.scan_id, m.position, m.document from layer y join file_metadata m on m.scan_id = y.scan_id
+         where y.id = $1 and m.format = 'front-matter' order by m.position limit $2";
+    /// The stays of the models that have a layer, after one of them.
+    MODELS_WITH_LAYER:
+        "select distinct o.id, o.repository_id, o.manifest_id, o.opened_by from manifest_blob b
+           join kit k on k.manifest_id = b.manifest_id and k.is_model
+           join occurrence o on o.manifest_id = b.manifest_id
+         where b.layer_id = $1 and o.id > $2 order by o.id limit $3";
     CLAIM_PROBLEM: "update claim set problem = $2 where id = $1";
     VERIFICATION_INSERT:
         "insert into verification (claim_id, trust, verified, signer, reason, signed_at, recorded_at)

@@ -177,6 +177,8 @@ codes! {
         Scan = 0 "scan",
         /// Forget what a scan found that another has taken the place of; the subject is the scan's id.
         Forget = 2 "forget",
+        /// Read the model cards in a layer for those that have it, after the stay and in the layer that the subject names.
+        Cards = 3 "cards",
     }
 }
 

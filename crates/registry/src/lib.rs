@@ -7,6 +7,7 @@ mod alike;
 mod assertions;
 mod authz;
 mod capability;
+mod cards;
 mod chance;
 mod check;
 mod clock;

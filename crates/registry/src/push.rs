@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use index::{
     ClaimId, ClaimKind, LayerState, Micros, NodeId, OccurrenceId, Priority, Reader, RepositoryId, Session, audit,
     blob::Blob,
-    claim::{self, NewClaim},
+    claim::{self, ModelStay, NewClaim},
     job, kit, layer, reference, tag,
 };
 use modelkit::{Config, Kit};
@@ -157,13 +157,17 @@ impl Registry {
         let (id, new) = index::manifest::insert(tx, manifest, now).await?;
         let (layers, scans) = self.know_layers(tx, plan, Priority::Push).await?;
         if new {
-            write_parts(tx, id, manifest, layers).await?;
+            write_parts(tx, id, manifest, layers.clone()).await?;
             write_kit(tx, id, kit, plan).await?;
             decide_again(tx, id, now).await?;
         }
         let stay = index::manifest::open(tx, repository, id, &manifest.media_type, &ctx.actor, now).await?;
         if let Some(stay) = stay {
             self.declare(ctx, tx, repository, stay, id, plan).await?;
+            if kit.is_model() {
+                let stay = ModelStay { stay, repository, model: id, by: ctx.actor.clone() };
+                self.read_cards_of(tx, &layers, &stay).await?;
+            }
         }
         self.record_statements(ctx, tx, repository, id, said).await?;
         for tag in tags.iter().collect::<BTreeSet<_>>() {
@@ -203,6 +207,7 @@ impl Registry {
             let wanted = if new || planned.state != LayerState::Pending {
                 new && planned.state == LayerState::Pending
             } else {
+                layer::hold(tx, id).await?;
                 // Its bytes are back, or are here for the first time.
                 let known = layer::get(tx, &planned.digest).await?;
                 let back = known.filter(|known| matches!(known.state, LayerState::Purged | LayerState::Opaque));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use content::{Known, SCANNER_VERSION, ScanError};
-use index::{JobKind, LayerId, LayerState, Micros, Priority, ScanId, file, job, layer};
+use index::{JobKind, LayerId, LayerState, Micros, OccurrenceId, Priority, ScanId, file, job, layer};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -27,8 +27,9 @@ const BATCH_PATHS: usize = 4 << 20;
 /// The longest time between two tries, in microseconds.
 const BACKOFF: i64 = 3_600_000_000;
 /// What a worker does first. What is superseded goes before more of it is made.
-const ORDER: [(JobKind, Priority); 4] = [
+const ORDER: [(JobKind, Priority); 5] = [
     (JobKind::Scan, Priority::Push),
+    (JobKind::Cards, Priority::Push),
     (JobKind::Scan, Priority::Reindex),
     (JobKind::Forget, Priority::Reindex),
     (JobKind::Scan, Priority::Outdated),
@@ -87,6 +88,7 @@ impl Registry {
         let done = match kind {
             JobKind::Scan => self.scan(&job, &owner).await,
             JobKind::Forget => self.forget(&job, &owner).await,
+            JobKind::Cards => self.read_more_cards(&job, &owner).await,
         };
         if let Err(error) = done {
             let reason = source(&error);
@@ -95,7 +97,7 @@ impl Registry {
                 kind = kind.as_str(),
                 attempts = job.attempts,
                 reason,
-                "a layer could not be scanned, or an old scan of one not forgotten; it will be again"
+                "a layer could not be scanned, an old scan not forgotten, or a model card not read; it will be again"
             );
             self.put_off(kind, &job, &owner, &reason).await?;
         }
@@ -160,7 +162,7 @@ impl Registry {
             let (mut batch, mut position, mut paths) = (Vec::new(), 0, 0);
             let sink = |file: content::File| {
                 let content::File { path, size, sha256, depth, metadata } = file;
-                if let Some(metadata) = metadata {
+                if let Some(metadata) = metadata.filter(|metadata| says_something(metadata, &path)) {
                     let (format, document) = (metadata.format.as_str(), document(&metadata).to_string());
                     findings.blocking_send(Finding::Metadata { position, format, document }).map_err(drop)?;
                 }
@@ -191,6 +193,7 @@ impl Registry {
             return Ok(());
         }
         let superseded = layer::finish_scan(&mut tx, &layer, scan, scanner, &rows(facts), self.now()).await?;
+        self.read_cards(&mut tx, layer.id, OccurrenceId(0)).await?;
         if let Some(old) = superseded {
             job::enqueue(&mut tx, JobKind::Forget, &old.0.to_string(), Priority::Reindex, self.now()).await?;
         }
@@ -339,6 +342,13 @@ fn rows(facts: content::Facts) -> layer::Facts {
     }
 }
 
+/// Of what begins with front matter only model cards are kept, which are called README.md.
+fn says_something(metadata: &content::Metadata, path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| matches!(byte, b'/' | b'!')).next().unwrap_or_default();
+    metadata.format != content::FileFormat::FrontMatter
+        || metadata.front_matter.is_some() && name.eq_ignore_ascii_case(b"readme.md")
+}
+
 /// What a file says of itself, as it is kept and shown. What it does not say is left out.
 fn document(metadata: &content::Metadata) -> Value {
     let hex = |hash: &[u8; 32]| oci::Digest::sha256(*hash).to_string();
@@ -355,6 +365,7 @@ fn document(metadata: &content::Metadata) -> Value {
         "architecture": metadata.architecture, "quantization": metadata.quantization, "rows": metadata.rows,
         "columns": columns.collect::<Vec<_>>(), "tensors": tensors.collect::<Vec<_>>(),
         "entries": Some(&metadata.entries).filter(|entries| !entries.is_empty()), "problem": metadata.problem,
+        "front_matter": metadata.front_matter,
     }))
 }
 

@@ -1,0 +1,136 @@
+//! Model cards in the layers of models: what they say a model was made from.
+
+use std::collections::BTreeMap;
+
+use index::{
+    ClaimKind, Grade, JobKind, LayerId, OccurrenceId, Priority, Session,
+    claim::{self, ModelStay, NewClaim},
+    file, job,
+};
+use serde_json::Value;
+
+use crate::{
+    Error, Registry,
+    declared::{Declared, Voice},
+    statements::declared,
+};
+
+/// How many cards of a layer are looked at; the one that is nearest to its root counts.
+const CARDS: u32 = 64;
+/// For how many stays of models the card of a layer is read in one transaction.
+const STAYS: u32 = 200;
+
+/// A model card.
+struct Card {
+    text: String,
+    problem: Option<String>,
+    declared: Vec<Declared>,
+}
+
+impl Registry {
+    /// Records what the card in a layer says, for the models that have it, after one stay; a job does the rest.
+    pub(crate) async fn read_cards(&self, tx: &mut Session, layer: LayerId, after: OccurrenceId) -> Result<(), Error> {
+        let Some(card) = self.card(tx, layer).await? else { return Ok(()) };
+        let stays = claim::models_with(tx, layer, after, STAYS).await?;
+        for stay in &stays {
+            self.record_card(tx, &card, stay).await?;
+        }
+        if let Some(last) = stays.last().filter(|_| stays.len() == STAYS as usize) {
+            let subject = format!("{} {}", layer.0, last.stay.0);
+            job::enqueue(tx, JobKind::Cards, &subject, Priority::Push, self.now()).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn read_more_cards(&self, job: &job::Job, owner: &str) -> Result<(), Error> {
+        let wrong = || Error::internal(format!("a job to read model cards has the subject {:?}", job.subject));
+        let (layer, after) = job.subject.split_once(' ').ok_or_else(wrong)?;
+        let (layer, after) = (layer.parse().map_err(|_| wrong())?, after.parse().map_err(|_| wrong())?);
+        let mut tx = self.db.begin().await?;
+        if job::done(&mut tx, job.id, owner).await? {
+            self.read_cards(&mut tx, LayerId(layer), OccurrenceId(after)).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Records what the cards in the layers of a model say, as far as these are scanned.
+    pub(crate) async fn read_cards_of(
+        &self,
+        tx: &mut Session,
+        layers: &[LayerId],
+        stay: &ModelStay,
+    ) -> Result<(), Error> {
+        for layer in layers {
+            if let Some(card) = self.card(tx, *layer).await? {
+                self.record_card(tx, &card, stay).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The card of a layer that is nearest to its root, if it says anything.
+    async fn card(&self, tx: &mut Session, layer: LayerId) -> Result<Option<Card>, Error> {
+        let cards = claim::cards(tx, layer, CARDS).await?;
+        let places: Vec<_> = cards.iter().map(|card| card.place).collect();
+        let entries = file::entries_at(tx, &places).await?;
+        let depth = |card: &&claim::Card| {
+            let path = entries.get(&card.place).map_or(&[][..], |entry| &entry.path);
+            (path.iter().filter(|byte| matches!(byte, b'/' | b'!')).count(), path.to_vec())
+        };
+        let Some(card) = cards.iter().min_by_key(depth) else { return Ok(None) };
+        let document: Value = serde_json::from_slice(&card.document).unwrap_or_default();
+        let Some(text) = document["front_matter"].as_str() else { return Ok(None) };
+        let (declared, problem) = match claims::model_card(text.as_bytes()) {
+            Ok(Some(said)) => {
+                let problem = said.problems.join("; ");
+                let declared = said.uses.iter().flat_map(|used| declared(used, &self.names));
+                (declared.collect(), Some(problem).filter(|problem| !problem.is_empty()))
+            }
+            Ok(None) => return Ok(None),
+            Err(unread) => (Vec::new(), Some(unread.to_string())),
+        };
+        let card = Card { text: text.to_owned(), problem, declared };
+        Ok(Some(card).filter(|card| !card.declared.is_empty() || card.problem.is_some()))
+    }
+
+    /// Records what a card says of a model, once in a repository.
+    async fn record_card(&self, tx: &mut Session, card: &Card, stay: &ModelStay) -> Result<(), Error> {
+        let now = self.now();
+        let statement = claim::keep(tx, "text/markdown", &BTreeMap::new(), card.text.as_bytes(), now).await?;
+        let repository = Some(stay.repository);
+        if claim::known(tx, statement, stay.model, repository).await?.is_some() {
+            return Ok(());
+        }
+        let new = NewClaim {
+            kind: ClaimKind::ModelCard,
+            repository,
+            manifest: Some(stay.model),
+            position: None,
+            subject: Some(stay.model),
+            statement: Some(statement),
+            run: None,
+            format: Some("model-card"),
+            predicate_type: None,
+            problem: card.problem.as_deref(),
+            actor: &stay.by,
+            occurred_at: None,
+        };
+        let claim = claim::insert(tx, &new, now).await?;
+        let voice = Voice {
+            claim,
+            repository,
+            occurrence: None,
+            source: stay.model,
+            is_unversioned: false,
+            is_over: false,
+            grade: Grade::Declared,
+            everywhere: false,
+            occurred_at: None,
+        };
+        for declared in &card.declared {
+            voice.declare(tx, declared, now).await?;
+        }
+        Ok(())
+    }
+}
