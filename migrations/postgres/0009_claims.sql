@@ -75,3 +75,15 @@ create table run (
   first_at bigint not null
 );
 create index claim_run on claim (run) where run is not null;
+
+-- Tensors of models by what they hold, but for small and constant ones: who shares them was made from the same weights.
+create table tensor (
+  scan_id bigint not null,
+  file integer not null, -- the position of the file in the scan
+  position integer not null,
+  sha256_head bigint not null, -- as in layer_file
+  sha256_tail bytea not null,
+  size bigint not null,
+  primary key (scan_id, file, position)
+);
+create index tensor_content on tensor (sha256_head, scan_id);

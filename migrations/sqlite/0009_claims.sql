@@ -126,3 +126,15 @@ create table run (
   first_at integer not null
 ) without rowid;
 create index claim_run on claim (run) where run is not null;
+
+-- Tensors of models by what they hold, but for small and constant ones: who shares them was made from the same weights.
+create table tensor (
+  scan_id integer not null,
+  file integer not null, -- the position of the file in the scan
+  position integer not null,
+  sha256_head integer not null, -- as in layer_file
+  sha256_tail blob not null,
+  size integer not null,
+  primary key (scan_id, file, position)
+) without rowid;
+create index tensor_content on tensor (sha256_head, scan_id);

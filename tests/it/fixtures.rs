@@ -67,6 +67,15 @@ on_both_engines! {
         let disputes = &answer["models"][7]["evidence"];
         assert_eq!(disputes[0]["edge"], "derived_from");
         assert_eq!(disputes[1]["path"], "data/train/customers.csv");
+        // Nobody says anything of it, and it has the weights of an affected model.
+        let matched = server.api(&format!("/impact?file={}&matched=true", file("customers.csv")), 200);
+        assert_eq!(models(&matched), expected);
+        let found: Vec<_> = matched["matched"].as_array().unwrap().iter().map(|row| {
+            assert_eq!((&row["grade"], &row["share"]), (&"matched".into(), &1.0.into()), "{row}");
+            (row["repository"].as_str().unwrap(), row["tags"].to_string())
+        }).collect();
+        let modctl = "risk/scoring-modctl";
+        assert_eq!(found, [(modctl, r#"["3.0"]"#.to_owned()), (modctl, r#"["3.0-tar"]"#.to_owned())], "{matched:#}");
         // What nobody vouches for is declared, and says why it is no more than that.
         assert!(answer["models"].as_array().unwrap().iter().all(|model| model["signed_by"] == json!([])), "{answer:#}");
         let unsigned = &answer["models"][0]["evidence"][0];

@@ -122,6 +122,32 @@ pub struct Tensor {
     pub size: u64,
     /// The SHA-256 of its bytes; `None` if it has none, or if they could not be read, such as those of tensors that overlap.
     pub sha256: Option<[u8; 32]>,
+    /// Whether all its numbers are the same, as far as its bytes repeat every eight: it says nothing of where it comes from.
+    pub constant: bool,
+}
+
+/// Whether bytes repeat every eight.
+#[derive(Debug, Default)]
+struct Repeating {
+    first: [u8; 8],
+    seen: u64,
+    no: bool,
+}
+
+impl Repeating {
+    fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if self.no {
+                return;
+            }
+            let place = (self.seen % 8) as usize;
+            if self.seen < 8 {
+                self.first[place] = byte;
+            }
+            self.no = self.first[place] != byte;
+            self.seen += 1;
+        }
+    }
 }
 
 /// A column of a table.
@@ -183,13 +209,16 @@ impl Metadata {
             end = tensor.offset.checked_add(tensor.size).ok_or_else(|| broken("a tensor is too large"))?;
         }
         for tensor in tensors {
-            let mut hash = Sha256::new();
-            if !content.skip(tensor.offset - content.position())?
-                || !content.take(tensor.size, &mut |bytes| hash.update(bytes))?
-            {
+            let (mut hash, mut repeating) = (Sha256::new(), Repeating::default());
+            let mut take = |bytes: &[u8]| {
+                hash.update(bytes);
+                repeating.add(bytes);
+            };
+            if !content.skip(tensor.offset - content.position())? || !content.take(tensor.size, &mut take)? {
                 return Err(cut());
             }
             tensor.sha256 = Some(hash.finalize().into());
+            tensor.constant = !repeating.no;
         }
         Ok(())
     }

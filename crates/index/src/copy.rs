@@ -31,6 +31,7 @@ const TABLES: &[(&str, &[&str], &str)] = &[
     ("layer_file", &["scan_id", "position"], ALL),
     ("layer_path", &["scan_id", "first"], ALL),
     ("file_metadata", &["scan_id", "position"], ALL),
+    ("tensor", &["scan_id", "file", "position"], ALL),
     ("manifest_blob", &["manifest_id", "position"], ALL),
     ("manifest_child", &["parent_id", "position"], ALL),
     ("kit", &["manifest_id"], ALL),

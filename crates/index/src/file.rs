@@ -85,7 +85,7 @@ pub fn columns(sha256: &[u8; 32]) -> (i64, &[u8]) {
     (head.iter().fold(0, |number, &byte| number << 8 | i64::from(byte)), tail)
 }
 
-fn sha256(head: i64, tail: &[u8]) -> Result<[u8; 32]> {
+pub(crate) fn sha256(head: i64, tail: &[u8]) -> Result<[u8; 32]> {
     let mut hash = [0; 32];
     hash[..8].copy_from_slice(&head.to_be_bytes());
     hash.get_mut(8..).filter(|rest| rest.len() == tail.len()).ok_or(Error::Unreadable("sha256"))?.copy_from_slice(tail);

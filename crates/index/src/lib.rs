@@ -32,6 +32,7 @@ pub mod store;
 pub mod tag;
 mod types;
 pub mod upload;
+pub mod weights;
 
 pub use db::{Db, Session};
 pub use direct::Direct;

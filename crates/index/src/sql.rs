@@ -614,11 +614,40 @@ statements! {
     SCAN_FORGET_FILES: "delete from layer_file where scan_id = $1 and position >= $2";
     SCAN_FORGET_PATHS: "delete from layer_path where scan_id = $1 and first >= $2";
     SCAN_FORGET_METADATA: "delete from file_metadata where scan_id = $1 and position >= $2";
+    SCAN_FORGET_TENSORS: "delete from tensor where scan_id = $1 and file >= $2";
     SCAN_FORGET: "delete from scan where id = $1";
 
     LAYER_FILES_INSERT: "insert into layer_file (scan_id, sha256_head, position, name_key, sha256_tail) values {rows}";
     LAYER_PATH_INSERT: "insert into layer_path (scan_id, first, payload) values ($1, $2, $3)";
     FILE_METADATA_INSERT: "insert into file_metadata (scan_id, position, format, document) values ($1, $2, $3, $4)";
+    TENSORS_INSERT: "insert into tensor (scan_id, file, position, sha256_head, sha256_tail, size) values {rows}";
+    /// The weights of manifests: layers of their models and the parts of these.
+    WEIGHTS_OF_MANIFESTS:
+        "select distinct b.manifest_id, b.layer_id from component p join component_layer c on c.component_id = p.id
+           join manifest_blob b on b.manifest_id = c.manifest_id and b.position = c.layer_position
+         where p.role in ('model', 'part') and b.layer_id is not null and p.manifest_id in ({list})
+         order by b.manifest_id, b.layer_id";
+    /// The models that have one of the layers as weights.
+    WEIGHT_USERS: concat!(
+        "select distinct b.manifest_id, b.layer_id from manifest_blob b
+           join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+           join component p on p.id = c.component_id and p.role in ('model', 'part')
+           join kit k on k.manifest_id = b.manifest_id and k.is_model
+         where b.layer_id in ({list}) and ", held_by_readable!(), " order by b.manifest_id, b.layer_id");
+    /// The files of layers, of which some may be weights.
+    FILES_OF_LAYERS_SOME:
+        "select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail from layer y join layer_file f on f.scan_id = y.scan_id
+         where y.id in ({list}) order by y.id, f.position limit 2000";
+    TENSORS_OF_LAYERS:
+        "select y.id, t.sha256_head, t.sha256_tail, t.size from layer y join tensor t on t.scan_id = y.scan_id
+         where y.id in ({list})";
+    /// In which layers tensors are; those that very many have say nothing.
+    TENSORS_FIND:
+        "select y.id, f.sha256_head, f.sha256_tail from (
+           select scan_id, sha256_head, sha256_tail, count(*) over (partition by sha256_head, sha256_tail) as places
+           from tensor where sha256_head in ({list})) f
+           join layer y on y.scan_id = f.scan_id
+         where f.places <= 1000";
     LAYER_PATHS:
         "select scan_id, first, payload from layer_path where first >= $1 and first <= $2 and scan_id in ({list})
          order by scan_id, first";
@@ -1115,7 +1144,8 @@ statements! {
     CHECK_FILES:
         "select (select count(*) from layer_file f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from layer_path f where not exists (select 1 from scan s where s.id = f.scan_id))
-           + (select count(*) from file_metadata f where not exists (select 1 from scan s where s.id = f.scan_id))";
+           + (select count(*) from file_metadata f where not exists (select 1 from scan s where s.id = f.scan_id))
+           + (select count(*) from tensor f where not exists (select 1 from scan s where s.id = f.scan_id))";
     CHECK_TALLY: "select cast((select count(*) from layer where state = 1) as bigint) - layers from layer_tally where state = 1";
     KEYS_TRACKED: "select object_key from blob union all select object_key from upload";
     MANIFEST_PAGE: "select id, digest, payload from manifest where id > $1 order by id limit $2";
@@ -1315,6 +1345,7 @@ pub(crate) fn example(engine: &Engine<'_>, name: &str, text: &str) -> String {
             "MANIFEST_BLOBS_INSERT" => 8,
             "LAYER_FILES_INSERT" => 5,
             "SEARCH_REPOSITORY_WORDS_INSERT" => 3,
+            "TENSORS_INSERT" => 6,
             _ => 4,
         };
         return rows(engine, text, width, 2);

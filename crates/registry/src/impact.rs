@@ -30,6 +30,7 @@ use crate::{
     alike::{self, Asked, Held, Likeness},
     authz,
     kits::time,
+    matched::{self, Eyes},
     paths, view,
 };
 
@@ -81,6 +82,8 @@ pub struct Question {
     pub rung: Option<Rung>,
     /// The smallest share of the asked-for files that is an overlap, from 0 to 1; one half if it is not said.
     pub min_overlap: Option<f64>,
+    /// Whether to tell of models that have weights of those that are affected.
+    pub matched: bool,
     /// How long to wait for layers that are still to be scanned.
     pub wait: Duration,
     /// The most models of a page.
@@ -140,12 +143,21 @@ impl Registry {
         let next = end.map(|after| Cursor::new(question, "models", view.as_of, after).to_string());
         let told = Details::fetch(session, *view, &question.content, held, &page.parts).await?;
         let models = page.rows(|part| &part.models, is_first && next.is_none());
+        let matched = match question.matched && is_first && next.is_none() {
+            true => {
+                let nodes: BTreeSet<_> = models.iter().map(|(row, _)| row.manifest).collect();
+                let eyes = Eyes { reader: view.reader, as_of: view.as_of, ubiquitous: self.ubiquitous };
+                Some(matched::find(session, eyes, &Vec::from_iter(nodes)).await?)
+            }
+            false => None,
+        };
         let others = page.rows(|part| &part.others, is_counted && more_others == 0);
         Ok(view::Impact {
             query: query(&question.content, view.as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             models: models.into_iter().filter_map(|(row, part)| told.model(row, part, held, view.as_of)).collect(),
+            matched,
             holders: others.into_iter().filter_map(|(row, part)| told.holder(row, part, view.as_of)).collect(),
             more_holders: (is_first && is_counted).then_some(more_others),
             next,
@@ -222,6 +234,7 @@ impl Registry {
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             models: Vec::new(),
+            matched: None,
             holders: rows.into_iter().filter_map(|(row, part)| told.holder(row, part, view.as_of)).collect(),
             more_holders: None,
             next: None,

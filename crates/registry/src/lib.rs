@@ -25,6 +25,7 @@ mod gc;
 mod impact;
 mod kits;
 mod list;
+mod matched;
 mod names;
 mod paths;
 mod plan;
@@ -79,8 +80,8 @@ pub use upload::{Finished, Incoming, Position};
 pub use view::{
     Affected, Capped, Change, Changes, Claim, ClaimTold, Claims, Completeness, Component, ComponentDiff, ComponentName,
     Coverage, Diff, Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer,
-    LayerCounts, Model, Outside, Overlap, Place, Repositories, Repository, Retraction, Scope, Signature, Statement,
-    Target, Ubiquitous, Used, Version, Versions,
+    LayerCounts, Matched, Model, Outside, Overlap, Place, Repositories, Repository, Retraction, Scope, Signature,
+    Statement, Target, Ubiquitous, Used, Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).

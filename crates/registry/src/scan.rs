@@ -10,7 +10,7 @@ use std::{
 };
 
 use content::{Known, SCANNER_VERSION, ScanError};
-use index::{JobKind, LayerId, LayerState, Micros, OccurrenceId, Priority, ScanId, file, job, layer};
+use index::{JobKind, LayerId, LayerState, Micros, OccurrenceId, Priority, ScanId, file, job, layer, weights};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -26,6 +26,8 @@ const BATCH: usize = file::ADDED_AT_ONCE;
 const BATCH_PATHS: usize = 4 << 20;
 /// The longest time between two tries, in microseconds.
 const BACKOFF: i64 = 3_600_000_000;
+/// Tensors of fewer bytes say nothing of where they come from.
+const SMALL_TENSOR: u64 = 1024;
 /// What a worker does first. What is superseded goes before more of it is made.
 const ORDER: [(JobKind, Priority); 5] = [
     (JobKind::Scan, Priority::Push),
@@ -164,7 +166,8 @@ impl Registry {
                 let content::File { path, size, sha256, depth, metadata } = file;
                 if let Some(metadata) = metadata.filter(|metadata| says_something(metadata, &path)) {
                     let (format, document) = (metadata.format.as_str(), document(&metadata).to_string());
-                    findings.blocking_send(Finding::Metadata { position, format, document }).map_err(drop)?;
+                    let tensors = telling(&metadata);
+                    findings.blocking_send(Finding::Metadata { position, format, document, tensors }).map_err(drop)?;
                 }
                 position += 1;
                 paths += path.len();
@@ -254,8 +257,9 @@ impl Registry {
                     file::add(&mut tx, scan, position, &batch).await?;
                     position += batch.len() as u64;
                 }
-                Finding::Metadata { position, format, document } => {
+                Finding::Metadata { position, format, document, tensors } => {
                     file::add_metadata(&mut tx, scan, position, format, document.as_bytes()).await?;
+                    weights::add(&mut tx, scan, position, &tensors).await?;
                 }
             }
             tx.commit().await?;
@@ -301,7 +305,7 @@ struct Wanted<R> {
 /// What a scan hands on.
 enum Finding {
     Files(Vec<file::File>),
-    Metadata { position: u64, format: &'static str, document: String },
+    Metadata { position: u64, format: &'static str, document: String, tensors: Vec<([u8; 32], u64)> },
 }
 
 impl<R: Read> Read for Wanted<R> {
@@ -340,6 +344,12 @@ fn rows(facts: content::Facts) -> layer::Facts {
         inner_bytes: facts.inner_bytes,
         skipped: skipped.links + skipped.devices + skipped.opaque + skipped.other,
     }
+}
+
+/// The tensors by which weights are recognised: neither small ones nor constant ones, which many models have by chance.
+fn telling(metadata: &content::Metadata) -> Vec<([u8; 32], u64)> {
+    let telling = metadata.tensors.iter().filter(|tensor| tensor.size >= SMALL_TENSOR && !tensor.constant);
+    telling.filter_map(|tensor| Some((tensor.sha256?, tensor.size))).collect()
 }
 
 /// Of what begins with front matter only model cards are kept, which are called README.md.

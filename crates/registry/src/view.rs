@@ -21,6 +21,10 @@ pub struct Impact {
     /// The models affected. If one page holds all, by distance, repository and digest; else first those that hold the content,
     /// in the order in which they came to, and then the others by distance, repository and digest.
     pub models: Vec<Model>,
+    /// If asked for, and the page holds all models: those that are not affected as far as anybody says, and have the same
+    /// weights as one that is, or share at least half of their tensors with it. The first hundred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched: Option<Vec<Matched>>,
     /// The other artifacts that hold the content, the first hundred of them, with the first page.
     pub holders: Vec<Holder>,
     /// How many more artifacts hold it, on the first page and if that was counted; `/api/v1/holders` has them all.
@@ -885,4 +889,38 @@ pub struct Used {
     /// What it names here: a digest, or an identity outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+}
+
+/// A model that has weights of an affected one.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Matched {
+    /// Where it is, or was.
+    pub repository: String,
+    /// Its digest.
+    pub digest: String,
+    /// What it is: `modelkit`, `modelpack`, …
+    pub kind: String,
+    /// The name in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The version in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `tagged`, `untagged` or `deleted`.
+    pub state: &'static str,
+    /// The tags that name it.
+    pub tags: Vec<String>,
+    /// When it was pushed (RFC 3339).
+    pub pushed_at: String,
+    /// Who pushed it.
+    pub pushed_by: String,
+    /// Always `matched`: which of the two was made from the other, if any, nobody says.
+    pub grade: &'static str,
+    /// The digest of the model whose weights it has.
+    pub with: String,
+    /// The file of weights that both have; none where only tensors are shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Which part of its own weights that is, in bytes, from 0 to 1.
+    pub share: f64,
 }

@@ -80,6 +80,7 @@ pub(crate) fn router() -> Router<App> {
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
         ("rung" = Option<String>, Query, description = "Only what is the same in this way: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`"),
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
+        ("matched" = Option<bool>, Query, description = "Whether to tell of models that nobody says are affected and that have weights of one that is; if one page holds all models"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
@@ -179,7 +180,7 @@ async fn impact_of_files(
 ) -> Result<Response, Problem> {
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
-    query.only(&["as_of", "grade", "rung", "min_overlap", "wait", "limit", "cursor"])?;
+    query.only(&["as_of", "grade", "rung", "min_overlap", "matched", "wait", "limit", "cursor"])?;
     let body = body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))?;
     let asked: Files =
         serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body is no question: {e}")))?;
@@ -491,6 +492,7 @@ fn question(query: &Query) -> Result<Question, Problem> {
         "grade",
         "rung",
         "min_overlap",
+        "matched",
         "wait",
         "limit",
         "cursor",
@@ -551,6 +553,8 @@ fn question_about(content: Content, query: &Query) -> Result<Question, Problem> 
         let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
         share.ok_or_else(|| Problem::new(400, format!("parameter min_overlap={text}: write a share from 0 to 1")))
     });
+    let matched = query.get("matched").map_or(Ok(false), str::parse);
+    let matched = matched.map_err(|_| Problem::new(400, "parameter matched: write true or false"))?;
     let wait = query.get("wait").map_or(Ok(0), str::parse::<u64>);
     let wait = wait.map_err(|_| Problem::new(400, "parameter wait: write a number of seconds"))?;
     Ok(Question {
@@ -559,6 +563,7 @@ fn question_about(content: Content, query: &Query) -> Result<Question, Problem> 
         grade: grade.transpose()?,
         rung: rung.transpose()?,
         min_overlap: min_overlap.transpose()?,
+        matched,
         wait: Duration::from_secs(wait.min(LONGEST_WAIT)),
         limit: query.limit()?,
         cursor: query.get("cursor").map(str::to_owned),

@@ -169,7 +169,7 @@ impl Fields<'_, '_> {
             None => (format!("type {kind}"), 0),
         };
         shape.reverse();
-        Ok(Tensor { name, dtype, shape, offset, size, sha256: None })
+        Ok(Tensor { name, dtype, shape, offset, size, sha256: None, constant: false })
     }
 }
 

@@ -86,7 +86,7 @@ impl Listed {
                 return Err(wrong());
             }
         }
-        Ok(Tensor { name, dtype, shape, offset, size, sha256: None })
+        Ok(Tensor { name, dtype, shape, offset, size, sha256: None, constant: false })
     }
 }
 
