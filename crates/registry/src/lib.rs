@@ -4,6 +4,7 @@
 //! where objects are; it decides, at each miss, what the miss means.
 
 mod alike;
+mod audit;
 mod authz;
 mod capability;
 mod chance;
@@ -26,6 +27,7 @@ mod names;
 mod paths;
 mod plan;
 mod pull;
+mod pulls;
 mod push;
 mod reindex;
 mod scan;
@@ -51,6 +53,7 @@ use store::Store;
 use tokio::sync::Notify;
 
 pub use alike::Rung;
+pub use audit::{AuditLines, AuditQuestion};
 pub use authz::Access;
 pub use chance::Chance;
 pub use check::Progress;
@@ -66,15 +69,17 @@ pub use index::{Grade, Micros, Reader};
 pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
+pub use pulls::{PullKind, Pulled, PullsQuestion};
 pub use push::{PushManifest, Pushed};
 pub use reindex::{Rebuild, Rebuilding, Rebuilt};
 pub use search::Search;
 pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Affected, Capped, Change, Changes, Claim, Completeness, Component, ComponentDiff, ComponentName, Coverage, Diff,
-    Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer, LayerCounts, Model,
-    Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
+    Affected, Audit, Capped, Change, Changes, Claim, Completeness, Component, ComponentDiff, ComponentName, Coverage,
+    Diff, Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer, LayerCounts,
+    Model, Outside, Overlap, Place, Pull, PullOf, Pulls, Record, Repositories, Repository, Scope, Target, Ubiquitous,
+    Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).
@@ -102,6 +107,7 @@ pub struct Registry {
     keys: capability::Keys,
     /// How far the search for outdated layers has come.
     outdated: std::sync::Mutex<reindex::Sweep>,
+    pulls: pulls::Noted,
 }
 
 /// What a registry is made of.
@@ -147,6 +153,7 @@ impl Registry {
             scanned: Arc::default(),
             keys: capability::Keys::default(),
             outdated: std::sync::Mutex::default(),
+            pulls: pulls::Noted::default(),
         }
     }
 
