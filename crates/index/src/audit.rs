@@ -131,13 +131,18 @@ pub async fn page(
     };
     let end = if is_newest { i64::MAX } else { i64::MIN };
     let behind = behind.unwrap_or(Place { at: Micros(end), id: end });
+    // SQLite finds its way by the bounds of the moment, and not by the place: what lies before it is not to be walked again.
+    let (since, until) = match order {
+        Order::Newest => (filter.since, filter.until.min(Micros(behind.at.0.saturating_add(1)))),
+        Order::Oldest => (filter.since.max(behind.at), filter.until),
+    };
     Ok(on!(session, |c| {
         let query = sqlx::query_as(text).bind(reader.0).bind(filter.repository.map_or(0, |id| id.0));
         let query = query.bind(filter.digest.map(|digest| digest.hash().to_vec()));
         let query = query.bind(filter.actor.as_deref().unwrap_or_default());
         let query = query.bind(filter.action.as_deref().unwrap_or_default());
         let query = query.bind(filter.tag.as_deref().unwrap_or_default());
-        let query = query.bind(filter.since.0).bind(filter.until.0).bind(behind.at.0).bind(behind.id);
+        let query = query.bind(since.0).bind(until.0).bind(behind.at.0).bind(behind.id);
         query.bind(i64::from(limit)).fetch_all(c).await
     })?)
 }

@@ -132,22 +132,23 @@ impl Registry {
         let mut ended = std::pin::pin!(ended);
         let (mut failure, mut loss) = (Said::default(), Said::default());
         let mut lost = 0;
-        loop {
-            let is_last = tokio::select! {
-                () = &mut ended => true,
-                () = sleep(EVERY) => false,
+        let mut is_last = false;
+        while !is_last {
+            let written = tokio::select! {
+                // A write that is cut off here is done again: to write a run twice changes nothing.
+                () = &mut ended => {
+                    is_last = true;
+                    let silent = || Error::internal("the database does not answer");
+                    timeout(LAST, self.write_pulls()).await.unwrap_or_else(|_| Err(silent()))
+                }
+                written = async { sleep(EVERY).await; self.write_pulls().await } => written,
             };
-            let written = match is_last {
-                true => timeout(LAST, self.write_pulls()).await.unwrap_or_else(|_| {
-                    tracing::warn!("the database does not answer: the last pulls are not recorded");
-                    Ok(())
-                }),
-                false => self.write_pulls().await,
-            };
-            if let Err(error) = written
-                && failure.is_due()
-            {
-                tracing::warn!(%error, "who pulled what cannot be recorded; it is tried again");
+            match written {
+                Err(error) if is_last => tracing::warn!(%error, "the last pulls could not be recorded"),
+                Err(error) if failure.is_due() => {
+                    tracing::warn!(%error, "who pulled what cannot be recorded; it is tried again");
+                }
+                _ => {}
             }
             let now_lost = self.pulls.lost();
             if now_lost > lost && loss.is_due() {
@@ -156,9 +157,6 @@ impl Registry {
                     "pulls were not recorded: there was no room for them in memory"
                 );
                 lost = now_lost;
-            }
-            if is_last {
-                return;
             }
         }
     }
