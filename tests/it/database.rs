@@ -41,6 +41,16 @@ pub(crate) fn number(url: &str, statement: &'static str) -> i64 {
     })
 }
 
+/// Keeps everybody from writing to a SQLite database while something is done.
+pub(crate) fn held(url: &str, work: impl FnOnce()) {
+    runtime().block_on(async {
+        let mut connection = SqliteConnection::connect(url).await.unwrap();
+        connection.execute("begin immediate").await.unwrap();
+        work();
+        connection.execute("rollback").await.unwrap();
+    });
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod api;
+mod audit;
 mod authority;
 mod buckets;
 mod claims;
@@ -32,6 +33,7 @@ mod odd;
 mod operator;
 mod peer;
 mod postgres;
+mod pulls;
 mod push;
 mod ranges;
 mod readable;

@@ -9,6 +9,7 @@ use store::Store;
 use tokio::net::TcpListener;
 
 use crate::{
+    database,
     postgres::Postgres,
     push::{INDEX, MANIFEST, Repository, holders, models},
     sample::sha256,
@@ -19,25 +20,29 @@ use crate::{
 const STRANGER: Reader = Reader(7);
 
 /// One registry behind two listeners: one for who reads everything, one for the stranger.
-struct Both {
-    all: String,
-    stranger: String,
+pub(crate) struct Both {
+    pub(crate) all: String,
+    pub(crate) stranger: String,
     registry: Arc<Registry>,
     db: Db,
+    url: String,
     runtime: tokio::runtime::Runtime,
     _folder: tempfile::TempDir,
 }
 
 impl Both {
-    fn start(postgres: Option<&Postgres>) -> Self {
+    pub(crate) fn start(postgres: Option<&Postgres>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pedigree.db");
+        let url = match postgres {
+            None => format!("sqlite://{}", file.display()),
+            Some(postgres) => postgres.url(&postgres.create()),
+        };
         let (registry, db) = runtime.block_on(async {
             let db = match postgres {
-                None => Db::sqlite(&folder.path().join("pedigree.db")).await.unwrap(),
-                Some(postgres) => {
-                    Db::postgres(&postgres.url(&postgres.create()), 8, Duration::from_secs(15)).await.unwrap()
-                }
+                None => Db::sqlite(&file).await.unwrap(),
+                Some(_) => Db::postgres(&url, 8, Duration::from_secs(15)).await.unwrap(),
             };
             db.migrate().await.unwrap();
             let registry = Registry::new(Options {
@@ -56,6 +61,8 @@ impl Both {
         });
         let worker = Arc::clone(&registry);
         runtime.spawn(async move { worker.work(std::future::pending()).await });
+        let keeper = Arc::clone(&registry);
+        runtime.spawn(async move { keeper.keep_pulls(std::future::pending()).await });
         let listen = |reader: Reader| {
             let app = server::App::new(Arc::clone(&registry), Access::Push, reader);
             let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -64,11 +71,16 @@ impl Both {
             address
         };
         let (all, stranger) = (listen(Reader::ALL), listen(STRANGER));
-        Self { all, stranger, registry, db, runtime, _folder: folder }
+        Self { all, stranger, registry, db, url, runtime, _folder: folder }
+    }
+
+    /// Runs a statement on its database.
+    pub(crate) fn execute(&self, statement: &'static str) {
+        database::execute(&self.url, statement);
     }
 
     /// Lets the stranger read a repository.
-    fn open(&self, name: &str) {
+    pub(crate) fn open(&self, name: &str) {
         self.runtime.block_on(async {
             let mut tx = self.db.begin().await.unwrap();
             let id = index::repository::find(&mut tx, Reader::ALL, &name.parse().unwrap()).await.unwrap().unwrap();
@@ -77,7 +89,7 @@ impl Both {
         });
     }
 
-    fn ask(host: &str, path: &str, status: u16) -> Value {
+    pub(crate) fn ask(host: &str, path: &str, status: u16) -> Value {
         let reply = Wire::new(host).get(&format!("/api/v1{path}"), "application/json").expect(status);
         serde_json::from_slice(&reply.body).unwrap()
     }

@@ -50,6 +50,7 @@ const TABLES: &[(&str, &[&str], &str)] = &[
     ("job", &["id"], ALL),
     ("reindex", &["repository", "failed"], ALL),
     ("audit", &["id"], ALL),
+    ("pull", &["id"], ALL),
 ];
 const ALL: &str = "true";
 

@@ -153,6 +153,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0009_claims.sql"),
         include_str!("../../../migrations/postgres/0009_claims.sql"),
     ),
+    (
+        10,
+        "pulls",
+        include_str!("../../../migrations/sqlite/0010_pulls.sql"),
+        include_str!("../../../migrations/postgres/0010_pulls.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).

@@ -21,6 +21,7 @@ pub mod job;
 pub mod kit;
 pub mod layer;
 pub mod manifest;
+pub mod pulls;
 pub mod reference;
 pub mod reindex;
 pub mod repository;

@@ -254,6 +254,48 @@ macro_rules! was_readable {
     };
 }
 
+/// Pulls that are asked for, newest first: in repository `$2` if that is not 0, of digest `$3`, by actor `$4`, of kind `$5`.
+/// `$first` is the one of these that there is an index for.
+macro_rules! pulls_page {
+    ($first:literal) => {
+        concat!(
+            "select p.id, r.name, p.kind, p.digest, p.tag, p.redirected, p.actor, p.address, p.agent, p.last_at, p.pulls
+             from pull p cross join repository r
+             where ", $first, "r.id = p.repository_id and ($2 = 0 or p.repository_id = $2) and (p.digest = $3 or $3 is null)
+               and ($4 = '' or p.actor = $4) and ($5 < 0 or p.kind = $5) and p.id < $6 and p.id >= $7 and p.last_at >= $8 and ",
+            readable!("p.repository_id"), " order by p.id desc limit $9")
+    };
+}
+
+/// Records that are asked for, behind `$9` and `$10` in their order: in repository `$2` if that is not 0, of digest `$3`, by
+/// actor `$4`, of action `$5`, with `$6` among their tags. `$first` is the one of these that there is an index for.
+macro_rules! audit_page {
+    (newest $first:literal) => {
+        audit_page!($first, "<", "a.at desc, a.id desc")
+    };
+    (oldest $first:literal) => {
+        audit_page!($first, ">", "a.at, a.id")
+    };
+    ($first:literal, $behind:literal, $order:literal) => {
+        concat!(
+            "select a.id, a.at, a.actor, a.request_id, a.action, r.name, a.digest, a.tag, a.detail
+             from audit a left join repository r on r.id = a.repository_id
+             where ",
+            $first,
+            "($2 = 0 or a.repository_id = $2) and (a.digest = $3 or $3 is null)
+               and ($4 = '' or a.actor = $4) and ($5 = '' or a.action = $5)
+               and ($6 = '' or replace(',' || a.tag || ',', ',' || $6 || ',', '') <> ',' || a.tag || ',')
+               and a.at >= $7 and a.at < $8 and (a.at, a.id) ",
+            $behind,
+            " ($9, $10) and ",
+            readable!("a.repository_id"),
+            " order by ",
+            $order,
+            " limit $11"
+        )
+    };
+}
+
 /// All that some content affects, at once: whatever holds it, whatever leads there, and the links on the way. Rows of three
 /// kinds: (0, holder, …), (1, what leads to one and holds it not, …), (2, from, to, kind or null where an index lists). What
 /// uses a holder is looked up for all of them together, and from there on node by node.
@@ -1097,6 +1139,39 @@ statements! {
 
     AUDIT_LAST: "select coalesce(max(id), 0) from audit";
     AUDIT_AFTER: "select count(*) from audit where id > $1";
+    AUDIT_NEWEST: audit_page!(newest "");
+    AUDIT_NEWEST_OF_DIGEST: audit_page!(newest "a.digest = $3 and ");
+    AUDIT_NEWEST_OF_REPOSITORY: audit_page!(newest "a.repository_id = $2 and ");
+    AUDIT_NEWEST_OF_ACTOR: audit_page!(newest "a.actor = $4 and ");
+    AUDIT_NEWEST_OF_ACTION: audit_page!(newest "a.action = $5 and ");
+    AUDIT_OLDEST: audit_page!(oldest "");
+    AUDIT_OLDEST_OF_DIGEST: audit_page!(oldest "a.digest = $3 and ");
+    AUDIT_OLDEST_OF_REPOSITORY: audit_page!(oldest "a.repository_id = $2 and ");
+    AUDIT_OLDEST_OF_ACTOR: audit_page!(oldest "a.actor = $4 and ");
+    AUDIT_OLDEST_OF_ACTION: audit_page!(oldest "a.action = $5 and ");
+
+    PULL_REPOSITORIES: "select name, id from repository where name in ({list}) order by name";
+    /// A number that another server has taken in the same microsecond leaves its row alone.
+    PULLS_WRITE:
+        "insert into pull (id, repository_id, kind, digest, tag, redirected, actor, address, agent, last_at, pulls)
+         values {rows}
+         on conflict (id) do update set last_at = excluded.last_at, pulls = excluded.pulls
+           where pull.repository_id = excluded.repository_id and pull.digest = excluded.digest";
+    PULLS_ALL: pulls_page!("");
+    PULLS_OF_DIGEST: pulls_page!("p.digest = $3 and ");
+    PULLS_OF_REPOSITORY: pulls_page!("p.repository_id = $2 and ");
+    PULLS_OF_ACTOR: pulls_page!("p.actor = $4 and ");
+    /// The index alone counts them; only the rows that are shown are read.
+    PULLS_NEWEST: concat!(
+        "select p.id, r.name, p.kind, p.digest, p.tag, p.redirected, p.actor, p.address, p.agent, p.last_at, p.pulls, x.all_pulls
+         from (
+           select q.id, count(*) over (partition by q.digest, q.repository_id) as all_pulls,
+             row_number() over (partition by q.digest, q.repository_id order by q.id desc) as nth
+           from pull q
+           where q.kind = 0 and q.id < $2 and ", readable!("q.repository_id"), " and q.digest in ({list})) x
+           join pull p on p.id = x.id join repository r on r.id = p.repository_id
+         where x.nth <= $3 order by p.id desc");
+    PULLS_FORGET: "delete from pull where id in (select id from pull where id < $1 order by id limit $2)";
 
     /// The columns of a table: name, type, and whether the database numbers its rows by it.
     COPY_COLUMNS_SQLITE: "select name, lower(type), false from pragma_table_info($1) order by cid";
@@ -1346,6 +1421,7 @@ pub(crate) fn example(engine: &Engine<'_>, name: &str, text: &str) -> String {
             "LAYER_FILES_INSERT" => 5,
             "SEARCH_REPOSITORY_WORDS_INSERT" => 3,
             "TENSORS_INSERT" => 6,
+            "PULLS_WRITE" => 11,
             _ => 4,
         };
         return rows(engine, text, width, 2);

@@ -83,15 +83,19 @@ impl Registry {
         let Some(found) = manifest::get(tx, ctx.reader, name, &by_digest).await? else { return Ok(false) };
         // First the stay, which waits for pushes that hold it; then the tags that they set are to be seen.
         let Some(stay) = manifest::close(tx, repository, found.id, &ctx.actor, now).await? else { return Ok(false) };
+        let mut gone = Vec::new();
         for tag in tag::of_manifest(tx, repository, found.id).await? {
             // A push may be moving it elsewhere.
             let from = Some(found.id);
             let change = tag::Move { repository, tag: &tag, from, to: None, actor: &ctx.actor, reason: None };
-            tag::shift(tx, &change, now).await?;
+            if tag::shift(tx, &change, now).await?.is_some() {
+                gone.push(tag);
+            }
         }
         reference::give_up(tx, stay).await?;
         blob::review(tx, found.id, now).await?;
-        self.record(ctx, tx, "manifest.delete", repository, Some(digest), None).await?;
+        let gone = Some(gone.join(",")).filter(|tags| !tags.is_empty());
+        self.record(ctx, tx, "manifest.delete", repository, Some(digest), gone.as_deref()).await?;
         Ok(true)
     }
 

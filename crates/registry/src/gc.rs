@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use index::{
-    Micros,
+    Micros, audit,
     gc::{self, Doomed},
 };
 use tokio::time::{Instant, sleep};
@@ -99,6 +99,7 @@ impl Registry {
         }
         self.delete(&mut marked, &mut collected).await?;
         progress(&collected);
+        self.record_run(ctx, &collected).await?;
         Ok(collected)
     }
 
@@ -116,6 +117,27 @@ impl Registry {
             None => 0,
         };
         Ok(Collected { manifests, blobs, bytes })
+    }
+
+    /// Records that a run has ended, if anything went: most find nothing.
+    async fn record_run(&self, ctx: &Ctx, collected: &Collected) -> Result<(), Error> {
+        if *collected == Collected::default() {
+            return Ok(());
+        }
+        let detail = serde_json::to_string(collected).map_err(Error::internal)?;
+        let record = audit::Record {
+            actor: &ctx.actor,
+            request_id: &ctx.request_id,
+            action: "gc.run",
+            repository: None,
+            digest: None,
+            tag: None,
+            detail: Some(&detail),
+        };
+        let mut tx = self.db.begin().await?;
+        audit::record(&mut tx, &record, self.now()).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Deletes what a collector marked that was cut off.

@@ -31,7 +31,7 @@ use crate::{
     authz,
     kits::time,
     matched::{self, Eyes},
-    paths, view,
+    paths, pulls, view,
 };
 
 /// The most holders that an impact answer shows beside its models.
@@ -86,6 +86,8 @@ pub struct Question {
     pub matched: bool,
     /// How long to wait for layers that are still to be scanned.
     pub wait: Duration,
+    /// Whether to tell who pulled each model.
+    pub pulls: bool,
     /// The most models of a page.
     pub limit: usize,
     /// Where the page before ended.
@@ -151,12 +153,17 @@ impl Registry {
             }
             false => None,
         };
+        let models = models.into_iter().filter_map(|(row, part)| told.model(row, part, held, view.as_of));
+        let mut models: Vec<_> = models.collect();
+        if question.pulls {
+            pulls::tell(session, view.reader, view.as_of, &mut models).await?;
+        }
         let others = page.rows(|part| &part.others, is_counted && more_others == 0);
         Ok(view::Impact {
             query: query(&question.content, view.as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
-            models: models.into_iter().filter_map(|(row, part)| told.model(row, part, held, view.as_of)).collect(),
+            models,
             matched,
             holders: others.into_iter().filter_map(|(row, part)| told.holder(row, part, view.as_of)).collect(),
             more_holders: (is_first && is_counted).then_some(more_others),

@@ -5,6 +5,7 @@
 
 mod alike;
 mod assertions;
+mod audit;
 mod authz;
 mod capability;
 mod cards;
@@ -30,6 +31,7 @@ mod names;
 mod paths;
 mod plan;
 mod pull;
+mod pulls;
 mod push;
 mod reindex;
 mod scan;
@@ -56,6 +58,7 @@ use tokio::sync::Notify;
 
 pub use alike::Rung;
 pub use assertions::Assertion;
+pub use audit::{AuditLines, AuditQuestion};
 pub use authz::Access;
 pub use chance::Chance;
 pub use check::Progress;
@@ -72,16 +75,17 @@ pub use index::{Grade, Micros, Reader};
 pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
+pub use pulls::{PullKind, Pulled, PullsQuestion};
 pub use push::{PushManifest, Pushed};
 pub use reindex::{Rebuild, Rebuilding, Rebuilt};
 pub use search::Search;
 pub use stats::Stats;
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Affected, Capped, Change, Changes, Claim, ClaimTold, Claims, Completeness, Component, ComponentDiff, ComponentName,
-    Coverage, Diff, Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer,
-    LayerCounts, Matched, Model, Outside, Overlap, Place, Repositories, Repository, Retraction, Scope, Signature,
-    Statement, Target, Ubiquitous, Used, Version, Versions,
+    Affected, Audit, Capped, Change, Changes, Claim, ClaimTold, Claims, Completeness, Component, ComponentDiff,
+    ComponentName, Coverage, Diff, Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact,
+    Kit, KitLayer, LayerCounts, Matched, Model, Outside, Overlap, Place, Pull, PullOf, Pulls, Record, Repositories,
+    Repository, Retraction, Scope, Signature, Statement, Target, Ubiquitous, Used, Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).
@@ -109,6 +113,7 @@ pub struct Registry {
     keys: capability::Keys,
     /// How far the search for outdated layers has come.
     outdated: std::sync::Mutex<reindex::Sweep>,
+    pulls: pulls::Noted,
 }
 
 /// What a registry is made of.
@@ -154,6 +159,7 @@ impl Registry {
             scanned: Arc::default(),
             keys: capability::Keys::default(),
             outdated: std::sync::Mutex::default(),
+            pulls: pulls::Noted::default(),
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Stats {
     pub layers: view::LayerCounts,
     /// References to what should be here and is not.
     pub unresolved: u64,
+    /// Pulls that this process could not record.
+    pub pulls_lost: u64,
 }
 
 impl Registry {
@@ -37,6 +39,7 @@ impl Registry {
             jobs_waiting: work.jobs_waiting,
             deleting: work.deleting,
             unresolved: counts.unresolved_references,
+            pulls_lost: self.pulls.lost(),
             layers: view::LayerCounts::from(counts),
         })
     }

@@ -1,10 +1,18 @@
 //! Answers as they are written: plain structs that serialise to the JSON of `/api/v1`.
 
+mod audit;
+mod pulls;
+
 use index::{Reader, completeness};
 use oci::Digest;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+
+pub use self::{
+    audit::{Audit, Record},
+    pulls::{Pull, PullOf, Pulls},
+};
 
 /// Who is affected by content, with evidence, and how sure that is.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -167,6 +175,13 @@ pub struct Model {
     /// How many more there are.
     #[serde(skip_serializing_if = "is_zero")]
     pub more_evidence: u64,
+    /// Who pulled its manifest, with `pulls=true`: the newest ten. Who pulled only blobs that it has is not named, for other
+    /// manifests have them too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pulls: Option<Vec<Pull>>,
+    /// How many more pulls are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_pulls: Option<u64>,
 }
 
 /// Another artifact that holds the content.

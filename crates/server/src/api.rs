@@ -1,9 +1,11 @@
 //! `/api/v1`: questions about what is in the registry. JSON, errors as problem+json (RFC 9457).
 
+mod audit;
 mod claims;
 mod events;
 mod openapi;
 mod problem;
+mod pulls;
 
 use std::{convert::Infallible, fmt::Write as _, time::Duration};
 
@@ -54,6 +56,8 @@ pub(crate) fn router() -> Router<App> {
         .route("/diff", get(diff))
         .route("/coverage", get(coverage))
         .route("/search", get(search))
+        .route("/pulls", get(pulls::pulls))
+        .route("/audit", get(audit::audit))
         .route("/repositories", get(repositories))
         .route("/repositories/{*rest}", get(in_repository))
         .route("/openapi.json", get(|| async { Json(openapi::description()) }))
@@ -82,6 +86,7 @@ pub(crate) fn router() -> Router<App> {
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
         ("matched" = Option<bool>, Query, description = "Whether to tell of models that nobody says are affected and that have weights of one that is; if one page holds all models"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
+        ("pulls" = Option<bool>, Query, description = "`true` tells of each model who pulled its manifest until then; a pull is known a second later"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
     ),
@@ -98,11 +103,13 @@ async fn impact(State(app): State<App>, headers: HeaderMap, RawQuery(query): Raw
 }
 
 async fn answer(app: &App, ctx: &Ctx, headers: &HeaderMap, question: &Question) -> Result<Response, Problem> {
-    let wants_lines = headers.get_all(ACCEPT).iter().any(|accept| accept.as_bytes().starts_with(LINES.as_bytes()));
     let failed = |e| Problem::from_error(e, &ctx.request_id);
-    if wants_lines {
+    if wants_lines(headers) {
         if question.cursor.is_some() {
             return Err(Problem::new(400, "a cursor goes with pages; all models at once have none"));
+        }
+        if question.pulls {
+            return Err(Problem::new(400, "who pulled the models is told with pages; leave out pulls or ask for JSON"));
         }
         return Ok(lines(app.registry.impact_digests(ctx, question).await.map_err(failed)?));
     }
@@ -113,6 +120,10 @@ async fn answer(app: &App, ctx: &Ctx, headers: &HeaderMap, question: &Question) 
 const LINES: &str = "application/x-ndjson";
 /// How many of them are sent at once.
 const LINES_AT_ONCE: usize = 1000;
+
+fn wants_lines(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|accept| accept.as_bytes().starts_with(LINES.as_bytes()))
+}
 
 fn lines(affected: Affected) -> Response {
     let Affected { query, scope, completeness, ubiquitous, models } = affected;
@@ -162,6 +173,7 @@ const FILES_BYTES: usize = 8 << 20;
         ("rung" = Option<String>, Query, description = "Only what is the same in this way: `tree`, `contents`, `file`, `overlap`"),
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
+        ("pulls" = Option<bool>, Query, description = "`true` tells of each model who pulled its manifest until then; a pull is known a second later"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
     ),
@@ -180,7 +192,7 @@ async fn impact_of_files(
 ) -> Result<Response, Problem> {
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
-    query.only(&["as_of", "grade", "rung", "min_overlap", "matched", "wait", "limit", "cursor"])?;
+    query.only(&["as_of", "grade", "rung", "min_overlap", "matched", "wait", "pulls", "limit", "cursor"])?;
     let body = body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))?;
     let asked: Files =
         serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body is no question: {e}")))?;
@@ -494,6 +506,7 @@ fn question(query: &Query) -> Result<Question, Problem> {
         "min_overlap",
         "matched",
         "wait",
+        "pulls",
         "limit",
         "cursor",
     ])?;
@@ -565,9 +578,18 @@ fn question_about(content: Content, query: &Query) -> Result<Question, Problem> 
         min_overlap: min_overlap.transpose()?,
         matched,
         wait: Duration::from_secs(wait.min(LONGEST_WAIT)),
+        pulls: flag(query, "pulls")?,
         limit: query.limit()?,
         cursor: query.get("cursor").map(str::to_owned),
     })
+}
+
+fn flag(query: &Query, name: &str) -> Result<bool, Problem> {
+    match query.get(name) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(text) => Err(Problem::new(400, format!("parameter {name}={text}: it is true or false"))),
+    }
 }
 
 /// `repository:tag` or `repository@digest`, without a host.

@@ -1,5 +1,6 @@
 //! The command line. Every command ends with an exit code: 0 well, 2 an error; others are said in its help.
 
+mod audit;
 mod check;
 mod config;
 mod copy;
@@ -11,6 +12,7 @@ mod impact;
 mod json_lines;
 mod kits;
 mod line;
+mod pulls;
 mod reindex;
 mod search;
 mod serve;
@@ -82,9 +84,12 @@ enum Command {
     Trace(trace::Arguments),
     /// Ask which models used a file, a layer or an artifact
     #[command(
-        after_help = "Examples:\n  pedigree impact --file sha256:0928bf1b…\n  pedigree impact data/customers:2025.10\n\nExit codes: 0 nobody, and that is exact; 1 somebody; 2 error; 3 nobody known, but the answer is incomplete."
+        after_help = "Examples:\n  pedigree impact --file sha256:0928bf1b…\n  pedigree impact data/customers:2025.10 --pulls\n\nExit codes: 0 nobody, and that is exact; 1 somebody; 2 error; 3 nobody known, but the answer is incomplete."
     )]
     Impact(impact::Arguments),
+    /// List who did what: pushes, deletions, collections and all other changes
+    #[command(after_help = audit::HELP)]
+    Audit(audit::Arguments),
     /// Find kits by name, author, licence, framework, parameter, file name or digest
     #[command(after_help = search::HELP)]
     Search(search::Arguments),
@@ -199,6 +204,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Impact(arguments) => impact::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Search(arguments) => search::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Kits(arguments) => kits::run(&arguments),

@@ -77,6 +77,8 @@ pub struct Config {
     pub gc_grace: u64,
     /// After how many days a manifest that nothing names is deleted; 0 keeps them all.
     pub gc_untagged_days: u64,
+    /// For how many days is kept who pulled what; 0 keeps it for ever.
+    pub pulls_days: u64,
 }
 
 /// How a bucket is reached.
@@ -196,6 +198,7 @@ impl Default for Config {
             gc_interval: 3600,
             gc_grace: 86_400,
             gc_untagged_days: 0,
+            pulls_days: 365,
         }
     }
 }
@@ -451,6 +454,7 @@ const KEYS: &[Key] = &[
     Key { name: "gc_interval", form: Form::Number, allowed: "a number of seconds; 0 for no collection of its own" },
     Key { name: "gc_grace", form: Form::Number, allowed: "a number of seconds" },
     Key { name: "gc_untagged_days", form: Form::Number, allowed: "a number of days; 0 keeps untagged manifests" },
+    Key { name: "pulls_days", form: Form::Number, allowed: "a number of days; 0 keeps for ever who pulled what" },
 ];
 
 /// Variables that are not settings of the server: the last two are the tests' and CI's.
@@ -747,6 +751,7 @@ impl Loaded {
             "gc_untagged_days" => {
                 config.gc_untagged_days = value.parse().ok().filter(|days| *days < 36_500).ok_or_else(wrong)?;
             }
+            "pulls_days" => config.pulls_days = value.parse().ok().filter(|days| *days < 36_500).ok_or_else(wrong)?,
             _ => return Err(ConfigError::UnknownKey { origin, key: key.name.into() }),
         }
         self.origins.insert(key.name, origin);
@@ -838,6 +843,7 @@ impl Config {
             "gc_interval" => self.gc_interval.to_string(),
             "gc_grace" => self.gc_grace.to_string(),
             "gc_untagged_days" => self.gc_untagged_days.to_string(),
+            "pulls_days" => self.pulls_days.to_string(),
             _ => String::new(),
         }
     }

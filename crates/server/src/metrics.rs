@@ -172,6 +172,8 @@ impl Metrics {
         gauge("blobs_deleting", "Blobs that the collector is deleting", &[("", stats.deleting)]);
         let _ = writeln!(text, "# HELP pedigree_scan_read_bytes Bytes of layers that were read to look into them.");
         let _ = writeln!(text, "# TYPE pedigree_scan_read_bytes counter\npedigree_scan_read_bytes_total {scanned}");
+        let _ = writeln!(text, "# HELP pedigree_pulls_lost Pulls that could not be recorded.");
+        let _ = writeln!(text, "# TYPE pedigree_pulls_lost counter\npedigree_pulls_lost_total {}", stats.pulls_lost);
         text.push_str("# EOF\n");
         text
     }
@@ -257,6 +259,7 @@ mod tests {
             "pedigree_gc_blobs_total 2",
             "pedigree_gc_bytes_total 30",
             "pedigree_scan_read_bytes_total 11",
+            "pedigree_pulls_lost_total 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }

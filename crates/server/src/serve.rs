@@ -13,12 +13,16 @@ use std::{
 
 use index::Db;
 use registry::{
-    Access, Chance, Clock, Collected, Coverage, CoverageQuestion, Ctx, Names, Options, Policy, Reader, Rebuild,
+    Access, Chance, Clock, Collected, Coverage, CoverageQuestion, Ctx, Micros, Names, Options, Policy, Reader, Rebuild,
     Rebuilding, Rebuilt, Registry,
 };
 use signatures::Trust;
 use store::{Location, Store};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 
 use crate::{
     app::{App, Redirect},
@@ -40,6 +44,8 @@ pub struct Running {
     traces: Option<Arc<Traces>>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    /// Records who pulled what, until nobody pulls any more.
+    pulls: (watch::Sender<bool>, JoinHandle<()>),
     // Held for as long as the server runs: a second one on the same folder would corrupt nothing, but serve half.
     _lock: Option<File>,
 }
@@ -171,11 +177,17 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     tasks.spawn(reap(Arc::clone(&registry), stopping.clone()));
     tasks.spawn(fill_search(Arc::clone(&registry), stopping.clone()));
     tasks.spawn(verify_again(Arc::clone(&registry), stopping.clone()));
+    if config.pulls_days > 0 {
+        tasks.spawn(forget_pulls(Arc::clone(&registry), config.pulls_days, stopping.clone()));
+    }
+    let (ended, ending) = watch::channel(false);
+    let keeper = Arc::clone(&registry);
+    let pulls = (ended, tokio::spawn(async move { keeper.keep_pulls(stopped(ending)).await }));
     if config.gc_interval > 0 {
         let every = Duration::from_secs(config.gc_interval);
         tasks.spawn(collect(Arc::clone(&registry), collector, policy(config), every, stopping));
     }
-    Ok(Running { address, registry, traces, stop, tasks, _lock: lock })
+    Ok(Running { address, registry, traces, stop, tasks, pulls, _lock: lock })
 }
 
 impl Running {
@@ -184,6 +196,10 @@ impl Running {
         let _ = self.stop.send(true);
         self.registry.stop_waiting();
         while self.tasks.join_next().await.is_some() {}
+        // The last pull has been answered.
+        let (ended, pulls) = self.pulls;
+        let _ = ended.send(true);
+        let _ = pulls.await;
         self.registry.close().await;
         if let Some(traces) = self.traces {
             // That the thread cannot be waited for changes nothing any more.
@@ -418,6 +434,26 @@ async fn reap(registry: Arc<Registry>, stopping: watch::Receiver<bool>) {
     loop {
         if let Err(error) = registry.reap_uploads().await {
             tracing::warn!(%error, "expired uploads cannot be deleted; it is tried again");
+        }
+        tokio::select! {
+            () = stopped(stopping.clone()) => return,
+            () = tokio::time::sleep(REAP) => {}
+        }
+    }
+}
+
+/// Forgets who pulled what when it is too long ago to be of interest.
+async fn forget_pulls(registry: Arc<Registry>, days: u64, stopping: watch::Receiver<bool>) {
+    let micros = i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(86_400_000_000);
+    loop {
+        let forgotten = tokio::select! {
+            () = stopped(stopping.clone()) => return,
+            forgotten = registry.forget_pulls(Micros(registry.now().0.saturating_sub(micros))) => forgotten,
+        };
+        match forgotten {
+            Ok(0) => {}
+            Ok(pulls) => tracing::info!(pulls, "pulls were forgotten that are older than pulls_days"),
+            Err(error) => tracing::warn!(%error, "old pulls cannot be forgotten; it is tried again"),
         }
         tokio::select! {
             () = stopped(stopping.clone()) => return,

@@ -3,6 +3,7 @@
 mod error;
 mod leftover;
 mod places;
+mod pulls;
 mod ranges;
 mod unstoppable;
 
@@ -114,6 +115,7 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
             if ranges::matches_etag(&parts.headers, &etag) {
                 return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
             }
+            pulls::manifest(app, ctx, &parts, &name, &reference, &found.digest);
             let media_type = HeaderValue::from_str(&found.media_type);
             let media_type = media_type.unwrap_or(HeaderValue::from_static(media_type::OCTET_STREAM));
             let headers = [(CONTENT_DIGEST, found.digest.to_string()), ("etag", etag)];
@@ -129,7 +131,11 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
             registry.delete_manifest(ctx, &name, &reference).await?;
             Ok(StatusCode::ACCEPTED.into_response())
         }
-        Route::GetBlob(name, digest) => get_blob(app, ctx, &name, &digest, &parts.headers).await,
+        Route::GetBlob(name, digest) => {
+            let response = get_blob(app, ctx, &name, &digest, &parts.headers).await?;
+            pulls::blob(app, ctx, &parts, &name, &digest, response.status());
+            Ok(response)
+        }
         Route::HeadBlob(name, digest) => {
             let blob = registry.blob_wanted(ctx, &name, &digest).await?;
             let mut response = Response::new(Body::empty());

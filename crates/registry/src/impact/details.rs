@@ -111,6 +111,8 @@ impl Details {
             grade: grade.as_str(),
             evidence,
             more_evidence,
+            pulls: None,
+            more_pulls: None,
         })
     }
 

@@ -26,6 +26,8 @@ use super::problem::Problem;
         super::diff,
         super::coverage,
         super::search,
+        super::pulls::pulls,
+        super::audit::audit,
         super::repositories,
         super::versions,
         super::kit

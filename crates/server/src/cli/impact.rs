@@ -4,7 +4,7 @@ use std::{fmt::Write as _, process::ExitCode, time::Duration};
 
 use serde_json::Value;
 
-use super::{Outcome, Ref, ServerFlag, print, print_json, short};
+use super::{Outcome, Ref, ServerFlag, print, print_json, pulls::pulled, short};
 use crate::{
     client::{Client, ClientError, Completeness, Evidence, Holder, Impact},
     table::Table,
@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// The smallest share of the files that is an overlap, from 0 to 1; one half if it is not said
     #[arg(long, value_name = "SHARE")]
     min_overlap: Option<f64>,
+    /// Tell who pulled each model, and when
+    #[arg(long)]
+    pulls: bool,
     /// Seconds to wait for scans that are under way
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
@@ -56,6 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         ("grade", arguments.grade.clone()),
         ("rung", arguments.rung.clone()),
         ("min_overlap", arguments.min_overlap.map(|share| share.to_string())),
+        ("pulls", arguments.pulls.then(|| "true".to_owned())),
     ];
     for (name, text) in &texts {
         if let Some(text) = text {
@@ -128,7 +132,7 @@ pub(super) fn text(answer: &Impact) -> String {
             let grade = model.grade.clone().unwrap_or_default();
             table.row([name(model), model.state.clone().unwrap_or_default(), distance, grade, how(model)]);
         }
-        let _ = write!(text, "{table}");
+        let _ = write!(text, "{table}{}", pulled(&answer.models));
     }
     if !answer.holders.is_empty() {
         let _ = writeln!(text, "\nNot models, but they hold it: {}", answer.holders.len());
@@ -151,7 +155,8 @@ pub(super) fn text(answer: &Impact) -> String {
     text
 }
 
-fn name(holder: &Holder) -> String {
+/// What it is called.
+pub(super) fn name(holder: &Holder) -> String {
     if holder.tags.is_empty() {
         format!("{}@{}", holder.repository, short(&holder.digest))
     } else {
@@ -280,7 +285,8 @@ fn completeness(completeness: &Completeness) -> String {
     text
 }
 
-fn count(number: u64, one: &str, many: &str) -> String {
+/// A number of things.
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
