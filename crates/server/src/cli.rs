@@ -11,6 +11,7 @@ mod impact;
 mod json_lines;
 mod kits;
 mod line;
+mod lineage;
 mod reindex;
 mod search;
 mod serve;
@@ -85,6 +86,9 @@ enum Command {
         after_help = "Examples:\n  pedigree impact --file sha256:0928bf1b…\n  pedigree impact data/customers:2025.10\n\nExit codes: 0 nobody, and that is exact; 1 somebody; 2 error; 3 nobody known, but the answer is incomplete."
     )]
     Impact(impact::Arguments),
+    /// Show what an artifact was made from, and what was made from it, as a tree
+    #[command(after_help = lineage::HELP)]
+    Lineage(lineage::Arguments),
     /// Find kits by name, author, licence, framework, parameter, file name or digest
     #[command(after_help = search::HELP)]
     Search(search::Arguments),
@@ -199,6 +203,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Impact(arguments) => impact::run(&arguments),
+        Command::Lineage(arguments) => lineage::run(&arguments),
         Command::Search(arguments) => search::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Kits(arguments) => kits::run(&arguments),
