@@ -204,7 +204,9 @@ fn lineage_is_readable(both: &Both) {
     let all = ask(&both.all, "ref=open/leaf:1");
     assert_eq!((ends(&all), &all["scope"]), ((3, 2), &"all".into()), "{all:#}");
     let mid = all["edges"][0]["to"].as_str().unwrap();
-    for about in ["ref=open/leaf:1", "ref=open/base:1", &format!("digest={mid}")] {
+    let index = &ask(&both.all, "ref=secret/base:index")["id"];
+    let index = index.as_str().unwrap();
+    for about in ["ref=open/leaf:1", "ref=open/base:1", &format!("digest={mid}"), &format!("digest={index}")] {
         let seen = ask(&both.stranger, about);
         assert_eq!((ends(&seen), &seen["scope"]), ((1, 0), &"readable".into()), "{about}: {seen:#}");
         assert!(!seen.to_string().contains("secret"), "{seen:#}");

@@ -216,9 +216,11 @@ impl Registry {
         let completeness = count(&mut session, ctx.reader).await?;
         let (id, itself, repository) = self.asked(ctx, &mut session, &question.about, known).await?;
         let starts = match itself {
-            // What an index lists is asked about with it.
-            Some(node) => listed(ctx, &mut session, node, known).await?,
-            None => Vec::new(),
+            // What an index lists is asked about with it, by those who may read the index.
+            Some(node) if is_readable(&mut session, view, node).await? => {
+                listed(ctx, &mut session, node, known).await?
+            }
+            itself => itself.into_iter().collect(),
         };
         let mut traced = Traced {
             session,
@@ -262,6 +264,12 @@ impl Registry {
             }
         })
     }
+}
+
+/// Whether what is asked about is a manifest that the reader may read.
+async fn is_readable(session: &mut Session, view: View, node: NodeId) -> Result<bool, Error> {
+    let found = lineage::nodes(session, view.reader, view.known, &[node]).await?;
+    Ok(found.iter().any(|node| node.kit.is_some()))
 }
 
 /// What a link is called that is no claim.
