@@ -143,7 +143,6 @@ on_both_engines! {
     }
 
     fn cycles_do_no_harm(server: Server) {
-        let push = |name: &str| Repository::new(&server.host, name);
         child(&server, "loop/a", "localhost:5000/loop/b:1");
         child(&server, "loop/b", "localhost:5000/loop/a:1");
         child(&server, "loop/c", "localhost:5000/loop/a:1");
