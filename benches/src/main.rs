@@ -8,6 +8,7 @@
 mod database;
 mod http;
 mod impact;
+mod lineage;
 mod load;
 mod measure;
 mod memberships;
@@ -73,6 +74,8 @@ enum Other {
     Scale(scale::Arguments),
     /// Measures our registry alone, asked about the files of a million models
     Impact(impact::Arguments),
+    /// Measures our registry alone, asked what models were made from
+    Lineage(lineage::Arguments),
     /// Measures what it costs to store which files are in which layers
     Memberships(memberships::Arguments),
 }
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Some(Other::Scale(arguments)) => scale::run(arguments),
         Some(Other::Impact(arguments)) => impact::run(arguments),
+        Some(Other::Lineage(arguments)) => lineage::run(arguments),
         Some(Other::Memberships(arguments)) => memberships::run(arguments),
         None => run(&arguments),
     };

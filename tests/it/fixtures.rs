@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// `data/customers:2025.10`.
-const CUSTOMERS: &str = "sha256:ccd5648a3e270d778bfc7cd20f0d78c61f6e95a56ee57ff8e3aedc73e8a56bbb";
+pub(crate) const CUSTOMERS: &str = "sha256:ccd5648a3e270d778bfc7cd20f0d78c61f6e95a56ee57ff8e3aedc73e8a56bbb";
 
 pub(crate) const REPOSITORIES: [&str; 13] = [
     "adhoc/customers",

@@ -28,6 +28,7 @@ mod kit_wire;
 mod left_out;
 mod lifetimes;
 mod limits;
+mod lineage;
 mod matched;
 mod odd;
 mod operator;

@@ -148,6 +148,7 @@ fn nothing_else_is_seen(both: &Both) {
     assert!(models(&only_secret).is_empty() && holders(&only_secret).is_empty());
     let parent = Both::ask(&both.stranger, "/impact?ref=open/base:1", 200);
     assert_eq!(names(&parent), ["open/base"]);
+    lineage_is_readable(both);
 
     let states = |host: &str, path: &str| {
         let gaps = Both::ask(host, path, 200)["gaps"].as_array().unwrap().clone();
@@ -206,6 +207,25 @@ fn nothing_else_is_seen(both: &Both) {
 
     let findings = both.runtime.block_on(both.registry.check(true, &mut |_, _| {})).unwrap();
     assert!(findings.is_empty(), "{findings:#?}");
+}
+
+/// A tag that leads to what may not be read looks as if nothing were there.
+fn lineage_is_readable(both: &Both) {
+    let ask = |host: &str, about: &str| Both::ask(host, &format!("/lineage?{about}"), 200);
+    let ends = |answer: &Value| (answer["nodes"].as_array().unwrap().len(), answer["edges"].as_array().unwrap().len());
+    let all = ask(&both.all, "ref=open/leaf:1");
+    assert_eq!((ends(&all), &all["scope"]), ((3, 2), &"all".into()), "{all:#}");
+    let mid = all["edges"][0]["to"].as_str().unwrap();
+    let index = &ask(&both.all, "ref=secret/base:index")["id"];
+    let index = index.as_str().unwrap();
+    for about in ["ref=open/leaf:1", "ref=open/base:1", &format!("digest={mid}"), &format!("digest={index}")] {
+        let seen = ask(&both.stranger, about);
+        assert_eq!((ends(&seen), &seen["scope"]), ((1, 0), &"readable".into()), "{about}: {seen:#}");
+        assert!(!seen.to_string().contains("secret"), "{seen:#}");
+    }
+    let places = |host: &str| ask(host, "ref=open/base:1")["nodes"][0]["places"].as_array().unwrap().len();
+    assert_eq!((places(&both.all), places(&both.stranger)), (2, 1));
+    Both::ask(&both.stranger, "/lineage?ref=secret/mid:1", 404);
 }
 
 #[test]

@@ -553,7 +553,7 @@ pub async fn manifest_layers(session: &mut Session, manifest: NodeId) -> Result<
 
 /// A row of a statement that walks links: (from, to, and of the edge its row, kind, grade, stay, repository, and whether it holds
 /// everywhere).
-type LinkRow = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>, Option<bool>);
+pub(crate) type LinkRow = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>, Option<bool>);
 
 /// Every link that leads to one of the nodes, or to what leads there, and so on. Only claims that `reader` may read, that
 /// stood at `as_of`, and that are graded `grade` or better. No depth limit; cycles do no harm.
@@ -643,13 +643,13 @@ async fn walk(
     Ok(sorted(links))
 }
 
-fn sorted(links: HashSet<Link>) -> Vec<Link> {
+pub(crate) fn sorted(links: HashSet<Link>) -> Vec<Link> {
     let mut links: Vec<_> = links.into_iter().collect();
     links.sort_unstable_by_key(|link| (link.to, link.from, link.edge.map(|edge| edge.id)));
     links
 }
 
-fn link((from, to, id, kind, grade, occurrence, repository, everywhere): LinkRow) -> Result<Link> {
+pub(crate) fn link((from, to, id, kind, grade, occurrence, repository, everywhere): LinkRow) -> Result<Link> {
     let repository = repository.map(RepositoryId);
     let holds = match (occurrence, everywhere) {
         (Some(stay), _) => Holds::Stay(OccurrenceId(stay), repository),

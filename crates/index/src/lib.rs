@@ -20,6 +20,7 @@ pub mod graph;
 pub mod job;
 pub mod kit;
 pub mod layer;
+pub mod lineage;
 pub mod manifest;
 pub mod pulls;
 pub mod reference;

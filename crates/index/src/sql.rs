@@ -392,6 +392,64 @@ macro_rules! walk {
     };
 }
 
+/// Whether an edge is told in a lineage: said at `$2`, graded `$3` or better, and of before `$4` by its producer's word. A tag that
+/// was resolved to what the reader may not read looks as if its target were not there.
+macro_rules! edge_told {
+    () => {
+        concat!(
+            "e.grade >= $3 and e.recorded_at <= $2 and (e.retracted_at is null or e.retracted_at > $2)
+               and coalesce(e.occurred_at, e.recorded_at) <= $4 and ", readable!("e.repository_id"), "
+               and ($1 = 0
+                 or not exists (select 1 from reference f where f.id = e.reference_id and f.target_tag is not null and f.state = 0)
+                 or exists (select 1 from occurrence o where o.manifest_id = e.target_id and o.opened_at <= $2 and ",
+            readable!("o.repository_id"), "))"
+        )
+    };
+}
+
+/// The lineage of some nodes in one direction, as links: the edges of each node that is reached, and what indexes list. What is
+/// only packaged or tested with something is told, and not followed. A step along an edge counts `$5`: 0 where there is no limit,
+/// so that a node is met once; else at most `$6` of them are gone.
+macro_rules! lineage {
+    ($engine:ident, ancestors) => {
+        lineage!(@$engine "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
+    };
+    ($engine:ident, descendants) => {
+        lineage!(@$engine "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
+    };
+    (@sqlite $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
+        concat!(
+            "with recursive walked (id, steps) as (select n.id, 0 from node n where n.id in ({list})
+               union select ", $next, ", w.steps + $5 from walked w cross join edge e
+                 where ", $at, " = w.id and w.steps < $6 and e.kind in (1, 3, 4, 5) and ", edge_told!(), "
+               union select ", $child_next, ", w.steps from walked w cross join manifest_child c
+                 where ", $child_at, " = w.id and ", child_counts!(), ")", lineage!(@links $at, $child_at)
+        )
+    };
+    (@postgres $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
+        concat!(
+            "with recursive walked (id, steps) as (select n.id, 0 from node n where n.id in ({list})
+               union select x.id, x.steps from walked w cross join lateral (
+                 select ", $next, " as id, w.steps + $5 as steps from edge e
+                   where ", $at, " = w.id and w.steps < $6 and e.kind in (1, 3, 4, 5) and ", edge_told!(), "
+                 union all
+                 select ", $child_next, ", w.steps from manifest_child c where ", $child_at, " = w.id and ", child_counts!(), "
+                 offset 0) x)", lineage!(@links $at, $child_at)
+        )
+    };
+    (@links $at:literal, $child_at:literal) => {
+        concat!(
+            " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
+                from (select distinct w.id from walked w where w.steps < $6) w cross join edge e where ", $at, " = w.id and ",
+            edge_told!(), "
+              union all
+              select c.parent_id, c.child_id, null, null, null, null, null, null
+                from (select distinct w.id from walked w) w cross join manifest_child c where ", $child_at, " = w.id and ",
+            child_counts!()
+        )
+    };
+}
+
 statements! {
     STORE_MARK: "select mark from store where copy_of is null";
     STORE_SET_MARK: "insert into store (mark) values ($1)";
@@ -1089,6 +1147,21 @@ statements! {
            left join manifest t on t.id = e.target_id
            join claim q on q.id = e.claim_id
          where e.id in ({list}) order by e.id";
+    LINEAGE_UP_SQLITE: lineage!(sqlite, ancestors);
+    LINEAGE_UP_POSTGRES: lineage!(postgres, ancestors);
+    LINEAGE_DOWN_SQLITE: lineage!(sqlite, descendants);
+    LINEAGE_DOWN_POSTGRES: lineage!(postgres, descendants);
+    /// Of a manifest that the reader may not read, nothing but its digest.
+    LINEAGE_NODES: concat!(
+        "select n.id, n.kind, n.key, k.kind as kit, k.is_model, k.name, k.version
+         from node n left join manifest m on m.id = n.id and ", was_readable!(), "
+           left join kit k on k.manifest_id = m.id
+         where n.id in ({list}) order by n.id");
+    LINEAGE_DATASETS:
+        "select p.manifest_id, p.role, p.name from component p
+         where p.manifest_id in ({list}) and p.role = 'dataset'
+           and exists (select 1 from component_layer l where l.component_id = p.id)
+         order by p.manifest_id, p.position";
     INDEXES_OF: concat!(
         "select distinct c.child_id, o.repository_id, p.digest from manifest_child c join manifest p on p.id = c.parent_id
            join occurrence o on o.manifest_id = p.id and o.opened_at <= $2 and (o.closed_at is null or o.closed_at > $2)

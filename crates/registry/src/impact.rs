@@ -20,6 +20,7 @@ use index::{
 use oci::{Digest, EMPTY_JSON, Hasher, Name, Reference};
 use serde_json::{Value, json};
 
+pub(crate) use self::{cursor::refuse_future, details::claimed};
 use self::{
     cursor::{After, Cursor},
     details::Details,
@@ -405,6 +406,25 @@ async fn asked_layer(ctx: &Ctx, session: &mut Session, digest: &Digest, as_of: M
     Ok(Asked { layers, files, ..Asked::default() })
 }
 
+/// An artifact, and those that it lists: an index is asked about as all of them.
+pub(crate) async fn listed(
+    ctx: &Ctx,
+    session: &mut Session,
+    artifact: NodeId,
+    as_of: Micros,
+) -> Result<Vec<NodeId>, Error> {
+    let (mut all, mut next) = (vec![artifact], 0);
+    while let Some(&node) = all.get(next) {
+        for child in manifest::children(session, ctx.reader, as_of, node).await? {
+            if !all.contains(&child) {
+                all.push(child);
+            }
+        }
+        next += 1;
+    }
+    Ok(all)
+}
+
 /// An artifact, and those that it lists, as they are compared: as themselves, and each dataset by its layers.
 async fn asked_artifact(
     ctx: &Ctx,
@@ -413,16 +433,7 @@ async fn asked_artifact(
     dataset: Option<&str>,
     as_of: Micros,
 ) -> Result<(Vec<NodeId>, Vec<Asked>), Error> {
-    // An index is asked about as all that it lists.
-    let (mut asked_for, mut next) = (vec![artifact], 0);
-    while let Some(&node) = asked_for.get(next) {
-        for child in manifest::children(session, ctx.reader, as_of, node).await? {
-            if !asked_for.contains(&child) {
-                asked_for.push(child);
-            }
-        }
-        next += 1;
-    }
+    let asked_for = listed(ctx, session, artifact, as_of).await?;
     let (mut itself, mut sets) = (Vec::new(), Vec::new());
     for node in asked_for {
         let is_model = kit::get(session, node).await?.is_some_and(|kit| kit.is_model);
@@ -496,7 +507,7 @@ fn refuse_empty(content: &Content) -> Result<(), Error> {
     Ok(())
 }
 
-async fn count(session: &mut Session, reader: Reader) -> Result<view::Completeness, Error> {
+pub(crate) async fn count(session: &mut Session, reader: Reader) -> Result<view::Completeness, Error> {
     Ok(completeness::count(session, reader, SCANNER_VERSION).await?.into())
 }
 

@@ -25,6 +25,7 @@ mod files;
 mod gc;
 mod impact;
 mod kits;
+mod lineage;
 mod list;
 mod matched;
 mod names;
@@ -72,6 +73,7 @@ pub use files::Wanted;
 pub use gc::{Collected, Policy};
 pub use impact::{Content, Question};
 pub use index::{Grade, Micros, Reader};
+pub use lineage::{About, AsOfKind, Direction, LineageQuestion};
 pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
@@ -84,8 +86,9 @@ pub use upload::{Finished, Incoming, Position};
 pub use view::{
     Affected, Audit, Capped, Change, Changes, Claim, ClaimTold, Claims, Completeness, Component, ComponentDiff,
     ComponentName, Coverage, Diff, Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact,
-    Kit, KitLayer, LayerCounts, Matched, Model, Outside, Overlap, Place, Pull, PullOf, Pulls, Record, Repositories,
-    Repository, Retraction, Scope, Signature, Statement, Target, Ubiquitous, Used, Version, Versions,
+    Kit, KitLayer, LayerCounts, Lineage, LineageEdge, LineageNode, LineagePlace, Matched, Model, Outside, Overlap,
+    Place, Pull, PullOf, Pulls, Record, Repositories, Repository, Retraction, Scope, Signature, Statement, Target,
+    Ubiquitous, Used, Version, Versions, WholeEdge, WholeLineage, WholeNode,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).

@@ -273,6 +273,162 @@ pub struct Evidence {
     pub claim: Option<Claim>,
 }
 
+/// What something was made from, and what was made from it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Lineage {
+    /// The question as it was understood.
+    pub query: Value,
+    /// The `id` of the node that was asked about.
+    pub id: String,
+    /// Whether everything was asked, or only what the caller may read.
+    pub scope: Scope,
+    /// What the answer could know.
+    pub completeness: Completeness,
+    /// What the edges of this page lead from and to, the nearest first; on the first page also what was asked about.
+    pub nodes: Vec<LineageNode>,
+    /// Who was made from what: first the edges to ancestors, then those from descendants, each by their steps.
+    pub edges: Vec<LineageEdge>,
+    /// How many edges all pages have together.
+    pub all_edges: u64,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// Something in a lineage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LineageNode {
+    /// Its digest, or its identity outside of the registry.
+    pub id: String,
+    /// What it is, for example `modelkit`, `image`; `external` where it is in no registry, `unknown` where nothing of this digest is
+    /// here or may be read.
+    pub kind: String,
+    /// Whether it is a model.
+    pub is_model: bool,
+    /// The name in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The version in its Kitfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Where it is, or was; the first five places.
+    pub places: Vec<LineagePlace>,
+    /// In how many more repositories it is, or was.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_places: u64,
+    /// The datasets that a model has beside it, in its own layers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packaged_with: Vec<ComponentName>,
+    /// Who signed it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signed_by: Vec<String>,
+    /// How many steps up to it, if it is an ancestor; 0 is what was asked about. What an index lists is no step away from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up: Option<u32>,
+    /// How many steps down to it, if it is a descendant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down: Option<u32>,
+    /// How many edges of all pages lead from it, to what it was made from.
+    pub edges_from: u64,
+    /// How many lead to it.
+    pub edges_to: u64,
+}
+
+/// A repository that has, or had, something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LineagePlace {
+    /// Its name.
+    pub repository: String,
+    /// The tags that name it there.
+    pub tags: Vec<String>,
+    /// `tagged`, `untagged` or `deleted`.
+    pub state: &'static str,
+}
+
+/// That something was made from something else, by somebody's word; or that an index lists it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LineageEdge {
+    /// What was made, or the index: the `id` of its node.
+    pub from: String,
+    /// What it was made from, or is listed.
+    pub to: String,
+    /// `trained_on`, `derived_from`, `built_from`, or `depends_on` where nobody says how; `tested_on` and `packaged_with`, which are not
+    /// followed further; `lists` for what is in an index.
+    pub kind: &'static str,
+    /// How good the evidence is: `attested`, `declared`, `packaged` or `matched`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grade: Option<&'static str>,
+    /// The component that declares it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<ComponentName>,
+    /// How the statement calls what is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
+    /// The reference as it was declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declared: Option<String>,
+    /// Whether the target came after the reference.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+    /// Whether the reference names no host and was tried here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub assumed: bool,
+    /// When the registry came to know of it (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<String>,
+    /// When it happened, by the producer's word (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<String>,
+    /// Who says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+}
+
+/// All of a lineage, without what explains it.
+#[derive(Debug, Clone)]
+pub struct WholeLineage {
+    /// The question as it was understood.
+    pub query: Value,
+    /// What was asked about.
+    pub id: String,
+    /// Whether everything was asked, or only what the caller may read.
+    pub scope: Scope,
+    /// What the answer could know.
+    pub completeness: Completeness,
+    /// The nodes.
+    pub nodes: Vec<WholeNode>,
+    /// The edges, in the order of [`Lineage`].
+    pub edges: Vec<WholeEdge>,
+}
+
+/// As in [`LineageNode`].
+#[derive(Debug, Clone, Serialize)]
+pub struct WholeNode {
+    /// Its digest or identity.
+    #[serde(rename = "node")]
+    pub id: String,
+    /// Whether it is a model.
+    pub is_model: bool,
+    /// How many steps up to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up: Option<u32>,
+    /// How many steps down to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down: Option<u32>,
+}
+
+/// As in [`LineageEdge`].
+#[derive(Debug, Clone, Copy)]
+pub struct WholeEdge {
+    /// The number of the node that it leads from.
+    pub from: usize,
+    /// The number of the one that it leads to.
+    pub to: usize,
+    /// What it says.
+    pub kind: &'static str,
+    /// How good the evidence is.
+    pub grade: Option<&'static str>,
+}
+
 /// Files that were found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Files {

@@ -3,6 +3,7 @@
 mod audit;
 mod claims;
 mod events;
+mod lineage;
 mod openapi;
 mod problem;
 mod pulls;
@@ -50,7 +51,10 @@ pub(crate) fn router() -> Router<App> {
         .route("/claims/{id}", get(claims::claim))
         .route("/claims/{id}/statement", get(claims::statement))
         .route("/claims/{id}/retract", post(claims::retract))
-        .route("/lineage", post(events::event).layer(DefaultBodyLimit::max(registry::EVENT_LIMIT)))
+        .route(
+            "/lineage",
+            get(lineage::lineage).post(events::event).layer(DefaultBodyLimit::max(registry::EVENT_LIMIT)),
+        )
         .route("/lineage/batch", post(events::batch).layer(DefaultBodyLimit::max(events::BATCH_BYTES)))
         .route("/files", get(files))
         .route("/diff", get(diff))
@@ -546,16 +550,6 @@ fn question(query: &Query) -> Result<Question, Problem> {
 
 /// A question about content, with what any question may say beside that.
 fn question_about(content: Content, query: &Query) -> Result<Question, Problem> {
-    let as_of = query.get("as_of").map(|text| {
-        let at = text.parse::<jiff::Timestamp>();
-        at.map(|at| Micros(at.as_microsecond()))
-            .map_err(|_| Problem::new(400, format!("parameter as_of={text}: write a moment as 2026-11-20T09:14:03Z")))
-    });
-    let grade = query.get("grade").map(|text| {
-        Grade::from_text(text).ok_or_else(|| {
-            Problem::new(400, format!("parameter grade={text}: it is attested, declared, packaged or matched"))
-        })
-    });
     let rung = query.get("rung").map(|text| {
         Rung::from_text(text).ok_or_else(|| {
             let names = Rung::ALL.map(Rung::as_str).join(", ");
@@ -572,8 +566,8 @@ fn question_about(content: Content, query: &Query) -> Result<Question, Problem> 
     let wait = wait.map_err(|_| Problem::new(400, "parameter wait: write a number of seconds"))?;
     Ok(Question {
         content,
-        as_of: as_of.transpose()?,
-        grade: grade.transpose()?,
+        as_of: moment(query)?,
+        grade: grade(query)?,
         rung: rung.transpose()?,
         min_overlap: min_overlap.transpose()?,
         matched,
@@ -590,6 +584,21 @@ fn flag(query: &Query, name: &str) -> Result<bool, Problem> {
         Some("true") => Ok(true),
         Some(text) => Err(Problem::new(400, format!("parameter {name}={text}: it is true or false"))),
     }
+}
+
+/// The moment that a question is as of, if it says one.
+fn moment(query: &Query) -> Result<Option<Micros>, Problem> {
+    let Some(text) = query.get("as_of") else { return Ok(None) };
+    let at = text.parse::<jiff::Timestamp>();
+    at.map(|at| Some(Micros(at.as_microsecond())))
+        .map_err(|_| Problem::new(400, format!("parameter as_of={text}: write a moment as 2026-11-20T09:14:03Z")))
+}
+
+/// The worst grade that counts, if a question says one.
+fn grade(query: &Query) -> Result<Option<Grade>, Problem> {
+    let Some(text) = query.get("grade") else { return Ok(None) };
+    let why = || Problem::new(400, format!("parameter grade={text}: it is attested, declared, packaged or matched"));
+    Grade::from_text(text).map(Some).ok_or_else(why)
 }
 
 /// `repository:tag` or `repository@digest`, without a host.

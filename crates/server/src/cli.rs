@@ -12,6 +12,7 @@ mod impact;
 mod json_lines;
 mod kits;
 mod line;
+mod lineage;
 mod pulls;
 mod reindex;
 mod search;
@@ -90,6 +91,9 @@ enum Command {
     /// List who did what: pushes, deletions, collections and all other changes
     #[command(after_help = audit::HELP)]
     Audit(audit::Arguments),
+    /// Show what an artifact was made from, and what was made from it, as a tree
+    #[command(after_help = lineage::HELP)]
+    Lineage(lineage::Arguments),
     /// Find kits by name, author, licence, framework, parameter, file name or digest
     #[command(after_help = search::HELP)]
     Search(search::Arguments),
@@ -205,6 +209,7 @@ pub fn main() -> ExitCode {
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Impact(arguments) => impact::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Lineage(arguments) => lineage::run(&arguments),
         Command::Search(arguments) => search::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Kits(arguments) => kits::run(&arguments),

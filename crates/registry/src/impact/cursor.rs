@@ -37,10 +37,7 @@ impl Cursor {
 
     /// The cursor of a question, if it has one. It must be one of that very question.
     pub(super) fn of(question: &Question, list: &str, now: Micros) -> Result<Option<Self>, Error> {
-        if question.as_of.is_some_and(|as_of| as_of.0 > now.0 + SKEW) {
-            let why = "it lies in the future, of which nothing is known".into();
-            return Err(Error::Invalid { what: Part::Parameter("as_of"), why });
-        }
+        refuse_future(question.as_of, now)?;
         let Some(text) = &question.cursor else { return Ok(None) };
         let cursor = Self::parse(text).ok_or_else(bad_cursor)?;
         if cursor.asked != asked(question, list) || question.as_of.is_some_and(|as_of| as_of != cursor.as_of) {
@@ -74,6 +71,15 @@ impl std::fmt::Display for Cursor {
             After::Reached(distance, name, digest) => write!(f, "r~{distance}~{name}~{digest}"),
         }
     }
+}
+
+/// Refuses a moment that is still to come.
+pub(crate) fn refuse_future(as_of: Option<Micros>, now: Micros) -> Result<(), Error> {
+    if as_of.is_some_and(|as_of| as_of.0 > now.0 + SKEW) {
+        let why = "it lies in the future, of which nothing is known".into();
+        return Err(Error::Invalid { what: Part::Parameter("as_of"), why });
+    }
+    Ok(())
 }
 
 /// The mark of a question in its cursors.

@@ -200,16 +200,21 @@ impl Details {
             target: told.target_digest.map(|digest| view::Target { digest: digest.to_string() }),
             external: told.external.clone(),
             occurred_at: told.occurred_at.map(time),
-            claim: Some(view::Claim {
-                kind: told.claim.as_str(),
-                id: told.claim_id.0,
-                by: told.actor.clone(),
-                format: told.format.clone(),
-                predicate_type: told.predicate_type.clone(),
-                signed_by: told.signer.clone(),
-            }),
+            claim: Some(claimed(told)),
             ..Default::default()
         })
+    }
+}
+
+/// Where an edge comes from.
+pub(crate) fn claimed(told: &graph::Told) -> view::Claim {
+    view::Claim {
+        kind: told.claim.as_str(),
+        id: told.claim_id.0,
+        by: told.actor.clone(),
+        format: told.format.clone(),
+        predicate_type: told.predicate_type.clone(),
+        signed_by: told.signer.clone(),
     }
 }
 

@@ -22,6 +22,7 @@ use super::problem::Problem;
         super::events::batch,
         super::impact_of_files,
         super::holders,
+        super::lineage::lineage,
         super::files,
         super::diff,
         super::coverage,

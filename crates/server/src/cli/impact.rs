@@ -230,7 +230,8 @@ fn likeness(evidence: &Evidence) -> Option<String> {
     }
 }
 
-fn completeness(completeness: &Completeness) -> String {
+/// What the answer could know, in a sentence.
+pub(super) fn completeness(completeness: &Completeness) -> String {
     let mut text = if completeness.exact {
         let indexed = completeness.layers.get("indexed").copied().unwrap_or(0);
         format!("This is exact: {} looked into, nothing is missing.", count(indexed, "layer", "layers"))

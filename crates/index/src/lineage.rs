@@ -1,0 +1,183 @@
+//! What something was made from, and what was made from it: the links of the graph in both directions, and what is told of
+//! the nodes at their ends.
+//!
+//! Steps and order are computed by the caller, in Rust.
+
+use std::collections::{HashMap, HashSet};
+
+use oci::Digest;
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    Grade, Micros, NodeId, Reader, Result, Session,
+    db::{Engine, on},
+    graph::{self, Link, LinkRow},
+    rows, sql,
+};
+
+/// Which way the graph is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// To what something was made from.
+    Up,
+    /// To what was made from it.
+    Down,
+}
+
+/// Whose view of the graph it is, and as of when.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Who asks.
+    pub reader: Reader,
+    /// What was recorded until then.
+    pub known: Micros,
+    /// What happened until then, by the producers' word or else when it was recorded.
+    pub occurred: Micros,
+    /// Claims of this grade or better.
+    pub floor: Grade,
+}
+
+/// Every link that is reached from the nodes in one direction, at most `depth` edges away. What indexes list costs no step.
+/// What is only packaged or tested with something is told, and not followed. Without a depth there is no limit; cycles do no
+/// harm.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn links(
+    session: &mut Session,
+    view: View,
+    way: Way,
+    depth: Option<u32>,
+    nodes: &[NodeId],
+) -> Result<Vec<Link>> {
+    let text = match (way, session.engine()) {
+        (Way::Up, Engine::Sqlite(_)) => sql::LINEAGE_UP_SQLITE,
+        (Way::Up, Engine::Postgres(..)) => sql::LINEAGE_UP_POSTGRES,
+        (Way::Down, Engine::Sqlite(_)) => sql::LINEAGE_DOWN_SQLITE,
+        (Way::Down, Engine::Postgres(..)) => sql::LINEAGE_DOWN_POSTGRES,
+    };
+    // With a limit a node is followed once from each distance, so that one far away is no limit at all.
+    let limit = depth.filter(|&depth| depth <= COUNTED).and_then(|depth| i32::try_from(depth).ok());
+    let (step, limit) = limit.map_or((0, 1), |limit| (1, limit));
+    let mut links: HashSet<Link> = HashSet::new();
+    for chunk in nodes.chunks(sql::LIST) {
+        let text = sql::list(text, 7, sql::padded(chunk.len()));
+        let found: Vec<LinkRow> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(view.reader.0).bind(view.known.0);
+            let query = query.bind(view.floor.code()).bind(view.occurred.0).bind(step).bind(limit);
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        links.reserve(found.len());
+        for row in found {
+            links.insert(graph::link(row)?);
+        }
+    }
+    Ok(graph::sorted(links))
+}
+
+/// The most steps that are counted in the database.
+const COUNTED: u32 = 16;
+
+/// What is told of a node.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its row.
+    pub id: NodeId,
+    /// What it is called.
+    pub named: Named,
+    /// What it is, if its manifest may be read.
+    pub kit: Option<Kit>,
+}
+
+/// By what a node is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A manifest, or other content, by its digest.
+    Digest(Digest),
+    /// Something outside of the registry, by its identity.
+    External(String),
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Digest(digest) => digest.fmt(f),
+            Self::External(identity) => f.write_str(identity),
+        }
+    }
+}
+
+/// What a manifest means.
+#[derive(Debug, Clone)]
+pub struct Kit {
+    /// What it is.
+    pub kind: String,
+    /// Whether it is a model.
+    pub is_model: bool,
+    /// The package's name.
+    pub name: Option<String>,
+    /// The package's version.
+    pub version: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct NodeRow {
+    id: i64,
+    kind: i32,
+    key: Vec<u8>,
+    kit: Option<String>,
+    is_model: Option<bool>,
+    name: Option<Vec<u8>>,
+    version: Option<Vec<u8>>,
+}
+
+/// What there is to tell about the nodes.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn nodes(session: &mut Session, reader: Reader, known: Micros, nodes: &[NodeId]) -> Result<Vec<Node>> {
+    let mut told = Vec::with_capacity(nodes.len());
+    for chunk in nodes.chunks(sql::LIST) {
+        let text = sql::list(sql::LINEAGE_NODES, 3, sql::padded(chunk.len()));
+        let found: Vec<NodeRow> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(known.0);
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        for row in found {
+            let named = match row.kind {
+                0 => Named::Digest(rows::digest(&row.key)?),
+                _ => Named::External(rows::text(row.key)),
+            };
+            let kit = row.kit.map(|kind| Kit {
+                kind,
+                is_model: row.is_model.unwrap_or_default(),
+                name: row.name.map(rows::text),
+                version: row.version.map(rows::text),
+            });
+            told.push(Node { id: NodeId(row.id), named, kit });
+        }
+    }
+    Ok(told)
+}
+
+/// The datasets that the manifests have in layers of their own, by their names, in order.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn datasets(
+    session: &mut Session,
+    manifests: &[NodeId],
+) -> Result<HashMap<NodeId, Vec<(String, Option<String>)>>> {
+    let mut datasets: HashMap<_, Vec<_>> = HashMap::new();
+    for chunk in manifests.chunks(sql::LIST) {
+        let text = sql::list(sql::LINEAGE_DATASETS, 1, sql::padded(chunk.len()));
+        let found: Vec<(i64, String, Option<Vec<u8>>)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        for (manifest, role, name) in found {
+            datasets.entry(NodeId(manifest)).or_default().push((role, name.map(rows::text)));
+        }
+    }
+    Ok(datasets)
+}
