@@ -147,6 +147,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0007_wide_answers.sql"),
         include_str!("../../../migrations/postgres/0007_wide_answers.sql"),
     ),
+    (
+        8,
+        "tags",
+        include_str!("../../../migrations/sqlite/0008_tags.sql"),
+        include_str!("../../../migrations/postgres/0008_tags.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use index::{
-    ClaimId, EdgeKind, Grade, LayerState, Micros, NodeId, OccurrenceId, Priority, Reader, ReferenceId, ReferenceState,
-    RepositoryId, Session, audit, blob::Blob, job, kit, layer, reference, tag,
+    Act, ClaimId, EdgeKind, Grade, LayerState, Micros, NodeId, OccurrenceId, Priority, Reader, ReferenceId,
+    ReferenceState, RepositoryId, Session, audit, blob::Blob, job, kit, layer, reference, tag,
 };
 use modelkit::{Config, Kit};
 use oci::{Algorithm, Digest, Manifest, Name, Reference, Tag};
@@ -147,7 +147,16 @@ impl Registry {
             self.declare(ctx, tx, repository, stay, id, plan).await?;
         }
         for tag in tags.iter().collect::<BTreeSet<_>>() {
-            let change = tag::Move { repository, tag, from: None, to: Some(id), actor: &ctx.actor, reason: None };
+            let change = tag::Move {
+                repository,
+                tag,
+                expected: tag::Expected::Anything,
+                to: Some(id),
+                act: Act::Push,
+                reverts: None,
+                actor: &ctx.actor,
+                reason: None,
+            };
             tag::shift(tx, &change, now).await?;
         }
         self.arrive(tx, name, id, &manifest.digest, tags).await?;
@@ -223,7 +232,7 @@ impl Registry {
     }
 
     /// Resolves what waited for this manifest. What a digest names was known before, so only tags make edges now.
-    async fn arrive(
+    pub(crate) async fn arrive(
         &self,
         tx: &mut Session,
         name: &Name,
