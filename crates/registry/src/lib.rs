@@ -30,6 +30,7 @@ mod reindex;
 mod scan;
 mod search;
 mod stats;
+mod tags;
 mod upload;
 mod view;
 
@@ -59,7 +60,7 @@ pub use error::{Error, Part, Thing};
 pub use files::Wanted;
 pub use gc::{Collected, Policy};
 pub use impact::{Content, Question};
-pub use index::{Grade, Micros, Reader};
+pub use index::{Grade, Micros, Reader, tag::Event as TagHistoryEvent};
 pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
 pub use pull::{Blob, Manifest};
@@ -67,6 +68,11 @@ pub use push::{PushManifest, Pushed};
 pub use reindex::{Rebuild, Rebuilding, Rebuilt};
 pub use search::Search;
 pub use stats::Stats;
+pub use tags::{
+    HistoryWindow, StagesQuestion,
+    answer::{History, Moved, Stage, Staged, Stages, TagEvent, Tagged},
+    moving::{Promote, Proposed, Rollback, TagCondition, Target as RollbackTarget},
+};
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
     Affected, Capped, Change, Changes, Claim, Completeness, Component, ComponentDiff, ComponentName, Coverage, Diff,

@@ -1,5 +1,7 @@
 //! Answers as they are written: plain structs that serialise to the JSON of `/api/v1`.
 
+use std::collections::BTreeSet;
+
 use index::{Reader, completeness};
 use oci::Digest;
 use serde::Serialize;
@@ -42,6 +44,8 @@ pub struct Affected {
     pub ubiquitous: Vec<Ubiquitous>,
     /// The models and their distances, in no order.
     pub models: Vec<(Digest, u32)>,
+    /// The other artifacts that hold the content.
+    pub holders: BTreeSet<Digest>,
 }
 
 /// Whose registry an answer is about.

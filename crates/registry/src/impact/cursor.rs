@@ -12,6 +12,15 @@ use crate::{
 /// How far the clocks of two replicas may be apart, in microseconds: what one of them says is no future to the other.
 const SKEW: i64 = 60_000_000;
 
+/// Refuses a moment of which nothing is known yet, so that the same question has the same answer later.
+pub(crate) fn refuse_future(as_of: Option<Micros>, now: Micros) -> Result<(), Error> {
+    if as_of.is_some_and(|as_of| as_of.0 > now.0 + SKEW) {
+        let why = "it lies in the future, of which nothing is known".into();
+        return Err(Error::Invalid { what: Part::Parameter("as_of"), why });
+    }
+    Ok(())
+}
+
 /// Where a page ended, of which question and as of when, so that pages fit together whatever is pushed meanwhile.
 pub(super) struct Cursor {
     pub(super) as_of: Micros,
@@ -37,10 +46,7 @@ impl Cursor {
 
     /// The cursor of a question, if it has one. It must be one of that very question.
     pub(super) fn of(question: &Question, list: &str, now: Micros) -> Result<Option<Self>, Error> {
-        if question.as_of.is_some_and(|as_of| as_of.0 > now.0 + SKEW) {
-            let why = "it lies in the future, of which nothing is known".into();
-            return Err(Error::Invalid { what: Part::Parameter("as_of"), why });
-        }
+        refuse_future(question.as_of, now)?;
         let Some(text) = &question.cursor else { return Ok(None) };
         let cursor = Self::parse(text).ok_or_else(bad_cursor)?;
         if cursor.asked != asked(question, list) || question.as_of.is_some_and(|as_of| as_of != cursor.as_of) {
