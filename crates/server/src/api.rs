@@ -2,6 +2,7 @@
 
 mod openapi;
 mod problem;
+mod tags;
 
 use std::{convert::Infallible, fmt::Write as _, time::Duration};
 
@@ -47,7 +48,8 @@ pub(crate) fn router() -> Router<App> {
         .route("/coverage", get(coverage))
         .route("/search", get(search))
         .route("/repositories", get(repositories))
-        .route("/repositories/{*rest}", get(in_repository))
+        .route("/repositories/{*rest}", get(in_repository).post(tags::in_repository))
+        .route("/stages", get(tags::stages))
         .route("/openapi.json", get(|| async { Json(openapi::description()) }))
         .method_not_allowed_fallback(|| async { Problem::new(405, "these calls are only read: use GET") })
         .fallback(|| async { Problem::new(404, "there is no such call; /api/v1/openapi.json lists them all") })
@@ -105,7 +107,7 @@ const LINES: &str = "application/x-ndjson";
 const LINES_AT_ONCE: usize = 1000;
 
 fn lines(affected: Affected) -> Response {
-    let Affected { query, scope, completeness, ubiquitous, models } = affected;
+    let Affected { query, scope, completeness, ubiquitous, models, .. } = affected;
     let first = json!({
         "query": query, "scope": scope, "completeness": completeness, "ubiquitous": ubiquitous,
     });
@@ -411,14 +413,37 @@ async fn in_repository(
 ) -> Result<Response, Problem> {
     let Path(rest) = path.map_err(|e| Problem::new(400, format!("the path: {}", e.body_text())))?;
     let (ctx, query) = (app.context(&headers), Query::read(query.as_deref())?);
-    let unknown = || Problem::new(404, "a repository's calls are …/{name}/-/versions and …/{name}/-/kits/{reference}");
-    let (name, call) = rest.split_once("/-/").ok_or_else(unknown)?;
-    let name: Name = name.parse().map_err(|e| Problem::new(400, format!("repository name {name:?}: {e}")))?;
+    let (name, call) = repository_call(&rest)?;
+    if let Some(call) = call.strip_prefix("tags/") {
+        return match call.split_once('/') {
+            None => tags::tag(&app, &ctx, &name, &tags::read_tag(call)?, &query).await.map(IntoResponse::into_response),
+            Some((tag, "history")) => {
+                let found = tags::history(&app, &ctx, &name, &tags::read_tag(tag)?, &query).await;
+                found.map(IntoResponse::into_response)
+            }
+            Some((_, "promote" | "rollback")) => Err(Problem::new(405, "a tag is moved by POST")),
+            Some(_) => Err(unknown_call()),
+        };
+    }
     match call.split_once('/') {
         None if call == "versions" => versions(&app, &ctx, &name, &query).await.map(IntoResponse::into_response),
         Some(("kits", reference)) => kit(&app, &ctx, &name, reference, &query).await.map(IntoResponse::into_response),
-        _ => Err(unknown()),
+        _ => Err(unknown_call()),
     }
+}
+
+/// The repository of a call inside one, and what follows.
+fn repository_call(rest: &str) -> Result<(Name, &str), Problem> {
+    let (name, call) = rest.split_once("/-/").ok_or_else(unknown_call)?;
+    let name = name.parse().map_err(|e| Problem::new(400, format!("repository name {name:?}: {e}")))?;
+    Ok((name, call))
+}
+
+fn unknown_call() -> Problem {
+    Problem::new(
+        404,
+        "a repository's calls are …/{name}/-/versions, …/{name}/-/kits/{reference}, …/{name}/-/tags/{tag} and …/{tag}/history",
+    )
 }
 
 /// What is in a repository, the latest push first.
@@ -511,13 +536,16 @@ fn question(query: &Query) -> Result<Question, Problem> {
     question_about(content, query)
 }
 
+fn as_of(query: &Query) -> Result<Option<Micros>, Problem> {
+    let Some(text) = query.get("as_of") else { return Ok(None) };
+    let at = text.parse::<jiff::Timestamp>();
+    let at =
+        at.map_err(|_| Problem::new(400, format!("parameter as_of={text}: write a moment as 2026-11-20T09:14:03Z")))?;
+    Ok(Some(Micros(at.as_microsecond())))
+}
+
 /// A question about content, with what any question may say beside that.
 fn question_about(content: Content, query: &Query) -> Result<Question, Problem> {
-    let as_of = query.get("as_of").map(|text| {
-        let at = text.parse::<jiff::Timestamp>();
-        at.map(|at| Micros(at.as_microsecond()))
-            .map_err(|_| Problem::new(400, format!("parameter as_of={text}: write a moment as 2026-11-20T09:14:03Z")))
-    });
     let grade = query.get("grade").map(|text| {
         Grade::from_text(text).ok_or_else(|| {
             Problem::new(400, format!("parameter grade={text}: it is attested, declared, packaged or matched"))
@@ -537,7 +565,7 @@ fn question_about(content: Content, query: &Query) -> Result<Question, Problem> 
     let wait = wait.map_err(|_| Problem::new(400, "parameter wait: write a number of seconds"))?;
     Ok(Question {
         content,
-        as_of: as_of.transpose()?,
+        as_of: as_of(query)?,
         grade: grade.transpose()?,
         rung: rung.transpose()?,
         min_overlap: min_overlap.transpose()?,
@@ -601,8 +629,14 @@ fn form(query: &str) -> Vec<(String, String)> {
 fn status(error: &Error) -> u16 {
     match error {
         Error::Unknown(
-            Thing::Upload | Thing::Blob(_) | Thing::Manifest(..) | Thing::Repository(_) | Thing::Component(_),
+            Thing::Upload
+            | Thing::Blob(_)
+            | Thing::Manifest(..)
+            | Thing::Repository(_)
+            | Thing::Component(_)
+            | Thing::Tag { .. },
         ) => 404,
+        Error::Refused(_) => 409,
         Error::Invalid { what: Part::Manifest | Part::Digest | Part::Range | Part::Parameter(_), .. } => 400,
         Error::Denied => 403,
         Error::Full => 507,

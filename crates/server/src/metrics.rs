@@ -207,6 +207,7 @@ fn kind(path: &str) -> &'static str {
         (_, Some("uploads")) => "uploads",
         (_, Some("blobs")) => "blobs",
         (_, Some("referrers")) => "referrers",
+        (_, Some("tag-history")) => "tag_history",
         _ => "other",
     }
 }
