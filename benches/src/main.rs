@@ -14,6 +14,7 @@ mod memberships;
 mod report;
 mod scale;
 mod server;
+mod tags;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +76,8 @@ enum Other {
     Impact(impact::Arguments),
     /// Measures what it costs to store which files are in which layers
     Memberships(memberships::Arguments),
+    /// Measures our registry alone, asked about the past of a tag that was moved very often
+    Tags(tags::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Some(Other::Scale(arguments)) => scale::run(arguments),
         Some(Other::Impact(arguments)) => impact::run(arguments),
         Some(Other::Memberships(arguments)) => memberships::run(arguments),
+        Some(Other::Tags(arguments)) => tags::run(arguments),
         None => run(&arguments),
     };
     match done {
