@@ -117,7 +117,13 @@ on_both_engines! {
             act(&server, "champion", "promote", &body, 400);
         }
         assert_eq!(named(&server, "champion", None), None);
-        assert_eq!(server.count("select count(*) from audit where action = 'tag.promote'"), 3);
+        // Nor does a page of another site move a tag.
+        for (origin, status) in [("http://evil.example", 403), ("null", 403), (&*format!("http://{}", server.host), 200)] {
+            let (host, body) = (&server.host, r#"{"from": "1.0", "reason": "a page"}"#);
+            let head = format!("POST /api/v1/repositories/{NAME}/-/tags/other/promote HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nContent-Length: {}", body.len());
+            Wire::new(host).send(&head, [body]).expect(status);
+        }
+        assert_eq!(server.count("select count(*) from audit where action = 'tag.promote'"), 4);
     }
 
     fn a_tag_that_moved_is_not_moved_again(server: Server) {
@@ -428,8 +434,8 @@ impl Life {
                 left.extend(passed.filter_map(|earlier| earlier.to.clone()));
             }
         }
-        let targets = self.0.iter().rev().filter_map(|event| event.to.as_ref());
-        targets.filter(|to| there.contains(*to) && Some(*to) != self.now() && !left.contains(*to)).cloned().next()
+        let mut targets = self.0.iter().rev().filter_map(|event| event.to.as_ref());
+        targets.find(|to| there.contains(*to) && Some(*to) != self.now() && !left.contains(*to)).cloned()
     }
 }
 
