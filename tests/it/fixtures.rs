@@ -1,6 +1,14 @@
 //! The story of the fixtures, pushed verbatim, and what is true of them (DESIGN section 3; the fixtures' own README).
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
 
 use crate::{
     left_out::workspace,
@@ -8,6 +16,9 @@ use crate::{
     sample::sha256,
     server::{Server, on_both_engines},
 };
+
+/// `data/customers:2025.10`.
+const CUSTOMERS: &str = "sha256:ccd5648a3e270d778bfc7cd20f0d78c61f6e95a56ee57ff8e3aedc73e8a56bbb";
 
 pub(crate) const REPOSITORIES: [&str; 13] = [
     "adhoc/customers",
@@ -37,12 +48,13 @@ on_both_engines! {
         }
         let answer = server.api(&format!("/impact?file={}&wait=30", file("customers.csv")), 200);
         let expected = [
+            ("fraud/detector", "1.2 challenger", 0, "declared"),
             ("fraud/detector", "1.1 champion latest", 0, "packaged"),
-            ("fraud/detector", "1.0", 0, "packaged"),
+            ("fraud/detector", "1.0", 0, "declared"),
             ("fraud/detector-kit04", "1.0", 0, "packaged"),
             ("fraud/detector-kit17", "1.0", 0, "packaged"),
             ("fraud/streaming", "2.0", 0, "declared"),
-            ("risk/scoring", "3.0", 0, "packaged"),
+            ("risk/scoring", "3.0", 0, "declared"),
             ("fraud/disputes", "1.0", 1, "packaged"),
             ("fraud/alias", "1.0", 2, "packaged"),
         ];
@@ -52,9 +64,66 @@ on_both_engines! {
         assert_eq!(answer["completeness"]["outside"]["remote_datasets"], 1);
         let data = "data/customers";
         assert_eq!(holders(&answer), ["adhoc/customers", data, data, data]);
-        let disputes = &answer["models"][6]["evidence"];
+        let disputes = &answer["models"][7]["evidence"];
         assert_eq!(disputes[0]["edge"], "derived_from");
         assert_eq!(disputes[1]["path"], "data/train/customers.csv");
+        // What nobody vouches for is declared, and says why it is no more than that.
+        assert!(answer["models"].as_array().unwrap().iter().all(|model| model["signed_by"] == json!([])), "{answer:#}");
+        let unsigned = &answer["models"][0]["evidence"][0];
+        assert_eq!((&unsigned["edge"], &unsigned["claim"]["kind"]), (&"trained_on".into(), &"statement".into()));
+        assert_eq!(unsigned["target"]["digest"], CUSTOMERS);
+    }
+
+    fn signatures_count_once_their_key_is_trusted(server: Server) {
+        let mut server = server;
+        for repository in REPOSITORIES {
+            push_layout(&server.host, repository);
+        }
+        let question = format!("/impact?file={}&wait=30", file("customers.csv"));
+        let grades = |answer: &Value| {
+            let models = models(answer).into_iter();
+            models.map(|(name, tags, _, grade)| (format!("{name}:{tags}"), grade)).collect::<BTreeMap<_, _>>()
+        };
+        let before = server.api(&question, 200);
+        assert_eq!(grades(&before)["fraud/detector:1.2 challenger"], "declared");
+        let as_of = before["query"]["as_of"].as_str().unwrap().to_owned();
+
+        let key = workspace().join("tests/fixtures/cosign.pub");
+        server.restart_with("PEDIGREE_TRUSTED_KEYS", key.to_str().unwrap());
+        let start = Instant::now();
+        let after = loop {
+            let answer = server.api(&question, 200);
+            if grades(&answer)["risk/scoring:3.0"] == "attested" || start.elapsed().as_secs() > 30 {
+                break answer;
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        let found = grades(&after);
+        for (model, grade) in [
+            ("fraud/detector:1.2 challenger", "attested"),
+            ("fraud/detector:1.1 champion latest", "packaged"),
+            ("fraud/detector:1.0", "declared"),
+            ("risk/scoring:3.0", "attested"),
+            ("fraud/streaming:2.0", "declared"),
+            ("fraud/disputes:1.0", "packaged"),
+        ] {
+            assert_eq!(found[model], grade, "{model}: {after:#}");
+        }
+        let model = |name: &str, tag: &str| {
+            let models = after["models"].as_array().unwrap().iter();
+            models.clone().find(|m| m["repository"] == name && m["tags"].as_array().unwrap().contains(&tag.into())).unwrap()
+        };
+        assert_eq!(model("fraud/detector", "1.1")["signed_by"], json!(["the key cosign"]));
+        assert_eq!(model("fraud/detector", "1.2")["evidence"][0]["claim"]["signed_by"], "the key cosign");
+        assert_eq!(model("fraud/disputes", "1.0")["signed_by"], json!(["the key cosign"]), "a bundle is no grade");
+        // Only what is wholly signed.
+        let answer = server.api(&format!("{question}&grade=attested"), 200);
+        let attested: BTreeSet<_> = models(&answer).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(attested, BTreeSet::from(["fraud/detector".into(), "risk/scoring".into()]));
+        // As it was known then.
+        let then = server.api(&format!("/impact?file={}&as_of={as_of}", file("customers.csv")), 200);
+        assert_eq!(grades(&then), grades(&before));
+        assert_eq!(then["models"], before["models"], "asked again, the answer is the same");
     }
 
     fn only_one_model_has_the_new_transactions(server: Server) {
@@ -69,7 +138,7 @@ on_both_engines! {
         let answer = server.api("/impact?ref=data/customers:2025.10", 200);
         let leaked = server.api(&format!("/impact?file={}", file("customers.csv")), 200);
         assert_eq!(models(&answer), models(&leaked));
-        let train = &answer["models"][0]["evidence"][0];
+        let train = &answer["models"][1]["evidence"][0];
         assert_eq!((&train["component"]["name"], &train["rungs"]), (&"train".into(), &serde_json::json!(["overlap"])));
         assert_eq!((&train["overlap"]["of_asked"], &train["overlap"]["of_candidate"]), (&0.5.into(), &0.5.into()));
     }

@@ -173,6 +173,7 @@ fn registry(db: &Db, store: &Store, clock: Clock, folder: &std::path::Path) -> A
         limits: content::Limits::default(),
         ubiquitous: 20,
         spill: folder.join("spill"),
+        trust: signatures::Trust::none(),
     }))
 }
 

@@ -49,6 +49,7 @@ impl Both {
                 limits: content::Limits::default(),
                 ubiquitous: 20,
                 spill: folder.path().join("spill"),
+                trust: signatures::Trust::none(),
             });
             registry.start(true).await.unwrap();
             (Arc::new(registry), db)

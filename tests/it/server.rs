@@ -146,6 +146,14 @@ impl Server {
         (self.process, self.host) = launch(&self.place, flags);
     }
 
+    /// Ends it and starts it again with one more setting.
+    pub(crate) fn restart_with(&mut self, name: &'static str, value: &str) {
+        self.terminate();
+        self.wait();
+        self.place.settings.push((name, value.to_owned()));
+        self.restart(&[]);
+    }
+
     /// The files of a server that speaks TLS.
     pub(crate) fn tls(&self) -> Option<&Files> {
         self.place.tls.as_ref().map(|(files, _)| files)

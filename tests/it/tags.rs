@@ -548,6 +548,7 @@ impl Replicas {
                 limits: content::Limits::default(),
                 ubiquitous: 20,
                 spill: folder.path().join("spill"),
+                trust: signatures::Trust::none(),
             })
         };
         let (fast, slow) = (replica(&clocks[0]), replica(&clocks[1]));

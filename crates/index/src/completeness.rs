@@ -24,6 +24,8 @@ pub struct Counts {
     pub outdated: u64,
     /// References that should name something here and do not.
     pub unresolved_references: u64,
+    /// Uses of artifacts of this registry that do not say which version.
+    pub unknown_versions: u64,
     /// Kits of which something could not be understood that they may be made from.
     pub incomplete_kits: u64,
     /// Datasets that lie outside the registry.
@@ -43,6 +45,7 @@ impl Counts {
             + self.purged
             + self.outdated
             + self.unresolved_references
+            + self.unknown_versions
             + self.incomplete_kits
     }
 
@@ -69,9 +72,11 @@ impl Counts {
         for (kind, references) in references {
             match EdgeKind::from_code(kind)? {
                 EdgeKind::DerivedFrom => self.external_parents += rows::unsigned(references),
-                EdgeKind::TrainedOn | EdgeKind::TestedOn | EdgeKind::PackagedWith => {
+                EdgeKind::TrainedOn | EdgeKind::TestedOn | EdgeKind::PackagedWith | EdgeKind::DependsOn => {
                     self.remote_datasets += rows::unsigned(references);
                 }
+                // Its source is code.
+                EdgeKind::BuiltFrom => {}
             }
         }
         Ok(())
@@ -123,6 +128,9 @@ pub async fn count(session: &mut Session, reader: Reader, scanner: i32) -> Resul
     let text = if reader == Reader::ALL { sql::COUNT_UNRESOLVED } else { sql::COUNT_UNRESOLVED_READABLE };
     let unresolved: i64 = on!(session, |c| sqlx::query_scalar(text).bind(reader.0).fetch_one(c).await)?;
     counts.unresolved_references = rows::unsigned(unresolved);
+    let unversioned: i64 =
+        on!(session, |c| sqlx::query_scalar(sql::COUNT_UNVERSIONED).bind(reader.0).fetch_one(c).await)?;
+    counts.unknown_versions = rows::unsigned(unversioned);
     let incomplete: i64 =
         on!(session, |c| sqlx::query_scalar(sql::COUNT_KITS_INCOMPLETE).bind(reader.0).fetch_one(c).await)?;
     counts.incomplete_kits = rows::unsigned(incomplete);
@@ -145,6 +153,9 @@ pub async fn count_in(session: &mut Session, reader: Reader, repository: Reposit
         sqlx::query_scalar(sql::COVERAGE_COUNT_UNRESOLVED).bind(reader.0).bind(repository.0).fetch_one(c).await
     })?;
     counts.unresolved_references = rows::unsigned(unresolved);
+    let unversioned: i64 =
+        on!(session, |c| sqlx::query_scalar(sql::COVERAGE_COUNT_UNVERSIONED).bind(repository.0).fetch_one(c).await)?;
+    counts.unknown_versions = rows::unsigned(unversioned);
     let incomplete: i64 =
         on!(session, |c| sqlx::query_scalar(sql::COVERAGE_COUNT_KITS).bind(repository.0).fetch_one(c).await)?;
     counts.incomplete_kits = rows::unsigned(incomplete);

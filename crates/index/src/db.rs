@@ -153,6 +153,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0008_tags.sql"),
         include_str!("../../../migrations/postgres/0008_tags.sql"),
     ),
+    (
+        9,
+        "claims",
+        include_str!("../../../migrations/sqlite/0009_claims.sql"),
+        include_str!("../../../migrations/postgres/0009_claims.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).

@@ -8,8 +8,8 @@ use oci::Digest;
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    ClaimKind, EdgeId, EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, ScanId,
-    Session,
+    ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result,
+    ScanId, Session,
     db::{Engine, on},
     file::{self, Place},
     rows, sql,
@@ -35,10 +35,30 @@ pub struct Edge {
     pub kind: EdgeKind,
     /// How good the evidence is.
     pub grade: Grade,
-    /// The stay that it holds for; `None`: wherever the manifest is.
-    pub occurrence: Option<OccurrenceId>,
-    /// The repository of the claim.
-    pub repository: RepositoryId,
+    /// Where it holds.
+    pub holds: Holds,
+}
+
+/// Where an edge holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holds {
+    /// For one stay of the manifest in a repository.
+    Stay(OccurrenceId, Option<RepositoryId>),
+    /// In one repository; of none where nothing that it is about is in this registry.
+    In(Option<RepositoryId>),
+    /// Wherever the manifest is.
+    Everywhere,
+}
+
+impl Holds {
+    /// Whether it holds in the repository.
+    #[must_use]
+    pub fn is_in(self, repository: RepositoryId) -> bool {
+        match self {
+            Self::Stay(_, of) | Self::In(of) => of == Some(repository),
+            Self::Everywhere => true,
+        }
+    }
 }
 
 /// What there is to tell about an edge.
@@ -68,10 +88,22 @@ pub struct Told {
     pub component: Option<String>,
     /// The target's digest, if its manifest is known.
     pub target_digest: Option<Digest>,
+    /// What the target is, where it is no digest.
+    pub external: Option<String>,
+    /// When it happened, by the producer's word.
+    pub occurred_at: Option<Micros>,
     /// What kind of claim it comes from.
     pub claim: ClaimKind,
+    /// The claim.
+    pub claim_id: ClaimId,
     /// Who claims it.
     pub actor: String,
+    /// What the claim's statement is written in.
+    pub format: Option<String>,
+    /// The type of its predicate.
+    pub predicate_type: Option<String>,
+    /// Who signed it, where that is verified.
+    pub signer: Option<String>,
 }
 
 /// How content is in a manifest.
@@ -519,8 +551,9 @@ pub async fn manifest_layers(session: &mut Session, manifest: NodeId) -> Result<
     Ok(found.into_iter().map(LayerId).collect())
 }
 
-/// A row of a statement that walks links: (from, to, and of the edge its row, kind, grade, stay and repository).
-type LinkRow = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>);
+/// A row of a statement that walks links: (from, to, and of the edge its row, kind, grade, stay, repository, and whether it holds
+/// everywhere).
+type LinkRow = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>, Option<bool>);
 
 /// Every link that leads to one of the nodes, or to what leads there, and so on. Only claims that `reader` may read, that
 /// stood at `as_of`, and that are graded `grade` or better. No depth limit; cycles do no harm.
@@ -616,15 +649,17 @@ fn sorted(links: HashSet<Link>) -> Vec<Link> {
     links
 }
 
-fn link((from, to, id, kind, grade, occurrence, repository): LinkRow) -> Result<Link> {
-    let edge = match (id, kind, grade, repository) {
-        (Some(id), Some(kind), Some(grade), Some(repository)) => Some(Edge {
-            id: EdgeId(id),
-            kind: EdgeKind::from_code(kind)?,
-            grade: Grade::from_code(grade)?,
-            occurrence: occurrence.map(OccurrenceId),
-            repository: RepositoryId(repository),
-        }),
+fn link((from, to, id, kind, grade, occurrence, repository, everywhere): LinkRow) -> Result<Link> {
+    let repository = repository.map(RepositoryId);
+    let holds = match (occurrence, everywhere) {
+        (Some(stay), _) => Holds::Stay(OccurrenceId(stay), repository),
+        (None, Some(true)) => Holds::Everywhere,
+        (None, _) => Holds::In(repository),
+    };
+    let edge = match (id, kind, grade) {
+        (Some(id), Some(kind), Some(grade)) => {
+            Some(Edge { id: EdgeId(id), kind: EdgeKind::from_code(kind)?, grade: Grade::from_code(grade)?, holds })
+        }
         _ => None,
     };
     Ok(Link { from: NodeId(from), to: NodeId(to), edge })
@@ -644,8 +679,15 @@ struct ToldRow {
     role: Option<String>,
     component: Option<Vec<u8>>,
     digest: Option<Vec<u8>>,
+    occurred_at: Option<i64>,
+    node_kind: i32,
+    node_key: Vec<u8>,
     claim: i32,
+    claim_id: i64,
     actor: String,
+    format: Option<String>,
+    predicate_type: Option<Vec<u8>>,
+    signer: Option<String>,
 }
 
 /// What there is to tell about the edges.
@@ -678,8 +720,14 @@ pub async fn told(session: &mut Session, edges: &[EdgeId]) -> Result<Vec<Told>> 
                 role: row.role,
                 component: row.component.map(rows::text),
                 target_digest: row.digest.map(|hash| rows::digest(&hash)).transpose()?,
+                external: (row.node_kind != 0).then(|| rows::text(row.node_key)),
+                occurred_at: row.occurred_at.map(Micros),
                 claim: ClaimKind::from_code(row.claim)?,
+                claim_id: ClaimId(row.claim_id),
                 actor: row.actor,
+                format: row.format,
+                predicate_type: row.predicate_type.map(rows::text),
+                signer: row.signer,
             });
         }
     }

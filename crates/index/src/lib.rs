@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod blob;
 pub mod check;
+pub mod claim;
 pub mod completeness;
 pub mod copy;
 pub mod coverage;
@@ -37,7 +38,7 @@ pub use direct::Direct;
 pub use error::Error;
 pub use types::{
     Act, BlobId, ClaimId, ClaimKind, EdgeId, EdgeKind, Field, Grade, JobId, JobKind, LayerId, LayerState, Micros,
-    NodeId, OccurrenceId, Priority, Reader, ReferenceId, ReferenceState, RepositoryId, ScanId,
+    NodeId, OccurrenceId, Priority, Reader, ReferenceId, ReferenceState, RepositoryId, ScanId, StatementId,
 };
 
 /// The result of an index operation.

@@ -160,6 +160,26 @@ pub async fn node(session: &mut Session, digest: &Digest) -> Result<NodeId> {
     ensure_node(session, DIGEST_NODE, digest.hash()).await
 }
 
+/// The node of a digest, if anybody ever named it.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn known_node(session: &mut Session, digest: &Digest) -> Result<Option<NodeId>> {
+    let id: Option<i64> =
+        on!(session, |c| sqlx::query_scalar(sql::NODE_OF_DIGEST).bind(digest.hash()).fetch_optional(c).await)?;
+    Ok(id.map(NodeId))
+}
+
+/// The digest of a node, if it is one of a digest.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn digest_of(session: &mut Session, node: NodeId) -> Result<Option<Digest>> {
+    let key: Option<Vec<u8>> =
+        on!(session, |c| sqlx::query_scalar(sql::NODE_DIGEST).bind(node.0).fetch_optional(c).await)?;
+    key.map(|hash| rows::digest(&hash)).transpose()
+}
+
 /// The node of something outside the registry, by its text, made when it does not exist.
 ///
 /// # Errors

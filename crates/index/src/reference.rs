@@ -6,8 +6,8 @@ use oci::Digest;
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    ClaimId, ClaimKind, EdgeKind, Grade, Micros, NodeId, OccurrenceId, ReferenceId, ReferenceState, RepositoryId,
-    Result, Session, db::on, rows, sql,
+    ClaimId, EdgeKind, Grade, Micros, NodeId, OccurrenceId, ReferenceId, ReferenceState, RepositoryId, Result, Session,
+    db::on, rows, sql,
 };
 
 /// A reference as it was declared.
@@ -16,15 +16,19 @@ pub struct NewReference<'a> {
     /// The claim it is part of.
     pub claim: ClaimId,
     /// The repository of the claim.
-    pub repository: RepositoryId,
-    /// The stay whose kit declares it.
-    pub occurrence: OccurrenceId,
-    /// The kit's manifest.
-    pub manifest: NodeId,
+    pub repository: Option<RepositoryId>,
+    /// The stay whose kit declares it; `None` where a statement does.
+    pub occurrence: Option<OccurrenceId>,
+    /// What uses or derives: the kit's manifest.
+    pub source: NodeId,
     /// Which of the kit's components declares it.
-    pub component: usize,
+    pub component: Option<usize>,
     /// What it says about the target.
     pub kind: EdgeKind,
+    /// The statement's own word for that.
+    pub word: Option<&'a str>,
+    /// The name that the statement gives the target.
+    pub name: Option<&'a str>,
     /// Its text.
     pub declared: &'a str,
     /// The host that it names.
@@ -53,11 +57,11 @@ pub struct Waiting {
     /// The claim it is part of.
     pub claim: ClaimId,
     /// The repository of the claim.
-    pub repository: RepositoryId,
+    pub repository: Option<RepositoryId>,
     /// The stay whose kit declares it.
-    pub occurrence: OccurrenceId,
-    /// The kit's manifest.
-    pub manifest: NodeId,
+    pub occurrence: Option<OccurrenceId>,
+    /// What uses or derives.
+    pub source: NodeId,
     /// What it says about the target.
     pub kind: EdgeKind,
     /// The repository that it names.
@@ -77,8 +81,10 @@ pub struct NewEdge {
     pub grade: Grade,
     /// The manifest that uses or derives.
     pub source: NodeId,
-    /// The stay that it holds for; `None`: wherever the manifest is.
+    /// The stay that it holds for; `None`: any.
     pub occurrence: Option<OccurrenceId>,
+    /// Whether it holds in every repository, and not in the claim's alone.
+    pub everywhere: bool,
     /// What is used.
     pub target: NodeId,
     /// Who says so.
@@ -86,29 +92,9 @@ pub struct NewEdge {
     /// The reference that says so, if one does.
     pub reference: Option<ReferenceId>,
     /// The repository of the claim.
-    pub repository: RepositoryId,
+    pub repository: Option<RepositoryId>,
     /// When it happened, by the producer's word.
     pub occurred_at: Option<Micros>,
-}
-
-/// Records a claim.
-///
-/// # Errors
-/// When the statement fails.
-pub async fn claim(
-    session: &mut Session,
-    kind: ClaimKind,
-    repository: RepositoryId,
-    manifest: NodeId,
-    actor: &str,
-    now: Micros,
-) -> Result<ClaimId> {
-    let id = on!(session, |c| {
-        let query =
-            sqlx::query_scalar(sql::CLAIM_INSERT).bind(kind.code()).bind(repository.0).bind(manifest.0).bind(actor);
-        query.bind(None::<i64>).bind(now.0).fetch_one(c).await
-    })?;
-    Ok(ClaimId(id))
 }
 
 /// Records a reference.
@@ -117,9 +103,11 @@ pub async fn claim(
 /// When the statement fails.
 pub async fn insert(session: &mut Session, new: &NewReference<'_>, now: Micros) -> Result<ReferenceId> {
     let id = on!(session, |c| {
-        let query = sqlx::query_scalar(sql::REFERENCE_INSERT).bind(new.claim.0).bind(new.repository.0);
-        let query = query.bind(new.occurrence.0).bind(new.manifest.0).bind(rows::position(new.component));
-        let query = query.bind(new.kind.code()).bind(new.declared.as_bytes()).bind(new.host.map(str::as_bytes));
+        let query = sqlx::query_scalar(sql::REFERENCE_INSERT).bind(new.claim.0).bind(new.repository.map(|id| id.0));
+        let query =
+            query.bind(new.occurrence.map(|id| id.0)).bind(new.source.0).bind(new.component.map(rows::position));
+        let query = query.bind(new.kind.code()).bind(new.word.map(str::as_bytes)).bind(new.name.map(str::as_bytes));
+        let query = query.bind(new.declared.as_bytes()).bind(new.host.map(str::as_bytes));
         let query = query.bind(new.target_repository).bind(new.target_tag);
         let query = query.bind(new.target_digest.map(|digest| digest.hash().to_vec())).bind(new.state.code());
         let query = query.bind(new.assumed).bind(new.late).bind(new.resolved.map(|id| id.0));
@@ -133,7 +121,7 @@ pub async fn insert(session: &mut Session, new: &NewReference<'_>, now: Micros) 
 /// # Errors
 /// When the statement fails.
 pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, tags: &[&str]) -> Result<Vec<Waiting>> {
-    type Row = (i64, i64, i64, i64, i64, i32, Option<Vec<u8>>);
+    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, Option<Vec<u8>>);
     let mut waiting = Vec::new();
     // Without a tag there are still those that wait for the digest; no reference has an empty tag.
     let none = [""];
@@ -147,13 +135,13 @@ pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, t
             }
             query.fetch_all(c).await
         })?;
-        for (id, claim, from, occurrence, manifest, kind, digest) in found {
+        for (id, claim, from, occurrence, source, kind, digest) in found {
             waiting.push(Waiting {
                 id: ReferenceId(id),
                 claim: ClaimId(claim),
-                repository: RepositoryId(from),
-                occurrence: OccurrenceId(occurrence),
-                manifest: NodeId(manifest),
+                repository: from.map(RepositoryId),
+                occurrence: occurrence.map(OccurrenceId),
+                source: NodeId(source),
                 kind: EdgeKind::from_code(kind)?,
                 target_repository: repository.to_owned(),
                 target_tag: None,
@@ -170,16 +158,16 @@ pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, t
 /// # Errors
 /// When the statement fails.
 pub async fn to_host(session: &mut Session, host: &str) -> Result<Vec<Waiting>> {
-    type Row = (i64, i64, i64, i64, i64, i32, String, Option<String>, Option<Vec<u8>>);
+    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, String, Option<String>, Option<Vec<u8>>);
     let found: Vec<Row> =
         on!(session, |c| sqlx::query_as(sql::REFERENCE_OUTSIDE_HOST).bind(host.as_bytes()).fetch_all(c).await)?;
-    let waiting = |(id, claim, repository, occurrence, manifest, kind, name, tag, digest): Row| {
+    let waiting = |(id, claim, repository, occurrence, source, kind, name, tag, digest): Row| {
         Ok(Waiting {
             id: ReferenceId(id),
             claim: ClaimId(claim),
-            repository: RepositoryId(repository),
-            occurrence: OccurrenceId(occurrence),
-            manifest: NodeId(manifest),
+            repository: repository.map(RepositoryId),
+            occurrence: occurrence.map(OccurrenceId),
+            source: NodeId(source),
             kind: EdgeKind::from_code(kind)?,
             target_repository: name,
             target_tag: tag,
@@ -238,8 +226,8 @@ pub async fn give_up(session: &mut Session, occurrence: OccurrenceId) -> Result<
 pub async fn edge(session: &mut Session, new: &NewEdge, now: Micros) -> Result<()> {
     on!(session, |c| {
         let query = sqlx::query(sql::EDGE_INSERT).bind(new.kind.code()).bind(new.grade.code()).bind(new.source.0);
-        let query = query.bind(new.occurrence.map(|id| id.0)).bind(new.target.0).bind(new.claim.0);
-        let query = query.bind(new.reference.map(|id| id.0)).bind(new.repository.0);
+        let query = query.bind(new.occurrence.map(|id| id.0)).bind(new.everywhere).bind(new.target.0).bind(new.claim.0);
+        let query = query.bind(new.reference.map(|id| id.0)).bind(new.repository.map(|id| id.0));
         query.bind(new.occurred_at.map(|at| at.0)).bind(now.0).execute(c).await.map(drop)
     })?;
     Ok(())

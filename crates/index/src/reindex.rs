@@ -49,7 +49,7 @@ pub struct Recorded {
     /// The claim it is part of.
     pub claim: ClaimId,
     /// The component that declares it.
-    pub component: usize,
+    pub component: Option<usize>,
     /// What it says about its target.
     pub kind: EdgeKind,
     /// Its text.
@@ -203,13 +203,13 @@ pub async fn reset_kit(session: &mut Session, id: NodeId) -> Result<()> {
 /// # Errors
 /// When the statement fails.
 pub async fn references(session: &mut Session, stay: OccurrenceId) -> Result<Vec<Recorded>> {
-    type Row = (i64, i64, i32, i32, Vec<u8>, i32, Option<i64>, bool);
+    type Row = (i64, i64, Option<i32>, i32, Vec<u8>, i32, Option<i64>, bool);
     let found: Vec<Row> = on!(session, |c| sqlx::query_as(sql::REFERENCES_OF_STAY).bind(stay.0).fetch_all(c).await)?;
     let recorded = |(id, claim, component, kind, declared, state, resolved, has_edge): Row| {
         Ok(Recorded {
             id: ReferenceId(id),
             claim: ClaimId(claim),
-            component: usize::try_from(component).unwrap_or_default(),
+            component: component.and_then(|component| usize::try_from(component).ok()),
             kind: EdgeKind::from_code(kind)?,
             declared,
             state: ReferenceState::from_code(state)?,

@@ -92,7 +92,7 @@ macro_rules! held_by_readable {
 macro_rules! edge_counts {
     () => {
         concat!(
-            "e.kind in (1, 3) and e.grade >= $3 and e.recorded_at <= $2 and (e.retracted_at is null or e.retracted_at > $2) and ",
+            "e.kind in (1, 3, 4, 5) and e.grade >= $3 and e.recorded_at <= $2 and (e.retracted_at is null or e.retracted_at > $2) and ",
             readable!("e.repository_id")
         )
     };
@@ -233,8 +233,8 @@ macro_rules! reference_gap {
     ($which:expr) => {
         concat!(
             "select f.id, f.declared, r.name, m.digest, q.recorded_at,
-               (select min(t.name) from tag t where t.repository_id = f.repository_id and t.manifest_id = f.manifest_id)
-             from reference f join repository r on r.id = f.repository_id join manifest m on m.id = f.manifest_id
+               (select min(t.name) from tag t where t.repository_id = f.repository_id and t.manifest_id = f.source_id)
+             from reference f join repository r on r.id = f.repository_id join manifest m on m.id = f.source_id
                join claim q on q.id = f.claim_id
              where ", $which, " and f.id > $3 and ($2 = 0 or f.repository_id = $2) order by f.id limit $4")
     };
@@ -261,7 +261,8 @@ macro_rules! file_holders {
             "select b.manifest_id from manifest_blob b where b.layer_id in (",
             file_layers!(),
             ") and ",
-            held_by_readable!()
+            held_by_readable!(),
+            " union all select n.id from node n where n.kind = 0 and n.key = $6"
         )
     };
 }
@@ -304,7 +305,11 @@ macro_rules! affected {
                where e.target_id = h.id and not exists (select 1 from held x where x.id = e.source_id) and ", edge_counts!(),
             " union all
                select c.parent_id, c.child_id, null from held h cross join manifest_child c
-               where c.child_id = h.id and not exists (select 1 from held x where x.id = c.parent_id) and ", child_counts!(), "),
+               where c.child_id = h.id and not exists (select 1 from held x where x.id = c.parent_id) and ", child_counts!(),
+            " union all
+               select e.source_id, e.target_id, e.kind from node n cross join edge e
+               where n.kind = 0 and n.key = $6 and e.target_id = n.id
+                 and not exists (select 1 from held x where x.id in (e.source_id, n.id)) and ", edge_counts!(), "),
              walked (id) as (select f.id from first f union ", affected!(@$engine), ")
              select 0, h.id, cast(null as bigint), cast(null as integer), h.digest, h.is_model from held h
              union all
@@ -351,7 +356,7 @@ macro_rules! walk {
         walk!(@$engine $nodes, "", "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
     };
     ($engine:ident, uses of $nodes:expr) => {
-        walk!(@$engine $nodes, "e.kind = 1 and ", "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
+        walk!(@$engine $nodes, "e.kind <> 3 and ", "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
     };
     (@sqlite $nodes:expr, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
@@ -373,10 +378,10 @@ macro_rules! walk {
     // SQLite takes the tables of a `cross join` in their order: from what was walked to its edges, of which there are many.
     (@links $kind:literal, $at:literal, $child_at:literal) => {
         concat!(
-            " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id
+            " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
                 from walked w cross join edge e where ", $at, " = w.id and ", $kind, edge_counts!(),
             " union all
-              select c.parent_id, c.child_id, null, null, null, null, null
+              select c.parent_id, c.child_id, null, null, null, null, null, null
                 from walked w cross join manifest_child c where ", $child_at, " = w.id and ", child_counts!()
         )
     };
@@ -640,7 +645,7 @@ statements! {
     /// The best evidence of what each of the manifests was made from or with.
     GRADES_OF: concat!(
         "select e.source_id, max(e.grade) from edge e
-         where e.kind in (1, 2, 3) and e.retracted_at is null and ", readable!("e.repository_id"), " and e.source_id in ({list})
+         where e.kind <> 0 and e.retracted_at is null and ", readable!("e.repository_id"), " and e.source_id in ({list})
          group by e.source_id order by e.source_id");
     /// Postgres walks the index only where it knows that there is one repository; a join could be several, to be sorted.
     /// The names come as one text, for ten thousand rows cost more than finding what is in them.
@@ -857,36 +862,120 @@ statements! {
         " group by k.searchable order by k.searchable");
 
     CLAIM_INSERT:
-        "insert into claim (kind, repository_id, manifest_id, actor, occurred_at, recorded_at) values ($1, $2, $3, $4, $5, $6)
-         returning id";
+        "insert into claim (kind, repository_id, manifest_id, position, subject_id, statement_id, run, format, predicate_type,
+           problem, actor, occurred_at, recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning id";
+    STATEMENT_INSERT:
+        "insert into statement (key, digest, media_type, payload, first_at) values ($1, $2, $3, $4, $5)
+         on conflict (key) do update set key = excluded.key returning id";
+    /// The same statement about the same artifact in the same repository is said once, unless it was retracted.
+    CLAIM_KNOWN:
+        "select id from claim where statement_id = $1 and subject_id = $2 and retracted_at is null
+           and (repository_id = $3 or (repository_id is null and cast($3 as bigint) is null)) limit 1";
+    /// Its row is the lock under which the events of a run meet. What ended it stays, whatever comes after.
+    RUN_EVENT:
+        "insert into run (id, job_namespace, job_name, state, completed_at, first_at) values ($1, $2, $3, $4, $5, $6)
+         on conflict (id) do update set
+           state = case when run.state in ('complete', 'abort', 'fail') then run.state else excluded.state end,
+           completed_at = coalesce(run.completed_at, excluded.completed_at)
+         returning completed_at";
+    RUN_STATEMENTS:
+        "select s.payload from claim q join statement s on s.id = q.statement_id
+         where q.run = $1 and q.retracted_at is null order by q.id";
+    RUN_STATEMENT_KNOWN: "select count(*) from claim where run = $1 and statement_id = $2";
+    /// What the run is known to have made from what, as it is written.
+    RUN_REFERENCES:
+        "select f.source_id, f.declared from claim q join reference f on f.claim_id = q.id
+         where q.run = $1 and q.retracted_at is null";
+    /// Claims about a node, or by which it was made from something, the latest first, before `$3`.
+    CLAIMS_ABOUT: concat!(
+        "select q.id from claim q
+         where (q.subject_id = $2 or exists (select 1 from reference f where f.claim_id = q.id and f.source_id = $2))
+           and q.id < $3 and ", readable!("q.repository_id"), " order by q.id desc limit $4");
+    /// A claim, as far as the reader may know of it.
+    CLAIM_TOLD: concat!(
+        "select q.id, q.kind, r.name as repository, n.key as subject, n.kind as subject_kind, q.run, q.format, q.predicate_type, q.problem,
+           q.actor, q.occurred_at, q.recorded_at, q.retracted_at, q.retracted_by, q.retraction, s.digest as statement,
+           s.media_type, length(s.payload) as size, v.verified, v.signer, v.reason, v.recorded_at as verified_at
+         from claim q left join repository r on r.id = q.repository_id left join node n on n.id = q.subject_id
+           left join statement s on s.id = q.statement_id
+           left join verification v on v.claim_id = q.id and v.ended_at is null
+         where q.id = $2 and ", readable!("q.repository_id"));
+    CLAIM_REFERENCES:
+        "select f.edge_kind, f.word, f.name, f.declared, f.state, n.kind, n.key, a.kind as source_kind, a.key as source_key
+         from reference f join node a on a.id = f.source_id left join node n on n.id = f.resolved_id
+         where f.claim_id = $1 order by f.id limit $2";
+    CLAIM_STATEMENT: concat!(
+        "select s.media_type, s.payload from claim q join statement s on s.id = q.statement_id
+         where q.id = $2 and ", readable!("q.repository_id"));
+    CLAIM_PROBLEM: "update claim set problem = $2 where id = $1";
+    VERIFICATION_INSERT:
+        "insert into verification (claim_id, trust, verified, signer, reason, signed_at, recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7)";
+    VERIFICATION_TRUST: "update verification set trust = $2 where claim_id = $1 and ended_at is null";
+    VERIFICATION_END: "update verification set ended_at = $2 where claim_id = $1 and ended_at is null";
+    /// Claims whose signature was looked at by what is trusted no longer, in order.
+    VERIFICATIONS_STALE:
+        "select v.claim_id, v.verified, v.signer, v.reason from verification v
+         where v.ended_at is null and v.trust <> $1 and v.claim_id > $2 order by v.claim_id limit $3";
+    CLAIM_SIGNED:
+        "select q.subject_id, q.repository_id, q.manifest_id, q.position, s.media_type, s.payload from claim q
+           join statement s on s.id = q.statement_id where q.id = $1";
+    CLAIM_VERIFIED: "select count(*) from verification where claim_id = $1 and verified and ended_at is null";
+    CLAIM_EDGES: "select id, kind, source_id, occurrence_id, target_id, reference_id, repository_id, occurred_at from edge
+         where claim_id = $1 and retracted_at is null order by id";
+    EDGES_RETRACT: "update edge set retracted_at = $2 where claim_id = $1 and retracted_at is null";
+    EDGE_RETRACT: "update edge set retracted_at = $2 where id = $1 and retracted_at is null";
+    CLAIM_LAST: "select max(coalesce(e.retracted_at, e.recorded_at)) from edge e where e.claim_id = $1";
+    CLAIM_RETRACT:
+        "update claim set retracted_at = $2, retracted_by = $3, retraction = $4 where id = $1 and retracted_at is null";
+    /// Edges of which it was not known what they are until one of their ends is.
+    EDGES_UNDECIDED:
+        "select id, grade, source_id, occurrence_id, everywhere, target_id, claim_id, reference_id, repository_id, occurred_at
+         from edge where kind = 5 and retracted_at is null and target_id = $1
+         union
+         select id, grade, source_id, occurrence_id, everywhere, target_id, claim_id, reference_id, repository_id, occurred_at
+         from edge where kind = 5 and retracted_at is null and source_id = $1
+         order by 1";
+    /// What a node is: a digest or something outside, and whether its kit has a model, if it is known.
+    NODE_IS: "select n.kind, n.key, k.is_model from node n left join kit k on k.manifest_id = n.id where n.id = $1";
+    NODE_OF_DIGEST: "select id from node where kind = 0 and key = $1";
+    NODE_DIGEST: "select key from node where kind = 0 and id = $1";
+    NODE_EXTERNAL: "select id from node where kind = 1 and key = $1";
+    /// Who signed each of the manifests, by what was trusted at `$2`: verified statements in readable repositories.
+    SIGNERS_OF: concat!(
+        "select distinct q.subject_id, v.signer from claim q join verification v on v.claim_id = q.id
+         where q.subject_id in ({list}) and v.verified and q.recorded_at <= $2 and (q.retracted_at is null or q.retracted_at > $2)
+           and v.recorded_at <= $2 and (v.ended_at is null or v.ended_at > $2) and ", readable!("q.repository_id"),
+        " order by q.subject_id, v.signer");
     /// References to a repository and pushes to it are put in order by this row: without it, two that run at once would
     /// never see each other.
     ARRIVAL_LOCK: "insert into arrival (name) values ($1) on conflict (name) do update set name = excluded.name";
     REFERENCE_INSERT:
-        "insert into reference (claim_id, repository_id, occurrence_id, manifest_id, component_position, edge_kind, declared,
-           host, target_repository, target_tag, target_digest, state, assumed, late, resolved_id, resolved_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) returning id";
+        "insert into reference (claim_id, repository_id, occurrence_id, source_id, component_position, edge_kind, word, name,
+           declared, host, target_repository, target_tag, target_digest, state, assumed, late, resolved_id, resolved_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) returning id";
     /// What waits for this tag, or for this digest, in this repository.
     REFERENCE_WAITING:
-        "select id, claim_id, repository_id, occurrence_id, manifest_id, edge_kind, target_digest from reference
+        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_digest from reference
          where state = 1 and target_repository = $1
            and (target_digest = $2 or (target_digest is null and target_tag in ({list})))
          order by id";
     REFERENCE_RESOLVE:
         "update reference set state = 0, resolved_id = $2, resolved_at = $3, late = $4 where id = $1 and state in (1, 2)";
     REFERENCE_OUTSIDE_HOST:
-        "select id, claim_id, repository_id, occurrence_id, manifest_id, edge_kind, target_repository, target_tag, target_digest
+        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_repository, target_tag, target_digest
          from reference where state = 2 and host = $1 and target_repository is not null order by id";
     /// What a stay that is over waits for, nobody waits for any more.
     REFERENCE_AWAIT:
-        "update reference set state = case when exists (
+        "update reference set state = case when occurrence_id is null or exists (
            select 1 from occurrence o where o.id = occurrence_id and o.closed_at is null) then 1 else 3 end
          where id = $1 and state = 2";
     REFERENCE_GIVE_UP: "update reference set state = 3 where occurrence_id = $1 and state = 1";
     EDGE_INSERT:
-        "insert into edge (kind, grade, source_id, occurrence_id, target_id, claim_id, reference_id, repository_id, occurred_at,
-           recorded_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        "insert into edge (kind, grade, source_id, occurrence_id, everywhere, target_id, claim_id, reference_id, repository_id,
+           occurred_at, recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
     /// The scans that found the file, in order.
     SCANS_WITH_FILE:
@@ -986,10 +1075,13 @@ statements! {
     USES_SQLITE: walk!(sqlite, uses of "select n.id from node n where n.id in ({list})");
     USES_POSTGRES: walk!(postgres, uses of "select n.id from node n where n.id in ({list})");
     EDGES_TOLD:
-        "select e.id, e.kind, e.grade, e.source_id, e.target_id, e.recorded_at, f.declared, f.late, f.assumed, p.role,
-           p.name as component, t.digest, q.kind as claim, q.actor
-         from edge e left join reference f on f.id = e.reference_id
-           left join component p on p.manifest_id = f.manifest_id and p.position = f.component_position
+        "select e.id, e.kind, e.grade, e.source_id, e.target_id, e.recorded_at, e.occurred_at, f.declared, f.late, f.assumed,
+           p.role, coalesce(p.name, f.name) as component, t.digest, n.kind as node_kind, n.key as node_key, q.kind as claim, q.id as claim_id, q.actor,
+           q.format, q.predicate_type,
+           (select v.signer from verification v where v.claim_id = q.id and v.verified and v.recorded_at <= e.recorded_at
+              and (v.ended_at is null or v.ended_at > e.recorded_at)) as signer
+         from edge e join node n on n.id = e.target_id left join reference f on f.id = e.reference_id
+           left join component p on p.manifest_id = f.source_id and p.position = f.component_position
            left join manifest t on t.id = e.target_id
            join claim q on q.id = e.claim_id
          where e.id in ({list}) order by e.id";
@@ -1019,8 +1111,13 @@ statements! {
         "select count(*) from kit k where k.incomplete and exists (
            select 1 from occurrence o where o.manifest_id = k.manifest_id and o.closed_at is null and ", readable!("o.repository_id"), ")");
     COUNT_OUTSIDE: concat!(
-        "select f.edge_kind, count(*) from reference f join occurrence o on o.id = f.occurrence_id and o.closed_at is null
-         where f.state = 2 and ", readable!("f.repository_id"), " group by f.edge_kind order by f.edge_kind");
+        "select f.edge_kind, count(*) from reference f left join occurrence o on o.id = f.occurrence_id
+           join claim q on q.id = f.claim_id and q.retracted_at is null
+         where f.state = 2 and o.closed_at is null and ", readable!("f.repository_id"), " group by f.edge_kind order by f.edge_kind");
+    /// Uses of artifacts of this registry that do not say which version.
+    COUNT_UNVERSIONED: concat!(
+        "select count(*) from reference f join claim q on q.id = f.claim_id and q.retracted_at is null
+         where f.state = 4 and ", readable!("f.repository_id"));
 
     COUNT_WORK:
         "select (select count(*) from upload where state = 0), (select count(*) from job where run_at <= $1 or owner is not null),
@@ -1137,8 +1234,12 @@ statements! {
         "select count(*) from kit k where k.incomplete and exists (
            select 1 from occurrence o where o.manifest_id = k.manifest_id and o.closed_at is null and o.repository_id = $1)";
     COVERAGE_COUNT_OUTSIDE:
-        "select f.edge_kind, count(*) from reference f join occurrence o on o.id = f.occurrence_id and o.closed_at is null
-         where f.state = 2 and f.repository_id = $1 group by f.edge_kind order by f.edge_kind";
+        "select f.edge_kind, count(*) from reference f left join occurrence o on o.id = f.occurrence_id
+           join claim q on q.id = f.claim_id and q.retracted_at is null
+         where f.state = 2 and o.closed_at is null and f.repository_id = $1 group by f.edge_kind order by f.edge_kind";
+    COVERAGE_COUNT_UNVERSIONED:
+        "select count(*) from reference f join claim q on q.id = f.claim_id and q.retracted_at is null
+         where f.state = 4 and f.repository_id = $1";
 
     REINDEX_FIND:
         "select after_manifest, after_layer, started_at from reindex where repository = $1 and failed = $2 and version = $3";
@@ -1163,7 +1264,7 @@ statements! {
     KIT_FORGET: "delete from kit where manifest_id = $1";
     REFERENCES_OF_STAY:
         "select f.id, f.claim_id, f.component_position, f.edge_kind, f.declared, f.state, f.resolved_id,
-           exists (select 1 from edge e where e.source_id = f.manifest_id and e.reference_id = f.id)
+           exists (select 1 from edge e where e.source_id = f.source_id and e.reference_id = f.id)
          from reference f where f.occurrence_id = $1 order by f.id";
     REFERENCE_MOVE: "update reference set component_position = $2 where id = $1";
     BLOBS_LIVE: "select digest from blob where state = 0 and digest in ({list}) order by digest";

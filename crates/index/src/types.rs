@@ -41,6 +41,8 @@ ids! {
     JobId,
     /// A claim's row.
     ClaimId,
+    /// The row of a statement as it was sent.
+    StatementId,
     /// A reference's row.
     ReferenceId,
     /// An edge's row.
@@ -115,6 +117,10 @@ codes! {
         TestedOn = 2 "tested_on",
         /// Was made from.
         DerivedFrom = 3 "derived_from",
+        /// Was built from, as from a commit of its source.
+        BuiltFrom = 4 "built_from",
+        /// Needed, in a way that nobody says: what one of the two is may tell, once it is known.
+        DependsOn = 5 "depends_on",
     }
 }
 
@@ -137,6 +143,14 @@ codes! {
     ClaimKind {
         /// A reference in a Kitfile.
         Kitfile = 0 "kitfile",
+        /// A statement that is attached to an artifact.
+        Statement = 1 "statement",
+        /// An OpenLineage event.
+        Event = 2 "event",
+        /// A model card.
+        ModelCard = 3 "model_card",
+        /// An assertion by the API.
+        Assertion = 4 "assertion",
     }
 }
 
@@ -151,6 +165,8 @@ codes! {
         Outside = 2 "outside",
         /// Its kit was deleted before it was resolved.
         GivenUp = 3 "given_up",
+        /// It names an artifact of this registry, and no version of it.
+        Unversioned = 4 "unversioned",
     }
 }
 

@@ -39,6 +39,9 @@ pub enum Error {
     /// Another request is writing the upload.
     #[error("another request is writing this upload")]
     Busy,
+    /// A claim was retracted before.
+    #[error("claim {0} was retracted before")]
+    Retracted(i64),
     /// A blob cannot be deleted: a manifest of the repository needs it.
     #[error("manifest {manifest} of the repository needs the blob; delete that first")]
     Needed {
@@ -108,6 +111,8 @@ pub enum Thing {
         /// When it was deleted and by whom, if it had been there.
         deleted: Option<(String, String)>,
     },
+    /// A claim, by its number.
+    Claim(i64),
 }
 
 /// Part of a request.
@@ -136,6 +141,7 @@ impl fmt::Display for Thing {
             Self::Tag { repository, tag, deleted: Some((at, actor)) } => {
                 write!(f, "repository {repository} has no tag {tag}: {actor} deleted it at {at}")
             }
+            Self::Claim(id) => write!(f, "there is no claim {id}"),
             Self::Component(name) => write!(f, "the artifact has no dataset named {name}"),
         }
     }

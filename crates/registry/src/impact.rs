@@ -13,7 +13,7 @@ use std::{
 
 use content::SCANNER_VERSION;
 use index::{
-    Grade, LayerId, Micros, NodeId, Reader, Session, completeness, file,
+    Grade, LayerId, Micros, NodeId, Reader, Session, claim, completeness, file,
     graph::{self, Met},
     kit, layer, manifest,
 };
@@ -56,6 +56,8 @@ pub enum Content {
         /// The name of the dataset.
         dataset: Option<String>,
     },
+    /// Something that is in no registry, by its identity.
+    External(claims::External),
     /// Files that are in no registry, or need not be: of a folder, or of a leak. Each of them makes a match.
     Files {
         /// Their SHA-256s.
@@ -127,7 +129,11 @@ impl Registry {
         let more_others = page.others().saturating_sub(HOLDERS_SHOWN) as u64;
         if page.is_short() {
             // Those that were all met need not be found again.
-            let holders = if is_first && is_counted { Holders::known(known.into_iter()) } else { holders };
+            let holders = if is_first && is_counted {
+                Holders::known(known.into_iter().chain(held.itself.iter().copied()))
+            } else {
+                holders
+            };
             page.add(Rows::reached(session, *view, held, &holders).await?);
         }
         // Later pages are about models; whoever else holds the content was shown with the first.
@@ -161,7 +167,8 @@ impl Registry {
         if let (Holders::File(sha256), true) = (&holders, view.floor <= Grade::Packaged) {
             // All that has the file counts, so that one statement will do.
             let found = graph::affected_by_file(session, view.reader, view.as_of, view.floor, sha256).await?;
-            let away = paths::distances(found.holders.iter().map(|node| node.id), &found.links);
+            let starts = found.holders.iter().map(|node| node.id).chain(held.itself.iter().copied());
+            let away = paths::distances(starts, &found.links);
             others.extend(found.holders.iter().filter(|node| !node.is_model).map(|node| node.digest));
             let told = found.holders.iter().chain(&found.others).filter(|node| node.is_model);
             models.extend(told.filter_map(|node| Some((node.digest, *away.get(&node.id)?))));
@@ -262,11 +269,22 @@ impl Registry {
         };
         let mut itself = Vec::new();
         let asked = match &question.content {
-            // Whoever has the file is found as it is needed.
-            Content::File(_) if question.rung.is_none_or(|rung| rung == Rung::File) => return Ok(Held::default()),
+            // Whoever has the file is found as it is needed; statements may name it by its digest.
+            Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => {
+                let itself = manifest::known_node(session, &Digest::sha256(*sha256)).await?;
+                return Ok(Held { itself: itself.into_iter().collect(), ..Held::default() });
+            }
+            Content::External(identity) => {
+                let itself = claim::external(session, identity.as_str()).await?.into_iter();
+                let is_asked = question.rung.is_none();
+                return Ok(Held { itself: itself.filter(|_| is_asked).collect(), ..Held::default() });
+            }
             // On any other rung, a file is asked about as the layer that it may be.
             Content::File(sha256) => vec![asked_layer(ctx, session, &Digest::sha256(*sha256), as_of).await?],
-            Content::Layer(digest) => vec![asked_layer(ctx, session, digest, as_of).await?],
+            Content::Layer(digest) => {
+                itself.extend(manifest::known_node(session, digest).await?);
+                vec![asked_layer(ctx, session, digest, as_of).await?]
+            }
             Content::Files { files, tree, contents } => {
                 let (tree, contents, files) = (*tree, *contents, files.clone());
                 vec![Asked { layers: Vec::new(), tree, contents, files, any_file: true }]
@@ -434,7 +452,7 @@ fn refuse_empty(content: &Content) -> Result<(), Error> {
     let digest = match content {
         Content::File(sha256) => Digest::sha256(*sha256),
         Content::Layer(digest) => *digest,
-        Content::Artifact { .. } => return Ok(()),
+        Content::Artifact { .. } | Content::External(_) => return Ok(()),
         Content::Files { files, .. } => {
             let nothing = |file: &&[u8; 32]| {
                 let digest = Digest::sha256(**file);
@@ -472,6 +490,7 @@ fn query(content: &Content, as_of: Micros) -> Value {
     match content {
         Content::File(sha256) => json!({"file": Digest::sha256(*sha256).to_string(), "as_of": as_of}),
         Content::Layer(digest) => json!({"layer": digest.to_string(), "as_of": as_of}),
+        Content::External(identity) => json!({"external": identity.as_str(), "as_of": as_of}),
         Content::Artifact { repository, reference, dataset } => {
             let separator = if matches!(reference, Reference::Digest(_)) { '@' } else { ':' };
             let mut query = json!({"ref": format!("{repository}{separator}{reference}"), "as_of": as_of});

@@ -4,6 +4,7 @@
 //! where objects are; it decides, at each miss, what the miss means.
 
 mod alike;
+mod assertions;
 mod authz;
 mod capability;
 mod chance;
@@ -13,9 +14,11 @@ mod component_versions;
 mod context;
 mod copy;
 mod coverage;
+mod declared;
 mod delete;
 mod diff;
 mod error;
+mod events;
 mod files;
 mod gc;
 mod impact;
@@ -29,6 +32,7 @@ mod push;
 mod reindex;
 mod scan;
 mod search;
+mod statements;
 mod stats;
 mod tags;
 mod upload;
@@ -45,10 +49,12 @@ use std::{
 
 use futures_util::StreamExt as _;
 use index::Db;
+use signatures::Trust;
 use store::Store;
 use tokio::sync::Notify;
 
 pub use alike::Rung;
+pub use assertions::Assertion;
 pub use authz::Access;
 pub use chance::Chance;
 pub use check::Progress;
@@ -57,6 +63,7 @@ pub use context::Ctx;
 pub use copy::{Copied, Damage, Step};
 pub use coverage::{CoverageQuestion, Gap};
 pub use error::{Error, Part, Thing};
+pub use events::{EVENT_LIMIT, Taken};
 pub use files::Wanted;
 pub use gc::{Collected, Policy};
 pub use impact::{Content, Question};
@@ -75,9 +82,10 @@ pub use tags::{
 };
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Affected, Capped, Change, Changes, Claim, Completeness, Component, ComponentDiff, ComponentName, Coverage, Diff,
-    Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer, LayerCounts, Model,
-    Outside, Overlap, Place, Repositories, Repository, Scope, Target, Ubiquitous, Version, Versions,
+    Affected, Capped, Change, Changes, Claim, ClaimTold, Claims, Completeness, Component, ComponentDiff, ComponentName,
+    Coverage, Diff, Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact, Kit, KitLayer,
+    LayerCounts, Model, Outside, Overlap, Place, Repositories, Repository, Retraction, Scope, Signature, Statement,
+    Target, Ubiquitous, Used, Version, Versions,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).
@@ -94,6 +102,7 @@ pub struct Registry {
     limits: content::Limits,
     ubiquitous: u64,
     spill: PathBuf,
+    trust: Trust,
     /// Rung when there is something to scan.
     work: Arc<Notify>,
     /// Rung when a scan ended, and when nobody is to wait for one any more.
@@ -125,6 +134,8 @@ pub struct Options {
     pub ubiquitous: u64,
     /// A folder for lists that are too long for memory.
     pub spill: PathBuf,
+    /// Whose signatures count.
+    pub trust: Trust,
 }
 
 impl Registry {
@@ -140,6 +151,7 @@ impl Registry {
             limits: options.limits,
             ubiquitous: options.ubiquitous,
             spill: options.spill,
+            trust: options.trust,
             work: Arc::new(Notify::new()),
             settled: Arc::new(Notify::new()),
             stopping: AtomicBool::new(false),

@@ -1,9 +1,12 @@
 //! The names of this registry, and what a reference that uses one of them means.
 
-use index::{Grade, Session, reference};
+use index::{Grade, Micros, NodeId, Session, claim, reference};
 use oci::{Name, Reference, Tag};
 
-use crate::{Error, Registry};
+use crate::{
+    Error, Registry,
+    declared::{Voice, decide},
+};
 
 /// The hosts by which references mean this registry: where it listens, loopback by any name at that port, and what the
 /// operator configured. Never what a request says.
@@ -53,22 +56,34 @@ impl Registry {
                 if !resolved || waiting.target_digest.is_some() {
                     continue;
                 }
-                let edge = reference::NewEdge {
-                    kind: waiting.kind,
-                    grade: Grade::Declared,
-                    source: waiting.manifest,
-                    occurrence: Some(waiting.occurrence),
-                    target: found.id,
-                    claim: waiting.claim,
-                    reference: Some(waiting.id),
-                    repository: waiting.repository,
-                    occurred_at: None,
-                };
-                reference::edge(tx, &edge, now).await?;
+                meet(tx, &waiting, found.id, now).await?;
             }
         }
         Ok(())
     }
+}
+
+/// Makes the edge of a reference whose target has come, as good as the signature of its statement is by now.
+pub(crate) async fn meet(
+    tx: &mut Session,
+    waiting: &reference::Waiting,
+    target: NodeId,
+    now: Micros,
+) -> Result<(), Error> {
+    let is_signed = claim::is_verified(tx, waiting.claim).await?;
+    let voice = Voice {
+        claim: waiting.claim,
+        repository: waiting.repository,
+        occurrence: waiting.occurrence,
+        source: waiting.source,
+        is_unversioned: false,
+        is_over: false,
+        grade: if is_signed { Grade::Attested } else { Grade::Declared },
+        everywhere: is_signed,
+        occurred_at: None,
+    };
+    let kind = decide(tx, waiting.kind, waiting.source, target).await?;
+    voice.point(tx, kind, waiting.id, target, now).await
 }
 
 /// What a reference that was outside names, once its host is known to be this registry.

@@ -119,12 +119,15 @@ pub(crate) fn distances(
 
 #[cfg(test)]
 mod tests {
-    use index::{EdgeId, RepositoryId, graph::Edge};
+    use index::{
+        EdgeId,
+        graph::{Edge, Holds},
+    };
 
     use super::*;
 
     fn link(from: i64, to: i64, kind: EdgeKind, grade: Grade) -> Link {
-        let edge = Edge { id: EdgeId(from * 100 + to), kind, grade, occurrence: None, repository: RepositoryId(1) };
+        let edge = Edge { id: EdgeId(from * 100 + to), kind, grade, holds: Holds::Everywhere };
         Link { from: NodeId(from), to: NodeId(to), edge: Some(edge) }
     }
 

@@ -5,10 +5,14 @@ use std::collections::BTreeSet;
 
 use index::{EdgeKind, LayerState, search::Searchable};
 use modelkit::{Component, Kit, Role, Target};
-use oci::{Descriptor, Digest, Manifest, Name, Reference, Tag, media_type};
+use oci::{Descriptor, Digest, Manifest, Reference, Tag, media_type};
 use serde_json::{Map, Value, json};
 
-use crate::{Names, search::searchable};
+use crate::{
+    Names,
+    declared::{Declared, To},
+    search::searchable,
+};
 
 /// What a push writes beside the manifest's bytes.
 #[derive(Debug)]
@@ -38,34 +42,6 @@ pub(crate) struct Layer {
     pub(crate) state: LayerState,
     /// Why it is opaque.
     pub(crate) reason: Option<&'static str>,
-}
-
-/// A reference, and where it points.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Declared {
-    /// Which component declares it.
-    pub(crate) component: usize,
-    /// What it says about its target.
-    pub(crate) kind: EdgeKind,
-    /// Its text.
-    pub(crate) text: String,
-    /// The host that it names.
-    pub(crate) host: Option<String>,
-    /// The repository and what in it, unless it is no reference to a registry.
-    pub(crate) target: Option<(Name, Reference)>,
-    /// Where it points.
-    pub(crate) place: Place,
-}
-
-/// Where a reference points.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// To this registry, by name.
-    Here,
-    /// To no host; tried here.
-    Assumed,
-    /// Elsewhere.
-    Outside,
 }
 
 /// Plans the push of a manifest that means `kit`, in a registry that is called `names`.
@@ -109,24 +85,12 @@ fn declared(component: usize, of: &Component, names: &Names) -> Option<Declared>
         Role::Dataset => EdgeKind::TrainedOn,
         Role::Part | Role::Code | Role::Docs | Role::Prompt | Role::Mcp => EdgeKind::PackagedWith,
     };
-    let text = remote.text.clone();
-    let Target::Registry(reference) = &remote.target else {
-        return Some(Declared { component, kind, text, host: None, target: None, place: Place::Outside });
+    let to = match &remote.target {
+        // Without tag and digest, clients mean the tag latest.
+        Target::Registry(reference) => To::registry(reference, "latest".parse::<Tag>().ok().map(Reference::Tag), names),
+        Target::External(text) => To::external(text),
     };
-    let place = match &reference.host {
-        None => Place::Assumed,
-        Some(host) if names.contains(host) => Place::Here,
-        Some(_) => Place::Outside,
-    };
-    // A digest says exactly what is meant; a tag beside it is a comment. Without either, clients mean the tag latest.
-    let what = match (&reference.digest, &reference.tag) {
-        (Some(digest), _) => Some(Reference::Digest(*digest)),
-        (None, Some(tag)) => Some(Reference::Tag(tag.clone())),
-        (None, None) => "latest".parse::<Tag>().ok().map(Reference::Tag),
-    };
-    let target = what.map(|what| (reference.repository.clone(), what));
-    let host = reference.host.as_ref().map(|host| host.to_ascii_lowercase());
-    Some(Declared { component, kind, text, host, target, place })
+    Some(Declared { component: Some(component), kind, word: None, name: None, text: remote.text.clone(), to })
 }
 
 /// The kit as it is stored and shown.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use index::{
-    Act, ClaimId, EdgeKind, Grade, LayerState, Micros, NodeId, OccurrenceId, Priority, Reader, ReferenceId,
-    ReferenceState, RepositoryId, Session, audit, blob::Blob, job, kit, layer, reference, tag,
+    Act, ClaimId, ClaimKind, LayerState, Micros, NodeId, OccurrenceId, Priority, Reader, RepositoryId, Session, audit,
+    blob::Blob,
+    claim::{self, NewClaim},
+    job, kit, layer, reference, tag,
 };
 use modelkit::{Config, Kit};
 use oci::{Algorithm, Digest, Manifest, Name, Reference, Tag};
@@ -12,7 +14,10 @@ use store::Key;
 
 use crate::{
     Access, Ctx, Error, MANIFEST_LIMIT, Part, Registry, authz,
-    plan::{self, Declared, Place, Plan},
+    declared::{Stay, Voice, decide_again},
+    names,
+    plan::{self, Plan},
+    statements::Heard,
 };
 
 /// A manifest to be pushed.
@@ -57,16 +62,17 @@ impl Registry {
         let manifest = parse(&push)?;
         let kit = self.understand(&push.repository, &manifest).await?;
         let plan = plan::push(&manifest, &kit, &self.names);
-        let tags = match push.reference {
+        let tags: Vec<_> = match push.reference {
             Reference::Tag(tag) => std::iter::once(tag).chain(push.tags).collect(),
             Reference::Digest(_) => push.tags,
         };
+        let said = self.hear(&push.repository, &manifest, &tags).await?;
 
         let mut tries = 0;
         let scans = loop {
             tries += 1;
             let mut tx = self.db.begin().await?;
-            match self.apply(ctx, &mut tx, &push.repository, &manifest, &kit, &plan, &tags).await {
+            match self.apply(ctx, &mut tx, &push.repository, &manifest, &kit, &plan, &said, &tags).await {
                 Ok(scans) => {
                     tx.commit().await?;
                     break scans;
@@ -102,17 +108,28 @@ impl Registry {
 
     /// Reads the config of a manifest; what was read of it, or why it is not.
     pub(crate) async fn read_config(&self, digest: &Digest, blob: &Blob) -> Result<Result<Vec<u8>, Unread>, Error> {
-        if blob.size > modelkit::CONFIG_LIMIT {
-            return Ok(Err(Unread::TooLarge(blob.size)));
+        self.read_part("the config", digest, blob, modelkit::CONFIG_LIMIT).await
+    }
+
+    /// Reads a small blob that says what a manifest means, likewise.
+    pub(crate) async fn read_part(
+        &self,
+        what: &'static str,
+        digest: &Digest,
+        blob: &Blob,
+        limit: u64,
+    ) -> Result<Result<Vec<u8>, Unread>, Error> {
+        if blob.size > limit {
+            return Ok(Err(Unread::TooLarge { what, size: blob.size, limit }));
         }
         let key = Key::parse(&blob.key).map_err(|key| Error::internal(format!("the index holds {key:?} as a key")))?;
-        match self.store.read_small(&key, modelkit::CONFIG_LIMIT).await {
+        match self.store.read_small(&key, limit).await {
             Ok(bytes) => Ok(Ok(bytes)),
             // What it means would be lost for good; whoever asks tries again.
             Err(error @ store::Error::Unavailable(_)) => Err(error.into()),
             Err(error) => {
-                tracing::error!(%error, %digest, "the config of a manifest cannot be read");
-                Ok(Err(Unread::Lost))
+                tracing::error!(%error, %digest, "a blob that says what a manifest means cannot be read");
+                Ok(Err(Unread::Lost(what)))
             }
         }
     }
@@ -128,12 +145,13 @@ impl Registry {
         manifest: &Manifest,
         kit: &Kit,
         plan: &Plan,
+        said: &Heard,
         tags: &[Tag],
     ) -> Result<bool, Error> {
         let now = self.now();
         let repository = index::repository::ensure(tx, name, now).await?;
-        let here = plan.references.iter().filter(|declared| declared.place != Place::Outside);
-        let meeting = here.filter_map(|declared| declared.target.as_ref()).map(|(name, _)| &**name);
+        let declared = plan.references.iter().chain(said.declared());
+        let meeting = declared.filter_map(|declared| declared.to.here()).map(|name| &**name);
         reference::lock_arrivals(tx, &meeting.chain([&**name]).collect()).await?;
         require(tx, repository, plan).await?;
         let (id, new) = index::manifest::insert(tx, manifest, now).await?;
@@ -141,11 +159,13 @@ impl Registry {
         if new {
             write_parts(tx, id, manifest, layers).await?;
             write_kit(tx, id, kit, plan).await?;
+            decide_again(tx, id, now).await?;
         }
         let stay = index::manifest::open(tx, repository, id, &manifest.media_type, &ctx.actor, now).await?;
         if let Some(stay) = stay {
             self.declare(ctx, tx, repository, stay, id, plan).await?;
         }
+        self.record_statements(ctx, tx, repository, id, said).await?;
         for tag in tags.iter().collect::<BTreeSet<_>>() {
             let change = tag::Move {
                 repository,
@@ -222,11 +242,10 @@ impl Registry {
             return Ok(());
         }
         let now = self.now();
-        let kind = index::ClaimKind::Kitfile;
-        let claim = reference::claim(tx, kind, repository, manifest, &ctx.actor, now).await?;
         let stay = Stay { repository, occurrence, manifest, is_over: false };
+        let voice = Voice::kit(kit_claim(tx, &stay, &ctx.actor, now).await?, &stay);
         for declared in &plan.references {
-            write_reference(tx, claim, &stay, declared, now).await?;
+            voice.declare(tx, declared, now).await?;
         }
         Ok(())
     }
@@ -247,18 +266,7 @@ impl Registry {
             if !resolved || waiting.target_digest.is_some() {
                 continue;
             }
-            let edge = reference::NewEdge {
-                kind: waiting.kind,
-                grade: Grade::Declared,
-                source: waiting.manifest,
-                occurrence: Some(waiting.occurrence),
-                target: manifest,
-                claim: waiting.claim,
-                reference: Some(waiting.id),
-                repository: waiting.repository,
-                occurred_at: None,
-            };
-            reference::edge(tx, &edge, now).await?;
+            names::meet(tx, &waiting, manifest, now).await?;
         }
         Ok(())
     }
@@ -267,30 +275,40 @@ impl Registry {
 /// Why a config is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
-    /// It is larger than what is read; this is its size.
-    TooLarge(u64),
+    /// It is larger than what is read.
+    TooLarge { what: &'static str, size: u64, limit: u64 },
     /// Its object cannot be read, and will not be.
-    Lost,
+    Lost(&'static str),
 }
 
 impl std::fmt::Display for Unread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let limit = modelkit::CONFIG_LIMIT;
         match self {
-            Self::TooLarge(size) => write!(f, "the config has {size} bytes, more than the {limit} that are read"),
-            Self::Lost => f.write_str("the registry could not read the config"),
+            Self::TooLarge { what, size, limit } => {
+                write!(f, "{what} has {size} bytes, more than the {limit} that are read")
+            }
+            Self::Lost(what) => write!(f, "the registry could not read {what}"),
         }
     }
 }
 
-/// A manifest's stay in a repository, whose kit declares something.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stay {
-    pub(crate) repository: RepositoryId,
-    pub(crate) occurrence: OccurrenceId,
-    pub(crate) manifest: NodeId,
-    /// Whether it has ended: nobody waits for the target of a reference any more.
-    pub(crate) is_over: bool,
+/// Records that a kit claims what it declares.
+pub(crate) async fn kit_claim(tx: &mut Session, stay: &Stay, actor: &str, now: Micros) -> Result<ClaimId, Error> {
+    let new = NewClaim {
+        kind: ClaimKind::Kitfile,
+        repository: Some(stay.repository),
+        manifest: Some(stay.manifest),
+        position: None,
+        subject: Some(stay.manifest),
+        statement: None,
+        run: None,
+        format: None,
+        predicate_type: None,
+        problem: None,
+        actor,
+        occurred_at: None,
+    };
+    Ok(claim::insert(tx, &new, now).await?)
 }
 
 /// Writes what a manifest is made of, as it says itself.
@@ -311,74 +329,6 @@ pub(crate) async fn write_parts(
 pub(crate) async fn write_kit(tx: &mut Session, id: NodeId, kit: &Kit, plan: &Plan) -> Result<(), Error> {
     kit::insert(tx, id, &stored(kit, &plan.document)).await?;
     Ok(index::search::fill(tx, id, &plan.searchable).await?)
-}
-
-/// Writes a reference that a kit declares, resolved now if it can be, and the edge that it makes.
-pub(crate) async fn write_reference(
-    tx: &mut Session,
-    claim: ClaimId,
-    stay: &Stay,
-    declared: &Declared,
-    now: Micros,
-) -> Result<(), Error> {
-    let (state, target) = resolve(tx, declared).await?;
-    let state = match state {
-        ReferenceState::Unresolved if stay.is_over => ReferenceState::GivenUp,
-        state => state,
-    };
-    let (target_repository, what) = declared.target.as_ref().map(|(name, what)| (name, what)).unzip();
-    let new = reference::NewReference {
-        claim,
-        repository: stay.repository,
-        occurrence: stay.occurrence,
-        manifest: stay.manifest,
-        component: declared.component,
-        kind: declared.kind,
-        declared: &declared.text,
-        host: declared.host.as_deref(),
-        target_repository: target_repository.map(|name| &**name),
-        target_tag: what.and_then(|what| match what {
-            Reference::Tag(tag) => Some(&**tag),
-            Reference::Digest(_) => None,
-        }),
-        target_digest: what.and_then(|what| match what {
-            Reference::Digest(digest) => Some(digest),
-            Reference::Tag(_) => None,
-        }),
-        state,
-        assumed: declared.place == Place::Assumed,
-        late: false,
-        resolved: target.filter(|_| state == ReferenceState::Resolved),
-    };
-    let id = reference::insert(tx, &new, now).await?;
-    match target {
-        Some(target) => write_edge(tx, claim, stay, declared.kind, id, target, now).await,
-        None => Ok(()),
-    }
-}
-
-/// Writes the edge that a reference in a Kitfile makes.
-pub(crate) async fn write_edge(
-    tx: &mut Session,
-    claim: ClaimId,
-    stay: &Stay,
-    kind: EdgeKind,
-    reference: ReferenceId,
-    target: NodeId,
-    now: Micros,
-) -> Result<(), Error> {
-    let edge = reference::NewEdge {
-        kind,
-        grade: Grade::Declared,
-        source: stay.manifest,
-        occurrence: Some(stay.occurrence),
-        target,
-        claim,
-        reference: Some(reference),
-        repository: stay.repository,
-        occurred_at: None,
-    };
-    Ok(reference::edge(tx, &edge, now).await?)
 }
 
 fn parse(push: &PushManifest) -> Result<Manifest, Error> {
@@ -408,33 +358,6 @@ async fn require(tx: &mut Session, repository: RepositoryId, plan: &Plan) -> Res
     match plan.children.iter().find(|child| !present.contains(child)) {
         Some(missing) => Err(Error::MissingBlob(*missing)),
         None => Ok(()),
-    }
-}
-
-/// What a reference names now: its node, and whether that settles it. A digest names its node whatever host is meant and
-/// whether or not it is here.
-pub(crate) async fn resolve(tx: &mut Session, declared: &Declared) -> Result<(ReferenceState, Option<NodeId>), Error> {
-    let Some((name, what)) = &declared.target else {
-        let node = index::manifest::external_node(tx, &declared.text).await?;
-        return Ok((ReferenceState::Outside, Some(node)));
-    };
-    if declared.place == Place::Outside {
-        let node = match what {
-            Reference::Digest(digest) => index::manifest::node(tx, digest).await?,
-            Reference::Tag(_) => index::manifest::external_node(tx, &declared.text).await?,
-        };
-        return Ok((ReferenceState::Outside, Some(node)));
-    }
-    let found = match what {
-        Reference::Tag(_) => index::manifest::get(tx, Reader::ALL, name, what).await?,
-        Reference::Digest(digest) => index::manifest::get_ever(tx, Reader::ALL, name, digest).await?,
-    };
-    match (found, what) {
-        (Some(found), _) => Ok((ReferenceState::Resolved, Some(found.id))),
-        (None, Reference::Digest(digest)) => {
-            Ok((ReferenceState::Unresolved, Some(index::manifest::node(tx, digest).await?)))
-        }
-        (None, Reference::Tag(_)) => Ok((ReferenceState::Unresolved, None)),
     }
 }
 

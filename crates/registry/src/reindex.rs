@@ -16,8 +16,9 @@ use oci::{Manifest, Name, Reference};
 
 use crate::{
     Access, Ctx, Error, Registry, Thing, authz,
-    plan::{self, Place, Plan},
-    push::{self, Stay, TRIES, Unread, write_edge, write_kit, write_parts, write_reference},
+    declared::{Declared, Stay, To, Voice},
+    plan::{self, Plan},
+    push::{TRIES, Unread, kit_claim, write_kit, write_parts},
 };
 
 /// What is to be rebuilt.
@@ -210,11 +211,11 @@ impl Registry {
         let blob = index::blob::find(&mut self.db.read().await?, &config.digest).await?;
         let read = match blob {
             Some(blob) => self.read_config(&config.digest, &blob).await?,
-            None => Err(Unread::Lost),
+            None => Err(Unread::Lost("the config")),
         };
         match read {
             Ok(bytes) => Ok(Some(modelkit::understand(manifest, Config::Bytes(&bytes)))),
-            Err(Unread::Lost) if has_kit => Ok(None),
+            Err(Unread::Lost(_)) if has_kit => Ok(None),
             Err(unread) => Ok(Some(modelkit::understand(manifest, Config::Unavailable(&unread.to_string())))),
         }
     }
@@ -242,9 +243,8 @@ impl Registry {
         plan: &Plan,
         stays: &[manifest::Occurrence],
     ) -> Result<u64, Error> {
-        let here = plan.references.iter().filter(|declared| declared.place != Place::Outside);
-        let meeting = here.filter_map(|declared| declared.target.as_ref()).map(|(name, _)| &**name);
-        let names: BTreeSet<_> = meeting.collect();
+        let meeting = plan.references.iter().filter_map(|declared| declared.to.here());
+        let names: BTreeSet<_> = meeting.map(|name| &**name).collect();
         reference::lock_arrivals(tx, &names).await?;
         reindex::reset_manifest(tx, id, manifest).await?;
         let (layers, _) = self.know_layers(tx, plan, Priority::Reindex).await?;
@@ -283,20 +283,17 @@ impl Registry {
             let exact = recorded.iter().position(|known| same(known) && known.component == declared.component);
             if let Some(known) = exact.or_else(|| recorded.iter().position(same)) {
                 let known = recorded.swap_remove(known);
-                if known.component != declared.component {
-                    reindex::move_reference(tx, known.id, declared.component).await?;
+                if let Some(component) = declared.component.filter(|_| known.component != declared.component) {
+                    reindex::move_reference(tx, known.id, component).await?;
                 }
                 self.resolve_again(tx, &stay, declared, &known).await?;
                 continue;
             }
             let claim = match claim {
                 Some(claim) => claim,
-                None => {
-                    let (kind, by) = (index::ClaimKind::Kitfile, &occurrence.opened_by);
-                    *claim.insert(reference::claim(tx, kind, stay.repository, manifest, by, now).await?)
-                }
+                None => *claim.insert(kit_claim(tx, &stay, &occurrence.opened_by, now).await?),
             };
-            write_reference(tx, claim, &stay, declared, now).await?;
+            Voice::kit(claim, &stay).declare(tx, declared, now).await?;
             missing += 1;
         }
         Ok(missing)
@@ -307,13 +304,13 @@ impl Registry {
         &self,
         tx: &mut Session,
         stay: &Stay,
-        declared: &plan::Declared,
+        declared: &Declared,
         known: &reindex::Recorded,
     ) -> Result<(), Error> {
         let now = self.now();
-        let target = match (known.state, &declared.target) {
+        let target = match (known.state, &declared.to) {
             (ReferenceState::Resolved, _) => known.resolved,
-            (ReferenceState::Unresolved, Some((name, what))) => {
+            (ReferenceState::Unresolved, To::Artifact { repository: name, what, .. }) => {
                 let found = match what {
                     Reference::Tag(_) => manifest::get(tx, Reader::ALL, name, what).await?,
                     Reference::Digest(digest) => manifest::get_ever(tx, Reader::ALL, name, digest).await?,
@@ -327,14 +324,14 @@ impl Registry {
                     (None, Reference::Tag(_)) => None,
                 }
             }
-            (ReferenceState::Outside, _) if declared.place == Place::Outside && !known.has_edge => {
-                push::resolve(tx, declared).await?.1
+            (ReferenceState::Outside, _) if declared.to.is_outside() && !known.has_edge => {
+                declared.to.resolve(tx, &declared.text).await?.1
             }
             _ => None,
         };
         match target {
             Some(target) if !known.has_edge => {
-                write_edge(tx, known.claim, stay, declared.kind, known.id, target, now).await
+                Voice::kit(known.claim, stay).point(tx, declared.kind, known.id, target, now).await
             }
             _ => Ok(()),
         }

@@ -73,6 +73,8 @@ pub struct Completeness {
     pub layers: LayerCounts,
     /// References that should name something in this registry and do not.
     pub unresolved_references: u64,
+    /// Uses of artifacts of this registry that do not say which version.
+    pub unknown_versions: u64,
     /// Kits of which something could not be understood (their `problem` says what): they may be made from anything.
     pub incomplete_kits: u64,
     /// What lies outside this registry and was not looked at.
@@ -85,6 +87,7 @@ impl From<completeness::Counts> for Completeness {
             exact: counts.missing() == 0,
             layers: counts.into(),
             unresolved_references: counts.unresolved_references,
+            unknown_versions: counts.unknown_versions,
             incomplete_kits: counts.incomplete_kits,
             outside: Outside { remote_datasets: counts.remote_datasets, external_parents: counts.external_parents },
         }
@@ -209,7 +212,7 @@ pub struct Evidence {
     /// How good it is; a holder's has no grade, for nothing says that the content was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grade: Option<&'static str>,
-    /// `packaged_with`, `trained_on` or `derived_from`; what is no model only `holds` the content; what was asked about `is` it.
+    /// `packaged_with`, `trained_on`, `derived_from`, `built_from`, or `depends_on` where nobody says how; what is no model only `holds` the content; what was asked about `is` it.
     pub edge: &'static str,
     /// The rungs of identity that hold, the strongest first: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -232,6 +235,9 @@ pub struct Evidence {
     /// The reference as it was declared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// How the statement calls what is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
     /// Whether the target came after the reference.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
@@ -241,6 +247,12 @@ pub struct Evidence {
     /// What is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// What is used, where that is in no registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external: Option<String>,
+    /// When it happened, by the producer's word (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<String>,
     /// Who says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
@@ -308,10 +320,21 @@ pub struct Target {
 /// Where an edge comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Claim {
-    /// What kind of claim it is: `kitfile`.
+    /// What kind of claim it is: `kitfile`, `statement`, `event`, `model_card`, `assertion`.
     pub kind: &'static str,
-    /// Who made it.
+    /// Its number, by which `/api/v1/claims/{id}` shows it.
+    pub id: i64,
+    /// Who made it: whoever pushed or sent it.
     pub by: String,
+    /// What its statement is written in: `in-toto`, `cyclonedx`, `spdx`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// The type of the statement's predicate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicate_type: Option<String>,
+    /// Who signed the statement, where that is verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
 }
 
 /// A component, by role and name.
@@ -753,4 +776,117 @@ pub struct Change {
     /// What it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Value>,
+}
+
+/// A page of claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Claims {
+    /// The latest first.
+    pub claims: Vec<ClaimTold>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// That somebody says what something was made from, or who signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ClaimTold {
+    /// Its number.
+    pub id: i64,
+    /// `kitfile`, `statement`, `event`, `model_card`, `assertion`.
+    pub kind: &'static str,
+    /// Its repository; none where nothing that it is about is in this registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// What it is about: a digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The run, of an OpenLineage event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What its statement is written in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// The type of the statement's predicate; of an event the state of its run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicate_type: Option<String>,
+    /// What of it could not be read or is not believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Who pushed or sent it.
+    pub by: String,
+    /// When it happened, by the producer's word (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<String>,
+    /// When it was recorded (RFC 3339).
+    pub recorded_at: String,
+    /// That it was retracted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retracted: Option<Retraction>,
+    /// The statement, whose bytes `/api/v1/claims/{id}/statement` gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<Statement>,
+    /// What became of its signature, if it has one, by the keys of now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+    /// What it says was used: the first hundred.
+    pub uses: Vec<Used>,
+}
+
+/// That a claim was retracted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Retraction {
+    /// When (RFC 3339).
+    pub at: String,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A statement as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Statement {
+    /// The SHA-256 of its bytes.
+    pub digest: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What became of a signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Signature {
+    /// Whether a trusted signer made it.
+    pub verified: bool,
+    /// Who.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+    /// Why nobody is known to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when that is known (RFC 3339).
+    pub since: String,
+}
+
+/// Something that a claim says was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Used {
+    /// What was made from it: a digest, or an identity outside.
+    pub source: String,
+    /// `trained_on`, `tested_on`, `derived_from`, `built_from`, `depends_on`.
+    pub relation: &'static str,
+    /// The statement's own word for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
+    /// The name that the statement gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
+    /// As it was written.
+    pub reference: String,
+    /// `resolved`, `unresolved`, `outside`, `given_up`, `unversioned`.
+    pub state: &'static str,
+    /// What it names here: a digest, or an identity outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! `/api/v1`: questions about what is in the registry. JSON, errors as problem+json (RFC 9457).
 
+mod claims;
+mod events;
 mod openapi;
 mod problem;
 mod tags;
@@ -18,7 +20,7 @@ use axum::{
         header::{ACCEPT, CONTENT_TYPE},
     },
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use futures_util::stream;
 use oci::{Digest, Name, Reference};
@@ -43,6 +45,12 @@ pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/impact", get(impact).post(impact_of_files).layer(DefaultBodyLimit::max(FILES_BYTES)))
         .route("/holders", get(holders))
+        .route("/claims", get(claims::claims).post(claims::assert))
+        .route("/claims/{id}", get(claims::claim))
+        .route("/claims/{id}/statement", get(claims::statement))
+        .route("/claims/{id}/retract", post(claims::retract))
+        .route("/lineage", post(events::event).layer(DefaultBodyLimit::max(registry::EVENT_LIMIT)))
+        .route("/lineage/batch", post(events::batch).layer(DefaultBodyLimit::max(events::BATCH_BYTES)))
         .route("/files", get(files))
         .route("/diff", get(diff))
         .route("/coverage", get(coverage))
@@ -57,7 +65,7 @@ pub(crate) fn router() -> Router<App> {
 
 /// Which models are affected by content, directly and through what they derive from, and who else holds it.
 ///
-/// Ask about one of `file`, `layer` and `ref`. Content that nobody has is an empty answer, not an error.
+/// Ask about one of `file`, `layer`, `ref` and `external`. Content that nobody has is an empty answer, not an error.
 ///
 /// To `Accept: application/x-ndjson` all models are answered at once, without pages: a line with the question and what the
 /// answer could know, then a line `{"digest":"…","distance":0}` for each model, in no order, and a last line with their number,
@@ -68,6 +76,7 @@ pub(crate) fn router() -> Router<App> {
         ("file" = Option<String>, Query, description = "A file, by its SHA-256: `sha256:` and 64 hexadecimal digits"),
         ("layer" = Option<String>, Query, description = "A layer, by its digest"),
         ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
+        ("external" = Option<String>, Query, description = "Something in no registry, by its identity: `hf://…@commit`, `s3://…?versionId=…`, `git+https://…@commit`, …"),
         ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
         ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
@@ -501,6 +510,7 @@ fn question(query: &Query) -> Result<Question, Problem> {
         "file",
         "layer",
         "ref",
+        "external",
         "dataset",
         "as_of",
         "grade",
@@ -510,9 +520,13 @@ fn question(query: &Query) -> Result<Question, Problem> {
         "limit",
         "cursor",
     ])?;
-    let asked: Vec<_> = ["file", "layer", "ref"].into_iter().filter(|name| query.get(name).is_some()).collect();
+    let asked: Vec<_> =
+        ["file", "layer", "ref", "external"].into_iter().filter(|name| query.get(name).is_some()).collect();
     let [asked] = asked[..] else {
-        return Err(Problem::new(400, "ask about one thing: file=sha256:…, layer=sha256:… or ref=repository:tag"));
+        return Err(Problem::new(
+            400,
+            "ask about one thing: file=sha256:…, layer=sha256:…, ref=repository:tag or external=hf://…",
+        ));
     };
     let text = query.get(asked).unwrap_or_default();
     let wrong = |why: String| Problem::new(400, format!("parameter {asked}={text}: {why}"));
@@ -524,6 +538,10 @@ fn question(query: &Query) -> Result<Question, Problem> {
             Content::File(sha256.ok_or_else(|| wrong("files are known by their sha256 alone".into()))?)
         }
         "layer" => Content::Layer(digest()?),
+        "external" => Content::External(
+            ::claims::External::parse(text)
+                .ok_or_else(|| wrong("it is no identity, such as s3://bucket/key".into()))?,
+        ),
         _ => {
             let (repository, reference) =
                 artifact(text).ok_or_else(|| wrong("write repository:tag or repository@digest".into()))?;
@@ -634,11 +652,13 @@ fn status(error: &Error) -> u16 {
             | Thing::Manifest(..)
             | Thing::Repository(_)
             | Thing::Component(_)
-            | Thing::Tag { .. },
+            | Thing::Tag { .. }
+            | Thing::Claim(_),
         ) => 404,
         Error::Refused(_) => 409,
         Error::Invalid { what: Part::Manifest | Part::Digest | Part::Range | Part::Parameter(_), .. } => 400,
         Error::Denied => 403,
+        Error::Retracted(_) => 409,
         Error::Full => 507,
         Error::Busy | Error::Unavailable(_) | Error::StoreUnavailable(_) => 503,
         Error::Internal(_) => 500,

@@ -287,6 +287,7 @@ pub(crate) struct Completeness {
     pub(crate) exact: bool,
     pub(crate) layers: std::collections::BTreeMap<String, u64>,
     pub(crate) unresolved_references: u64,
+    pub(crate) unknown_versions: u64,
     pub(crate) incomplete_kits: u64,
     pub(crate) outside: std::collections::BTreeMap<String, u64>,
     #[serde(flatten)]
@@ -390,6 +391,7 @@ impl Impact {
         let mine = &mut self.completeness;
         mine.exact &= more.exact;
         mine.unresolved_references = mine.unresolved_references.max(more.unresolved_references);
+        mine.unknown_versions = mine.unknown_versions.max(more.unknown_versions);
         mine.incomplete_kits = mine.incomplete_kits.max(more.incomplete_kits);
         for (mine, more) in [(&mut mine.layers, &more.layers), (&mut mine.outside, &more.outside)] {
             for (name, count) in more {

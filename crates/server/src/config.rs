@@ -73,6 +73,12 @@ pub struct Config {
     pub scan_depth: u32,
     /// A file that is in more repositories makes no match by itself.
     pub ubiquitous: u64,
+    /// The PEM files of the public keys whose signatures count.
+    pub trusted_keys: Vec<PathBuf>,
+    /// Whom certificates may name whose signatures count: issuer and subject, in which `*` is anything.
+    pub trusted_identities: Vec<(String, String)>,
+    /// The file (sigstore's TrustedRoot) that vouches for those certificates and for when they were used.
+    pub trusted_root: Option<PathBuf>,
     /// How many seconds lie between two garbage collections; 0 collects only when `pedigree gc` is called.
     pub gc_interval: u64,
     /// How many seconds nobody must have needed a blob before it is collected.
@@ -199,6 +205,9 @@ impl Default for Config {
             scan_bytes: 1 << 40,
             scan_depth: 2,
             ubiquitous: 20,
+            trusted_keys: Vec::new(),
+            trusted_identities: Vec::new(),
+            trusted_root: None,
             gc_interval: 3600,
             gc_grace: 86_400,
             gc_untagged_days: 0,
@@ -462,6 +471,13 @@ const KEYS: &[Key] = &[
     Key { name: "scan_bytes", form: Form::Number, allowed: "a number of bytes, at least 1" },
     Key { name: "scan_depth", form: Form::Number, allowed: "a number up to 32; 0 looks into no file" },
     Key { name: "ubiquitous", form: Form::Number, allowed: "a number of repositories, at least 1" },
+    Key { name: "trusted_keys", form: Form::List, allowed: "a list of paths of PEM files with a public key each" },
+    Key {
+        name: "trusted_identities",
+        form: Form::List,
+        allowed: "a list of \"ISSUER SUBJECT\", for example \"https://accounts.example.com *@example.com\"",
+    },
+    Key { name: "trusted_root", form: Form::Text, allowed: "the path of a sigstore trusted root (JSON), or no value" },
     Key { name: "gc_interval", form: Form::Number, allowed: "a number of seconds; 0 for no collection of its own" },
     Key { name: "gc_grace", form: Form::Number, allowed: "a number of seconds" },
     Key { name: "gc_untagged_days", form: Form::Number, allowed: "a number of days; 0 keeps untagged manifests" },
@@ -767,6 +783,16 @@ impl Loaded {
             "scan_entries" => config.scan_entries = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
             "scan_bytes" => config.scan_bytes = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
             "scan_depth" => config.scan_depth = value.parse().ok().filter(|n| *n <= 32).ok_or_else(wrong)?,
+            "trusted_keys" => config.trusted_keys = values.iter().map(PathBuf::from).collect(),
+            "trusted_identities" => {
+                let pair = |text: &String| {
+                    let (issuer, subject) = text.split_once(' ')?;
+                    let pair = (issuer.to_owned(), subject.trim().to_owned());
+                    (!pair.0.is_empty() && !pair.1.is_empty()).then_some(pair)
+                };
+                config.trusted_identities = values.iter().map(pair).collect::<Option<_>>().ok_or_else(wrong)?;
+            }
+            "trusted_root" => config.trusted_root = Some(value).filter(|path| !path.is_empty()).map(PathBuf::from),
             "ubiquitous" => config.ubiquitous = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
             "gc_interval" => config.gc_interval = seconds(value).ok_or_else(wrong)?,
             "gc_grace" => config.gc_grace = seconds(value).ok_or_else(wrong)?,
@@ -856,6 +882,14 @@ impl Config {
             "scan_bytes" => self.scan_bytes.to_string(),
             "scan_depth" => self.scan_depth.to_string(),
             "ubiquitous" => self.ubiquitous.to_string(),
+            "trusted_keys" => {
+                self.trusted_keys.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",")
+            }
+            "trusted_identities" => {
+                let pairs = self.trusted_identities.iter().map(|(issuer, subject)| format!("{issuer} {subject}"));
+                pairs.collect::<Vec<_>>().join(",")
+            }
+            "trusted_root" => self.trusted_root.as_ref().map_or_else(String::new, |path| path.display().to_string()),
             "gc_interval" => self.gc_interval.to_string(),
             "gc_grace" => self.gc_grace.to_string(),
             "gc_untagged_days" => self.gc_untagged_days.to_string(),

@@ -16,6 +16,7 @@ use registry::{
     Access, Chance, Clock, Collected, Coverage, CoverageQuestion, Ctx, Names, Options, Policy, Reader, Rebuild,
     Rebuilding, Rebuilt, Registry,
 };
+use signatures::Trust;
 use store::{Location, Store};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -83,6 +84,12 @@ pub enum StartError {
     /// The configuration of the store cannot be used.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// A file with a key or the root that is to be trusted cannot be read.
+    #[error("{0}: cannot read {1}: {2}")]
+    Unreadable(&'static str, PathBuf, io::Error),
+    /// What is to be trusted cannot be.
+    #[error("{0}: {1}")]
+    Trust(&'static str, signatures::TrustError),
     /// The store cannot be used.
     #[error("{0}")]
     Store(#[from] store::Error),
@@ -166,6 +173,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     }
     tasks.spawn(reap(Arc::clone(&registry), stopping.clone()));
     tasks.spawn(fill_search(Arc::clone(&registry), stopping.clone()));
+    tasks.spawn(verify_again(Arc::clone(&registry), stopping.clone()));
     if config.gc_interval > 0 {
         let every = Duration::from_secs(config.gc_interval);
         tasks.spawn(collect(Arc::clone(&registry), collector, policy(config), every, stopping));
@@ -382,7 +390,27 @@ fn open(config: &Config, location: &Location, db: Db, address: SocketAddr) -> Re
         },
         ubiquitous: config.ubiquitous,
         spill: config.data.join("spill"),
+        trust: trust(config)?,
     }))
+}
+
+/// Whose signatures count.
+fn trust(config: &Config) -> Result<Trust, StartError> {
+    let read = |setting, path: &Path| fs::read(path).map_err(|e| StartError::Unreadable(setting, path.to_owned(), e));
+    let mut trust = Trust::none();
+    for path in &config.trusted_keys {
+        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let setting = "trusted_keys";
+        trust.add_key(&name, &read(setting, path)?).map_err(|e| StartError::Trust(setting, e))?;
+    }
+    for (issuer, subject) in &config.trusted_identities {
+        trust.add_identity(issuer, subject).map_err(|e| StartError::Trust("trusted_identities", e))?;
+    }
+    if let Some(path) = &config.trusted_root {
+        let setting = "trusted_root";
+        trust.set_root(&read(setting, path)?).map_err(|e| StartError::Trust(setting, e))?;
+    }
+    Ok(trust)
 }
 
 fn database_file(data: &Path) -> PathBuf {
@@ -416,6 +444,28 @@ async fn fill_search(registry: Arc<Registry>, stopping: watch::Receiver<bool>) {
         tokio::select! {
             () = stopped(stopping.clone()) => return,
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Looks at signatures again by the keys of now, once.
+async fn verify_again(registry: Arc<Registry>, stopping: watch::Receiver<bool>) {
+    loop {
+        let ended = tokio::select! {
+            () = stopped(stopping.clone()) => return,
+            ended = registry.verify_again() => ended,
+        };
+        match ended {
+            Ok(0) => return,
+            Ok(changed) => {
+                tracing::info!(changed, "signatures were looked at again, and some are judged otherwise now");
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "signatures cannot be looked at again; it is tried again"),
+        }
+        tokio::select! {
+            () = stopped(stopping.clone()) => return,
+            () = tokio::time::sleep(REAP) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use index::{EdgeKind, Grade, Micros, NodeId, RepositoryId, Session, file, graph, tag};
+use index::{EdgeKind, Grade, Micros, NodeId, RepositoryId, Session, claim, file, graph, tag};
 use oci::Digest;
 
 use super::{
@@ -35,6 +35,7 @@ pub(super) struct Details {
     edges: HashMap<index::EdgeId, graph::Told>,
     tags: HashMap<(NodeId, RepositoryId), Vec<tag::Named>>,
     indexes: HashMap<(NodeId, RepositoryId), Vec<String>>,
+    signers: HashMap<NodeId, Vec<String>>,
 }
 
 impl Details {
@@ -58,6 +59,7 @@ impl Details {
             edges: HashMap::new(),
             tags: HashMap::new(),
             indexes: HashMap::new(),
+            signers: claim::signers(session, view.reader, view.as_of, &shown).await?,
         };
         for told in graph::told(session, &Vec::from_iter(edges)).await? {
             details.edges.insert(told.id, told);
@@ -104,7 +106,7 @@ impl Details {
             indexes: self.indexes.get(&(row.manifest, row.repository)).cloned().unwrap_or_default(),
             pushed_at,
             pushed_by,
-            signed_by: Vec::new(),
+            signed_by: self.signers.get(&row.manifest).cloned().unwrap_or_default(),
             distance: row.score.distance,
             grade: grade.as_str(),
             evidence,
@@ -189,11 +191,21 @@ impl Details {
             grade: Some(told.grade.as_str()),
             edge: told.kind.as_str(),
             component: told.role.as_ref().map(|role| name(role, told.component.as_ref())),
+            named: told.component.clone().filter(|_| told.role.is_none()),
             reference: told.declared.clone(),
             late: told.late,
             assumed: told.assumed,
             target: told.target_digest.map(|digest| view::Target { digest: digest.to_string() }),
-            claim: Some(view::Claim { kind: told.claim.as_str(), by: told.actor.clone() }),
+            external: told.external.clone(),
+            occurred_at: told.occurred_at.map(time),
+            claim: Some(view::Claim {
+                kind: told.claim.as_str(),
+                id: told.claim_id.0,
+                by: told.actor.clone(),
+                format: told.format.clone(),
+                predicate_type: told.predicate_type.clone(),
+                signed_by: told.signer.clone(),
+            }),
             ..Default::default()
         })
     }
@@ -201,7 +213,7 @@ impl Details {
 
 /// Whether a claim is one of the row's repository, or holds everywhere.
 fn of_row(row: &Row, link: &graph::Link) -> bool {
-    link.edge.is_none_or(|edge| edge.occurrence.is_none() || edge.repository == row.repository)
+    link.edge.is_none_or(|edge| edge.holds.is_in(row.repository))
 }
 
 /// How the content is in each of the manifests.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use index::{
-    EdgeId, Grade, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Session,
-    graph::{self, Link, Met},
+    EdgeId, Grade, Micros, NodeId, Reader, RepositoryId, Session,
+    graph::{self, Holds, Link, Met},
     kit, manifest,
 };
 use oci::{Digest, Name};
@@ -118,7 +118,7 @@ impl Part {
         let met: HashMap<_, _> = met.iter().map(|met| (NodeId(met.manifest), *met)).collect();
         let others: Vec<_> = ends(&links).into_iter().filter(|node| !met.contains_key(node)).collect();
         let mut holds = holders.among(session, &others).await?;
-        holds.extend(&nodes);
+        holds.extend(nodes.iter().chain(&held.itself));
         let place = |row: &Row, _| {
             let met = met.get(&row.manifest).copied().unwrap_or_default();
             (row.score.distance == 0).then_some(After::Held(met, row.repository.0))
@@ -137,7 +137,8 @@ impl Part {
             Holders::Known(manifests) => graph::reach(session, view.reader, view.as_of, view.floor, manifests).await?,
             Holders::File(sha256) => graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?,
         };
-        let holds = holders.among(session, &Vec::from_iter(ends(&links))).await?;
+        let mut holds = holders.among(session, &Vec::from_iter(ends(&links))).await?;
+        holds.extend(&held.itself);
         // What holds it at no distance was told as that: all of them, unless more is asked for than that they package it.
         let is_told = |node: &NodeId| view.floor <= Grade::Packaged && holds.contains(node);
         let nodes: BTreeSet<_> = links.iter().map(|link| link.from).filter(|node| !is_told(node)).collect();
@@ -189,11 +190,11 @@ impl Part {
 
     /// One row for each repository that has, or had, the manifest.
     fn rows(&self, held: &Held, stays: &[manifest::Occurrence], floor: Grade) -> Vec<Row> {
-        let mut claimed: HashMap<(NodeId, Option<OccurrenceId>), Score> = HashMap::new();
+        let mut claimed: HashMap<(NodeId, Holds), Score> = HashMap::new();
         for link in self.links.values().flatten() {
             let (Some(edge), Some(score)) = (link.edge, self.best.score(link.to)) else { continue };
             let score = score.behind(link);
-            let known = claimed.entry((link.from, edge.occurrence)).or_insert(score);
+            let known = claimed.entry((link.from, edge.holds)).or_insert(score);
             if score.beats(*known) {
                 *known = score;
             }
@@ -203,7 +204,9 @@ impl Part {
         for stay in stays {
             let row = rows.entry((stay.manifest, stay.repository)).or_insert((None, stay));
             row.1 = stay;
-            let by_claim = [Some(stay.id), None].map(|stay_id| claimed.get(&(stay.manifest, stay_id)).copied());
+            let repository = Some(stay.repository);
+            let holds = [Holds::Stay(stay.id, repository), Holds::In(repository), Holds::Everywhere];
+            let by_claim = holds.map(|holds| claimed.get(&(stay.manifest, holds)).copied());
             let holds = self.holds.contains(&stay.manifest);
             let by_holding = holds.then(|| holding(held, &self.kits, floor, stay.manifest)).flatten();
             for score in by_claim.into_iter().chain([by_holding]).flatten() {

@@ -13,6 +13,13 @@ use super::problem::Problem;
     ),
     paths(
         super::impact,
+        super::claims::claims,
+        super::claims::assert,
+        super::claims::claim,
+        super::claims::statement,
+        super::claims::retract,
+        super::events::event,
+        super::events::batch,
         super::impact_of_files,
         super::holders,
         super::files,

@@ -133,7 +133,7 @@ pub(crate) struct RollbackRequest {
     /// Only if the tag names this digest now; `null`: only if it does not exist. Left out, whatever it names.
     #[serde(default, deserialize_with = "given")]
     if_digest: Option<Option<String>>,
-    /// Not to what this affects: the members are the parameters of `GET /api/v1/impact` (`file`, `layer` or `ref` with `dataset`;
+    /// Not to what this affects: the members are the parameters of `GET /api/v1/impact` (`file`, `layer`, `external` or `ref` with `dataset`;
     /// `grade`, `rung`, `min_overlap`, `wait`).
     #[schema(value_type = Option<Object>)]
     unaffected_by: Option<Map<String, Value>>,
@@ -303,6 +303,8 @@ fn unaffected_by(members: Map<String, Value>) -> Result<registry::Question, Prob
     let query = Query(members.into_iter().map(pair).collect::<Result<_, _>>()?);
     let inside = |problem: Problem| Problem::new(problem.status, format!("unaffected_by: {}", problem.detail));
     // A question of now, answered whole.
-    query.only(&["file", "layer", "ref", "dataset", "grade", "rung", "min_overlap", "wait"]).map_err(inside)?;
+    query
+        .only(&["file", "layer", "ref", "external", "dataset", "grade", "rung", "min_overlap", "wait"])
+        .map_err(inside)?;
     question(&query).map_err(inside)
 }

@@ -252,6 +252,9 @@ fn completeness(completeness: &Completeness) -> String {
                 "references to what is not here",
             ));
         }
+        if completeness.unknown_versions > 0 {
+            missing.push(count(completeness.unknown_versions, "use of an unknown version", "uses of unknown versions"));
+        }
         if completeness.incomplete_kits > 0 {
             missing.push(count(
                 completeness.incomplete_kits,

@@ -18,7 +18,7 @@ the tag was moved meanwhile; 2 error.";
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("target").required(true).args(["to", "last_good"])))]
-#[command(group(clap::ArgGroup::new("unaffected").args(["unaffected_by_file", "unaffected_by_layer", "unaffected_by_ref"])))]
+#[command(group(clap::ArgGroup::new("unaffected").args(["unaffected_by_file", "unaffected_by_layer", "unaffected_by_ref", "unaffected_by_external"])))]
 pub(super) struct Arguments {
     /// The tag to move, as REPOSITORY:TAG
     #[arg(value_name = "TAG")]
@@ -38,6 +38,9 @@ pub(super) struct Arguments {
     /// Not to what used this artifact, REPOSITORY:TAG or REPOSITORY@DIGEST
     #[arg(long, value_name = "REF")]
     unaffected_by_ref: Option<Ref>,
+    /// Not to what used this, which is in no registry: s3://…, hf://…, git+https://…
+    #[arg(long, value_name = "IDENTITY")]
+    unaffected_by_external: Option<String>,
     /// With --unaffected-by-ref: only its dataset of this name
     #[arg(long, value_name = "NAME", requires = "unaffected_by_ref")]
     unaffected_by_dataset: Option<String>,
@@ -60,6 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         ("file", file),
         ("layer", arguments.unaffected_by_layer.clone()),
         ("ref", arguments.unaffected_by_ref.as_ref().map(Ref::to_string)),
+        ("external", arguments.unaffected_by_external.clone()),
         ("dataset", arguments.unaffected_by_dataset.clone()),
     ];
     let members: Map<_, _> =

@@ -1,0 +1,364 @@
+//! What a kit or a statement declares about something else: where that is, and the rows that this makes.
+
+use std::fmt;
+
+use claims::External;
+use index::{
+    ClaimId, EdgeKind, Grade, Micros, NodeId, OccurrenceId, Reader, ReferenceId, ReferenceState, RepositoryId, Session,
+    claim::{self, Is},
+    reference,
+};
+use modelkit::RegistryReference;
+use oci::{Digest, Name, Reference};
+
+use crate::{Error, Names};
+
+/// That something else was used, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Declared {
+    /// Which of a kit's components declares it.
+    pub(crate) component: Option<usize>,
+    /// What it says about its target; [`EdgeKind::DependsOn`] leaves it to what the target is.
+    pub(crate) kind: EdgeKind,
+    /// The statement's own word for that.
+    pub(crate) word: Option<String>,
+    /// The name that the statement gives the target.
+    pub(crate) name: Option<String>,
+    /// Its text.
+    pub(crate) text: String,
+    /// What it points to.
+    pub(crate) to: To,
+}
+
+/// What a reference points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum To {
+    /// An artifact by its tag or digest.
+    Artifact {
+        /// Where it is.
+        place: Place,
+        /// The host that it names.
+        host: Option<String>,
+        /// The repository.
+        repository: Name,
+        /// Which artifact there.
+        what: Reference,
+    },
+    /// An artifact of this registry, nobody says which version.
+    Repository(Name),
+    /// Content, or a manifest, by nothing but its digest.
+    Digest(Digest),
+    /// Something that is in no registry, by its identity.
+    External(String),
+}
+
+/// Where a reference points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To this registry, by name.
+    Here,
+    /// To no host; tried here.
+    Assumed,
+    /// Elsewhere.
+    Outside,
+}
+
+impl To {
+    /// What a reference to a registry points to, for a registry that is called `names`. A digest says exactly what is meant; a
+    /// tag beside it is a comment. Without either it is `usual`, or no version is known.
+    pub(crate) fn registry(reference: &RegistryReference, usual: Option<Reference>, names: &Names) -> Self {
+        let place = match &reference.host {
+            None => Place::Assumed,
+            Some(host) if names.contains(host) => Place::Here,
+            Some(_) => Place::Outside,
+        };
+        let by_digest = reference.digest.map(Reference::Digest);
+        let what = by_digest.or_else(|| reference.tag.clone().map(Reference::Tag)).or(usual);
+        let (host, repository) = (reference.host.as_ref().map(|host| host.to_ascii_lowercase()), &reference.repository);
+        match (what, place) {
+            (Some(what), _) => Self::Artifact { place, host, repository: repository.clone(), what },
+            (None, Place::Outside) => Self::External(format!("oci://{}/{repository}", host.unwrap_or_default())),
+            (None, _) => Self::Repository(repository.clone()),
+        }
+    }
+
+    /// What a text is that names nothing in a registry.
+    pub(crate) fn external(text: &str) -> Self {
+        // What is no identity at all is one by its own text.
+        let identity = External::parse(text);
+        Self::External(identity.map_or_else(|| text.to_owned(), |identity| identity.as_str().to_owned()))
+    }
+
+    /// The repository of this registry in which the target may still arrive.
+    pub(crate) fn here(&self) -> Option<&Name> {
+        match self {
+            Self::Artifact { place: Place::Here | Place::Assumed, repository, .. } => Some(repository),
+            _ => None,
+        }
+    }
+
+    /// Whether it is in no repository of this registry.
+    pub(crate) fn is_outside(&self) -> bool {
+        matches!(self, Self::Artifact { place: Place::Outside, .. } | Self::External(_))
+    }
+
+    /// What it is now: its node, and whether that settles it. A digest names its node whatever host is meant and whether or
+    /// not it is here.
+    pub(crate) async fn resolve(
+        &self,
+        tx: &mut Session,
+        text: &str,
+    ) -> Result<(ReferenceState, Option<NodeId>), Error> {
+        let (repository, what) = match self {
+            Self::External(identity) => {
+                let node = index::manifest::external_node(tx, identity).await?;
+                return Ok((ReferenceState::Outside, Some(node)));
+            }
+            Self::Digest(digest) => {
+                return Ok((ReferenceState::Resolved, Some(index::manifest::node(tx, digest).await?)));
+            }
+            Self::Repository(repository) => {
+                let node = index::manifest::external_node(tx, &some_version_of(repository)).await?;
+                return Ok((ReferenceState::Unversioned, Some(node)));
+            }
+            Self::Artifact { place: Place::Outside, what, .. } => {
+                let node = match what {
+                    Reference::Digest(digest) => index::manifest::node(tx, digest).await?,
+                    Reference::Tag(_) => index::manifest::external_node(tx, text).await?,
+                };
+                return Ok((ReferenceState::Outside, Some(node)));
+            }
+            Self::Artifact { repository, what, .. } => (repository, what),
+        };
+        let found = match what {
+            Reference::Tag(_) => index::manifest::get(tx, Reader::ALL, repository, what).await?,
+            Reference::Digest(digest) => index::manifest::get_ever(tx, Reader::ALL, repository, digest).await?,
+        };
+        match (found, what) {
+            (Some(found), _) => Ok((ReferenceState::Resolved, Some(found.id))),
+            (None, Reference::Digest(digest)) => {
+                Ok((ReferenceState::Unresolved, Some(index::manifest::node(tx, digest).await?)))
+            }
+            (None, Reference::Tag(_)) => Ok((ReferenceState::Unresolved, None)),
+        }
+    }
+}
+
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Artifact { host, repository, what, .. } => {
+                if let Some(host) = host {
+                    write!(f, "{host}/")?;
+                }
+                let at = if matches!(what, Reference::Digest(_)) { '@' } else { ':' };
+                write!(f, "{repository}{at}{what}")
+            }
+            Self::Repository(repository) => repository.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+            Self::External(identity) => f.write_str(identity),
+        }
+    }
+}
+
+/// The identity of a repository of this registry, where nobody says which version: it matches only itself.
+fn some_version_of(repository: &Name) -> String {
+    format!("oci:///{repository}")
+}
+
+/// Who declares something, and how much it is worth.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Voice {
+    pub(crate) claim: ClaimId,
+    /// The repository of the claim.
+    pub(crate) repository: Option<RepositoryId>,
+    /// The stay whose kit declares it.
+    pub(crate) occurrence: Option<OccurrenceId>,
+    /// What uses or derives.
+    pub(crate) source: NodeId,
+    /// Whether nobody says which version of the source it is.
+    pub(crate) is_unversioned: bool,
+    /// Whether the stay has ended: nobody waits for the target of a reference any more.
+    pub(crate) is_over: bool,
+    pub(crate) grade: Grade,
+    /// Whether it holds wherever the source is.
+    pub(crate) everywhere: bool,
+    /// When it happened, by the producer's word.
+    pub(crate) occurred_at: Option<Micros>,
+}
+
+impl Voice {
+    /// The voice of a kit, in its stay in a repository.
+    pub(crate) fn kit(claim: ClaimId, stay: &Stay) -> Self {
+        Self {
+            claim,
+            repository: Some(stay.repository),
+            occurrence: Some(stay.occurrence),
+            source: stay.manifest,
+            is_unversioned: false,
+            is_over: stay.is_over,
+            grade: Grade::Declared,
+            everywhere: false,
+            occurred_at: None,
+        }
+    }
+
+    /// Writes a reference, resolved now if it can be, and the edge that it makes.
+    pub(crate) async fn declare(&self, tx: &mut Session, declared: &Declared, now: Micros) -> Result<(), Error> {
+        let (state, target) = declared.to.resolve(tx, &declared.text).await?;
+        let state = match state {
+            ReferenceState::Unresolved if self.is_over => ReferenceState::GivenUp,
+            state => state,
+        };
+        let state = if self.is_unversioned { ReferenceState::Unversioned } else { state };
+        let kind = match target {
+            Some(target) => decide(tx, declared.kind, self.source, target).await?,
+            None => declared.kind,
+        };
+        let (host, repository, what) = match &declared.to {
+            To::Artifact { host, repository, what, .. } => (host.as_deref(), Some(&**repository), Some(what)),
+            To::Repository(repository) => (None, Some(&**repository), None),
+            To::Digest(_) | To::External(_) => (None, None, None),
+        };
+        let new = reference::NewReference {
+            claim: self.claim,
+            repository: self.repository,
+            occurrence: self.occurrence,
+            source: self.source,
+            component: declared.component,
+            kind,
+            word: declared.word.as_deref(),
+            name: declared.name.as_deref(),
+            declared: &declared.text,
+            host,
+            target_repository: repository,
+            target_tag: what.and_then(|what| match what {
+                Reference::Tag(tag) => Some(&**tag),
+                Reference::Digest(_) => None,
+            }),
+            target_digest: what.and_then(|what| match what {
+                Reference::Digest(digest) => Some(digest),
+                Reference::Tag(_) => None,
+            }),
+            state,
+            assumed: matches!(declared.to, To::Artifact { place: Place::Assumed, .. }),
+            late: false,
+            resolved: target.filter(|_| state == ReferenceState::Resolved),
+        };
+        let id = reference::insert(tx, &new, now).await?;
+        match target {
+            Some(target) => self.point(tx, kind, id, target, now).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the edge that a reference makes.
+    pub(crate) async fn point(
+        &self,
+        tx: &mut Session,
+        kind: EdgeKind,
+        reference: ReferenceId,
+        target: NodeId,
+        now: Micros,
+    ) -> Result<(), Error> {
+        let edge = reference::NewEdge {
+            kind,
+            grade: self.grade,
+            source: self.source,
+            occurrence: self.occurrence,
+            everywhere: self.everywhere,
+            target,
+            claim: self.claim,
+            reference: Some(reference),
+            repository: self.repository,
+            occurred_at: self.occurred_at,
+        };
+        Ok(reference::edge(tx, &edge, now).await?)
+    }
+}
+
+/// A manifest's stay in a repository, whose kit declares something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stay {
+    pub(crate) repository: RepositoryId,
+    pub(crate) occurrence: OccurrenceId,
+    pub(crate) manifest: NodeId,
+    /// Whether it has ended.
+    pub(crate) is_over: bool,
+}
+
+/// What a use is whose statement does not say, as far as both ends are known.
+pub(crate) async fn decide(
+    tx: &mut Session,
+    kind: EdgeKind,
+    source: NodeId,
+    target: NodeId,
+) -> Result<EdgeKind, Error> {
+    if kind != EdgeKind::DependsOn {
+        return Ok(kind);
+    }
+    Ok(use_of(&claim::node_is(tx, source).await?, &claim::node_is(tx, target).await?))
+}
+
+/// What it is to use something: code is the source, a model the parent, anything else a dataset, from which a model is trained
+/// and another dataset derived.
+fn use_of(source: &Is, target: &Is) -> EdgeKind {
+    match (source, target) {
+        (_, Is::External(identity)) if identity.starts_with("git+") => EdgeKind::BuiltFrom,
+        (_, Is::Artifact(Some(true))) => EdgeKind::DerivedFrom,
+        (Is::Artifact(Some(true)), Is::Artifact(Some(false))) => EdgeKind::TrainedOn,
+        (Is::Artifact(Some(true)), Is::External(identity)) if is_model_of_hub(identity) => EdgeKind::DerivedFrom,
+        (Is::Artifact(Some(true)), Is::External(identity)) if identity.starts_with("hf://datasets/") => {
+            EdgeKind::TrainedOn
+        }
+        // What is made outside is data, unless somebody says that it is a model.
+        (Is::Artifact(Some(false)) | Is::External(_), Is::Artifact(Some(false)) | Is::External(_)) => {
+            EdgeKind::DerivedFrom
+        }
+        _ => EdgeKind::DependsOn,
+    }
+}
+
+fn is_model_of_hub(identity: &str) -> bool {
+    let name = identity.strip_prefix("hf://");
+    name.is_some_and(|name| !name.starts_with("datasets/") && !name.starts_with("spaces/"))
+}
+
+/// Decides what the uses are that did not say, now that one of their ends is known.
+pub(crate) async fn decide_again(tx: &mut Session, node: NodeId, now: Micros) -> Result<(), Error> {
+    for standing in claim::undecided(tx, node).await? {
+        let edge = standing.edge;
+        let kind = decide(tx, EdgeKind::DependsOn, edge.source, edge.target).await?;
+        if kind != EdgeKind::DependsOn {
+            let now = claim::after_last(tx, edge.claim, now).await?;
+            claim::end_edge(tx, standing.id, now).await?;
+            reference::edge(tx, &reference::NewEdge { kind, ..edge }, now).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_says_how() {
+        let model = Is::Artifact(Some(true));
+        let data = Is::Artifact(Some(false));
+        let external = |text: &str| Is::External(text.to_owned());
+        for (source, target, kind) in [
+            (&model, data.clone(), EdgeKind::TrainedOn),
+            (&model, model.clone(), EdgeKind::DerivedFrom),
+            (&data, data.clone(), EdgeKind::DerivedFrom),
+            (&Is::Artifact(None), data.clone(), EdgeKind::DependsOn),
+            (&model, Is::Artifact(None), EdgeKind::DependsOn),
+            (&model, external("git+https://example.com/a@1"), EdgeKind::BuiltFrom),
+            (&model, external("hf://org/base"), EdgeKind::DerivedFrom),
+            (&model, external("hf://datasets/org/data"), EdgeKind::TrainedOn),
+            (&model, external("s3://bucket/key"), EdgeKind::DependsOn),
+        ] {
+            assert_eq!(use_of(source, &target), kind, "{source:?} {target:?}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! OpenLineage events: runs that read some things and write others. A run that completed makes edges from what it wrote to what
+//! it read, whichever of its events said so and in whatever order they came.
+
+use std::collections::{BTreeMap, HashSet};
+
+use claims::{
+    Target,
+    openlineage::{self, Dataset, Event, Kind, State},
+};
+use index::{
+    ClaimKind, EdgeKind, Grade, Micros, ReferenceState, RepositoryId, Session, audit,
+    claim::{self, NewClaim, RunEvent},
+};
+use oci::Name;
+use serde_json::Value;
+
+use crate::{
+    Access, Ctx, Error, Registry, authz,
+    declared::{Declared, To, Voice},
+    push::TRIES,
+    statements::kind,
+};
+
+/// How many bytes an event may have.
+pub const EVENT_LIMIT: usize = 4 << 20;
+/// How many edges one run may make: each of its outputs was made with each of its inputs.
+const EDGES: usize = 20_000;
+/// How many events are written in one transaction.
+const TOGETHER: usize = 100;
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It is kept, and so are the edges that it makes, if any.
+    Recorded,
+    /// It was known before.
+    Known,
+    /// It is none, or asks for too much; the text says what is wrong and what to do.
+    Refused(String),
+}
+
+/// An event that was read.
+struct Read<'a> {
+    bytes: &'a [u8],
+    event: Event,
+    /// The bytes of the run's UUID.
+    run: Option<[u8; 16]>,
+}
+
+impl Registry {
+    /// Takes events as producers send them, in order. Duplicates are harmless.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the database fails; what is wrong with an event itself is in its answer.
+    pub async fn take_events(&self, ctx: &Ctx, events: &[Value]) -> Result<Vec<Taken>, Error> {
+        authz::check(ctx, Access::Push)?;
+        let mut taken = Vec::with_capacity(events.len());
+        for events in events.chunks(TOGETHER) {
+            let bytes: Vec<_> = events.iter().map(|event| event.to_string().into_bytes()).collect();
+            let read: Vec<_> = events.iter().zip(&bytes).map(|(event, bytes)| read(event, bytes)).collect();
+            let mut tries = 0;
+            taken.extend(loop {
+                tries += 1;
+                let mut tx = self.db.begin().await?;
+                match self.record_events(ctx, &mut tx, &read).await {
+                    Ok(taken) => {
+                        tx.commit().await?;
+                        break taken;
+                    }
+                    Err(error) if error.is_conflict() && tries < TRIES => {}
+                    Err(error) => return Err(error),
+                }
+            });
+        }
+        Ok(taken)
+    }
+
+    async fn record_events(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Session,
+        read: &[Result<Read<'_>, String>],
+    ) -> Result<Vec<Taken>, Error> {
+        let now = self.now();
+        // In the order of their runs, so that two requests never wait for each other in a circle.
+        let mut runs: BTreeMap<[u8; 16], Vec<&Read<'_>>> = BTreeMap::new();
+        for read in read.iter().flatten() {
+            if let Some(run) = read.run {
+                runs.entry(run).or_default().push(read);
+            }
+        }
+        let mut completed = BTreeMap::new();
+        for (run, events) in &runs {
+            for read in events {
+                completed.insert(*run, claim::run_event(tx, &run_event(read, run), now).await?);
+            }
+        }
+        let mut taken = Vec::with_capacity(read.len());
+        let mut count = 0;
+        for read in read {
+            taken.push(match read {
+                Err(why) => Taken::Refused(why.clone()),
+                Ok(read) => self.record_event(ctx, tx, read, now).await?,
+            });
+            count += u64::from(taken.last() == Some(&Taken::Recorded));
+        }
+        for (run, at) in completed {
+            if let Some(at) = at {
+                self.connect(ctx, tx, &run, at, now).await?;
+            }
+        }
+        if count > 0 {
+            let detail = format!("{count} events");
+            let record = audit::Record {
+                actor: &ctx.actor,
+                request_id: &ctx.request_id,
+                action: "lineage.event",
+                repository: None,
+                digest: None,
+                tag: None,
+                detail: Some(&detail),
+            };
+            audit::record(tx, &record, now).await?;
+        }
+        Ok(taken)
+    }
+
+    /// Keeps an event, once.
+    async fn record_event(&self, ctx: &Ctx, tx: &mut Session, read: &Read<'_>, now: Micros) -> Result<Taken, Error> {
+        let statement = claim::keep(tx, "application/json", &BTreeMap::new(), read.bytes, now).await?;
+        let run = read.run.as_ref().map(<[u8; 16]>::as_slice);
+        if let Some(run) = run
+            && claim::run_knows(tx, run, statement).await?
+        {
+            return Ok(Taken::Known);
+        }
+        let problem = read.event.problems.join("; ");
+        let new = NewClaim {
+            kind: ClaimKind::Event,
+            repository: self.repository_of(tx, &read.event).await?,
+            manifest: None,
+            position: None,
+            subject: None,
+            statement: Some(statement),
+            run,
+            format: Some("openlineage"),
+            predicate_type: Some(said(&read.event)),
+            problem: Some(&*problem).filter(|problem| !problem.is_empty()),
+            actor: &ctx.actor,
+            occurred_at: Some(Micros(read.event.occurred_at)),
+        };
+        claim::insert(tx, &new, now).await?;
+        Ok(Taken::Recorded)
+    }
+
+    /// Makes the edges of a run that has completed, as far as they are not there.
+    async fn connect(&self, ctx: &Ctx, tx: &mut Session, run: &[u8], at: Micros, now: Micros) -> Result<(), Error> {
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        for bytes in claim::run_statements(tx, run).await? {
+            // It was read before it was kept.
+            let Some(event) = serde_json::from_slice(&bytes).ok().and_then(|event| openlineage::event(&event).ok())
+            else {
+                continue;
+            };
+            inputs.extend(event.inputs);
+            outputs.extend(event.outputs);
+        }
+        let (inputs, outputs) = (self.distinct(inputs), self.distinct(outputs));
+        let is_too_much = inputs.len().saturating_mul(outputs.len()) > EDGES;
+        let known: HashSet<_> = claim::run_references(tx, run).await?.into_iter().collect();
+        let mut voice = None;
+        for (dataset, to) in &outputs {
+            let (state, source) = to.resolve(tx, &dataset.name).await?;
+            // An output by a tag that names nothing (yet) is one of no known version: nobody can say what it names later.
+            let (state, source) = match (source, to.here()) {
+                (None, Some(repository)) => To::Repository(repository.clone()).resolve(tx, "").await?,
+                (source, _) => (state, source),
+            };
+            let Some(source) = source else { continue };
+            let is_unversioned = state == ReferenceState::Unversioned;
+            let repository = self.known_repository(tx, to).await?;
+            for (input, from) in inputs.iter().filter(|_| !is_too_much) {
+                let text = from.to_string();
+                if to == from || known.contains(&(source, text.clone())) {
+                    continue;
+                }
+                let claim = match voice {
+                    Some(claim) => claim,
+                    None => *voice.insert(self.connection(ctx, tx, run, at, now, None).await?),
+                };
+                let repository = match repository {
+                    Some(repository) => Some(repository),
+                    None => self.known_repository(tx, from).await?,
+                };
+                let voice = Voice {
+                    claim,
+                    repository,
+                    occurrence: None,
+                    source,
+                    is_unversioned,
+                    is_over: false,
+                    grade: Grade::Declared,
+                    everywhere: false,
+                    occurred_at: Some(at),
+                };
+                let declared = Declared {
+                    component: None,
+                    kind: used(dataset, input),
+                    word: input.word.clone(),
+                    name: Some(input.name.clone()),
+                    text,
+                    to: from.clone(),
+                };
+                voice.declare(tx, &declared, now).await?;
+            }
+        }
+        if is_too_much {
+            let why = format!("its run has more than {EDGES} pairs of inputs and outputs, and makes no edges");
+            self.connection(ctx, tx, run, at, now, Some(&why)).await?;
+        }
+        Ok(())
+    }
+
+    /// The claim that the edges of a run are made by: what its events say together.
+    async fn connection(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Session,
+        run: &[u8],
+        at: Micros,
+        now: Micros,
+        problem: Option<&str>,
+    ) -> Result<index::ClaimId, Error> {
+        let new = NewClaim {
+            kind: ClaimKind::Event,
+            repository: None,
+            manifest: None,
+            position: None,
+            subject: None,
+            statement: None,
+            run: Some(run),
+            format: Some("openlineage"),
+            predicate_type: Some("run"),
+            problem,
+            actor: &ctx.actor,
+            occurred_at: Some(at),
+        };
+        Ok(claim::insert(tx, &new, now).await?)
+    }
+
+    /// Each dataset once, by what it is, and by what else it is known as.
+    fn distinct(&self, datasets: Vec<Dataset>) -> Vec<(Dataset, To)> {
+        let mut distinct: Vec<(Dataset, To)> = Vec::new();
+        let mut known = HashSet::new();
+        for dataset in datasets {
+            let targets: Vec<_> = std::iter::once(&dataset.target).chain(&dataset.aliases).cloned().collect();
+            for target in targets {
+                for to in self.places(&target) {
+                    if known.insert((format!("{to:?}"), dataset.relation)) {
+                        distinct.push((dataset.clone(), to));
+                    }
+                }
+            }
+        }
+        distinct
+    }
+
+    fn places(&self, target: &Target) -> Vec<To> {
+        match target {
+            Target::Artifact(reference) => vec![To::registry(reference, None, &self.names)],
+            Target::Content(digest) => vec![To::Digest(*digest)],
+            Target::External { identity, digest } => {
+                let by_digest = digest.iter().map(|digest| To::Digest(*digest));
+                std::iter::once(To::External(identity.as_str().to_owned())).chain(by_digest).collect()
+            }
+        }
+    }
+
+    /// The repository of the first output, or else input, that is in this registry.
+    async fn repository_of(&self, tx: &mut Session, event: &Event) -> Result<Option<RepositoryId>, Error> {
+        for dataset in event.outputs.iter().chain(&event.inputs) {
+            for to in self.places(&dataset.target) {
+                if let Some(repository) = self.known_repository(tx, &to).await? {
+                    return Ok(Some(repository));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn known_repository(&self, tx: &mut Session, to: &To) -> Result<Option<RepositoryId>, Error> {
+        let name: &Name = match to {
+            To::Repository(name) => name,
+            to => match to.here() {
+                Some(name) => name,
+                None => return Ok(None),
+            },
+        };
+        Ok(index::repository::find(tx, index::Reader::ALL, name).await?)
+    }
+}
+
+/// What an output is to an input, as far as the events say; the rest is decided by what both are.
+fn used(output: &Dataset, input: &Dataset) -> EdgeKind {
+    match kind(input.relation) {
+        EdgeKind::DependsOn if output.is_model && input.is_model => EdgeKind::DerivedFrom,
+        EdgeKind::DependsOn if output.is_model => EdgeKind::TrainedOn,
+        EdgeKind::DependsOn if input.is_model => EdgeKind::DerivedFrom,
+        kind => kind,
+    }
+}
+
+fn read<'a>(event: &Value, bytes: &'a [u8]) -> Result<Read<'a>, String> {
+    if bytes.len() > EVENT_LIMIT {
+        return Err(format!("the event has {} bytes; at most {EVENT_LIMIT} are taken", bytes.len()));
+    }
+    let event = openlineage::event(event).map_err(|invalid| invalid.to_string())?;
+    let run = event.run_id.as_ref().and_then(|id| {
+        let digits: String = id.chars().filter(|c| *c != '-').collect();
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(digits, &mut bytes).ok()?;
+        Some(bytes)
+    });
+    Ok(Read { bytes, event, run })
+}
+
+fn run_event<'a>(read: &'a Read<'_>, run: &'a [u8; 16]) -> RunEvent<'a> {
+    let is_complete = read.event.kind == Kind::Run(State::Complete);
+    let job = read.event.job.as_ref().map_or(("", ""), |job| (&*job.namespace, &*job.name));
+    let completed_at = is_complete.then_some(Micros(read.event.occurred_at));
+    RunEvent { run, job, state: said(&read.event), completed_at }
+}
+
+fn said(event: &Event) -> &'static str {
+    match event.kind {
+        Kind::Run(state) => state.as_str(),
+        Kind::Job => "job",
+        Kind::Dataset => "dataset",
+    }
+}

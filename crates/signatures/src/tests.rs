@@ -1,0 +1,9 @@
+//! Good and bad signatures.
+
+mod arbitrary;
+mod certificates;
+mod fixtures;
+mod keys;
+mod limits;
+mod material;
+mod times;

@@ -1,0 +1,209 @@
+//! What is claimed about artifacts: by statements that are attached to them, and by people; and what is retracted.
+
+use serde_json::{Value, json};
+
+use crate::{
+    events::post,
+    push::{MANIFEST, Repository, models},
+    sample::sha256,
+    server::{Server, on_both_engines},
+    wire::Wire,
+};
+
+/// Attaches a statement to an artifact, as `oras attach` does. The referrer's digest.
+fn attach(repository: &mut Repository, subject: &str, media_type: &str, statement: &[u8]) -> String {
+    let config = repository.blob("application/vnd.oci.empty.v1+json", b"{}");
+    let layer = repository.blob(media_type, statement);
+    repository.manifest(
+        "",
+        &json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": media_type, "config": config, "layers": [layer],
+            "subject": {"mediaType": MANIFEST, "digest": subject, "size": 2},
+        }),
+    )
+}
+
+/// An in-toto statement with SLSA provenance: the subject was made with these.
+fn provenance(subject: &str, dependencies: &Value) -> Vec<u8> {
+    let hash = subject.trim_start_matches("sha256:");
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "it", "digest": {"sha256": hash}}],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {"buildType": "t", "externalParameters": {}, "resolvedDependencies": dependencies},
+            "runDetails": {"builder": {"id": "b"}, "metadata": {"finishedOn": "2026-11-20T09:14:03Z"}},
+        },
+    });
+    statement.to_string().into_bytes()
+}
+
+const IN_TOTO: &str = "application/vnd.in-toto+json";
+
+fn by_digest(name: &str, digest: &str) -> Value {
+    json!([{"name": "data", "uri": format!("oci://localhost:5000/{name}@{digest}"), "digest": {"sha256": &digest[7..]}}])
+}
+
+/// (repository, distance, grade) of whoever is affected by a file.
+fn affected(server: &Server, file: &[u8], query: &str) -> Vec<(String, u64, String)> {
+    let answer = server.api(&format!("/impact?file={}&wait=30{query}", sha256(file)), 200);
+    models(&answer).into_iter().map(|(name, _, distance, grade)| (name, distance, grade)).collect()
+}
+
+fn declared(name: &str, distance: u64) -> (String, u64, String) {
+    (name.into(), distance, "declared".into())
+}
+
+on_both_engines! {
+    fn a_statement_counts_in_its_repository_whatever_comes_first(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        let leaked = data.artifact("1", &[b"leaked"]);
+        // The same model in two repositories, and a statement in one of them, before the model is there.
+        let mut kit = Repository::new(&server.host, "team/model");
+        let push = |repository: &mut Repository| {
+            let layer = repository.blob("application/vnd.kitops.modelkit.model.v1.raw", b"weights");
+            let model = json!({"name": "m", "path": "m.bin", "digest": layer["digest"]});
+            repository.kit_of("1", &json!({"manifestVersion": "1.0.0", "model": model}), &[layer])
+        };
+        let model = push(&mut Repository::new(&server.host, "elsewhere/model"));
+        let statement = provenance(&model, &by_digest("data/cards", &leaked));
+        let referrer = attach(&mut kit, &model, IN_TOTO, &statement);
+        assert!(affected(&server, b"leaked", "").is_empty());
+        assert_eq!(push(&mut kit), model);
+        assert_eq!(affected(&server, b"leaked", ""), [declared("team/model", 0)]);
+        // Said once more it counts once, and stays when what carried it is deleted.
+        attach(&mut kit, &model, IN_TOTO, &statement);
+        let answer = server.api(&format!("/impact?file={}", sha256(b"leaked")), 200);
+        let evidence = answer["models"][0]["evidence"].as_array().unwrap();
+        assert_eq!(evidence.len(), 1, "{answer:#}");
+        assert_eq!((&evidence[0]["edge"], &evidence[0]["named"]), (&"trained_on".into(), &"data".into()));
+        assert_eq!(evidence[0]["occurred_at"], "2026-11-20T09:14:03Z");
+        kit.delete(&referrer);
+        assert_eq!(affected(&server, b"leaked", ""), [declared("team/model", 0)]);
+        // It is kept as it was sent.
+        let claims = server.api("/claims?ref=team/model:1", 200);
+        let claim = claims["claims"].as_array().unwrap().iter().find(|claim| claim["kind"] == "statement").unwrap();
+        assert_eq!((&claim["format"], &claim["statement"]["digest"]), (&"in-toto".into(), &sha256(&statement).into()));
+        let id = &claim["id"];
+        let raw = Wire::new(&server.host).get(&format!("/api/v1/claims/{id}/statement"), "*/*").expect(200);
+        assert_eq!(raw.body, statement);
+    }
+
+    fn a_statement_about_something_else_claims_nothing(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        let leaked = data.artifact("1", &[b"leaked"]);
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"data");
+        let other = sha256(b"another artifact");
+        attach(&mut kit, &model, IN_TOTO, &provenance(&other, &by_digest("data/cards", &leaked)));
+        for broken in [&b"not json"[..], b"{}", b"[]", b"{\"_type\":7}", b""] {
+            attach(&mut kit, &model, IN_TOTO, broken);
+            attach(&mut kit, &model, "application/vnd.dsse.envelope.v1+json", broken);
+            attach(&mut kit, &model, "application/vnd.dev.sigstore.bundle.v0.3+json", broken);
+        }
+        assert!(affected(&server, b"leaked", "").is_empty());
+        let claims = server.api("/claims?ref=team/model:1", 200);
+        let problems = claims["claims"].as_array().unwrap().iter().filter_map(|claim| claim["problem"].as_str());
+        assert!(problems.clone().any(|problem| problem.contains("another artifact")), "{claims:#}");
+        assert!(problems.count() > 5, "each says what is wrong with it: {claims:#}");
+    }
+
+    fn what_a_dependency_is_decides_what_it_was(server: Server) {
+        // Neither the parent nor the dataset is there yet: the statement does not say which is which.
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"data");
+        let mut parent = Repository::new(&server.host, "team/parent");
+        let mut hidden = Repository::new(&server.host, "hidden/copies");
+        let parent_digest = hidden.kit("1", b"parent weights", b"leaked");
+        hidden.delete(&parent_digest);
+        let data_digest = sha256(b"a manifest that comes later");
+        let commit = "a63be2a1b2c3d4e5f60718293a4b5c6d7e8f9012";
+        let dependencies = json!([
+            {"uri": format!("oci://localhost:5000/team/parent@{parent_digest}"), "digest": {"sha256": &parent_digest[7..]}},
+            {"uri": format!("oci://localhost:5000/data/later@{data_digest}"), "digest": {"sha256": &data_digest[7..]}},
+            {"uri": "git+https://git.example.com/team/code", "digest": {"gitCommit": commit}},
+        ]);
+        attach(&mut kit, &model, IN_TOTO, &provenance(&model, &dependencies));
+        let code = server.api(&format!("/impact?external=git%2Bhttps://git.example.com/team/code@{commit}"), 200);
+        assert_eq!(code["models"][0]["evidence"][0]["edge"], "built_from", "{code:#}");
+        parent.kit("1", b"parent weights", b"leaked");
+        let answer = server.api(&format!("/impact?file={}&wait=30", sha256(b"leaked")), 200);
+        let found: Vec<_> = models(&answer).into_iter().map(|(name, _, distance, _)| (name, distance)).collect();
+        let expected = [("hidden/copies", 0), ("team/parent", 0), ("team/model", 1)];
+        assert_eq!(found, expected.map(|(name, distance)| (name.to_owned(), distance)), "{answer:#}");
+        assert_eq!(answer["models"][2]["evidence"][0]["edge"], "derived_from");
+    }
+
+    fn bills_of_materials_say_what_a_model_was_trained_on(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        let leaked = data.artifact("1", &[b"leaked"]);
+        let tested = data.artifact("2", &[b"tested"]);
+        let mut kit = Repository::new(&server.host, "team/cyclonedx");
+        let model = kit.kit("1", b"weights", b"data");
+        let purl = |digest: &str| format!("pkg:oci/cards@{digest}?repository_url=localhost:5000/data/cards");
+        let bom = json!({
+            "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
+            "metadata": {"component": {"type": "machine-learning-model", "bom-ref": "m", "name": "m", "modelCard": {
+                "modelParameters": {"datasets": [{"ref": "train"}, {"ref": "test"}]}}}},
+            "components": [
+                {"type": "data", "bom-ref": "train", "name": "train", "purl": purl(&leaked)},
+                {"type": "data", "bom-ref": "test", "name": "test", "purl": purl(&tested)},
+            ],
+        });
+        attach(&mut kit, &model, "application/vnd.cyclonedx+json; version=1.6", bom.to_string().as_bytes());
+        // By nothing but the hash of a file in it, and by SPDX.
+        let mut other = Repository::new(&server.host, "team/spdx");
+        let model = other.kit("1", b"other weights", b"data");
+        let spdx = json!({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": [
+            {"type": "ai_AIPackage", "spdxId": "m", "name": "m"},
+            {"type": "dataset_DatasetPackage", "spdxId": "d", "name": "d", "verifiedUsing": [
+                {"type": "Hash", "algorithm": "sha256", "hashValue": &sha256(b"leaked")[7..]}]},
+            {"type": "Relationship", "spdxId": "r", "from": "m", "relationshipType": "trainedOn", "to": ["d"]},
+        ]});
+        attach(&mut other, &model, "application/spdx+json", spdx.to_string().as_bytes());
+        assert_eq!(affected(&server, b"leaked", ""), [declared("team/cyclonedx", 0), declared("team/spdx", 0)]);
+        assert!(affected(&server, b"tested", "").is_empty(), "tested is not trained");
+        let lines = Wire::new(&server.host).get(&format!("/api/v1/impact?file={}", sha256(b"leaked")), "application/x-ndjson");
+        let lines = String::from_utf8(lines.expect(200).body).unwrap();
+        assert!(lines.ends_with("{\"models\":2}\n"), "all at once says the same: {lines}");
+    }
+
+    fn people_assert_and_retract(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        data.artifact("1", &[b"leaked"]);
+        let mut kit = Repository::new(&server.host, "team/model");
+        kit.kit("1", b"weights", b"data");
+        let assertion = json!({
+            "subject": "team/model:1", "relation": "trained_on", "target": "localhost:5000/data/cards:1",
+            "occurred_at": "2026-03-03T00:00:00Z",
+        });
+        let claim = post(&server, "/claims", &assertion, 201);
+        assert_eq!((&claim["kind"], &claim["uses"][0]["state"]), (&"assertion".into(), &"resolved".into()));
+        assert_eq!(affected(&server, b"leaked", ""), [declared("team/model", 0)]);
+        let then = server.api(&format!("/impact?file={}", sha256(b"leaked")), 200);
+        let as_of = then["query"]["as_of"].as_str().unwrap();
+
+        let id = &claim["id"];
+        post(&server, &format!("/claims/{id}/retract"), &json!({"reason": " "}), 400);
+        let retracted = post(&server, &format!("/claims/{id}/retract"), &json!({"reason": "it was another one"}), 200);
+        assert_eq!(retracted["retracted"]["reason"], "it was another one");
+        post(&server, &format!("/claims/{id}/retract"), &json!({"reason": "again"}), 409);
+        assert!(affected(&server, b"leaked", "").is_empty());
+        assert_eq!(affected(&server, b"leaked", &format!("&as_of={as_of}")), [declared("team/model", 0)]);
+        // What is wrong is said.
+        for (member, value, status) in [
+            ("relation", "knows", 400),
+            ("target", "", 400),
+            ("target", "nothing", 400),
+            ("subject", "team/model", 400),
+            ("subject", "team/model:none", 404),
+            ("occurred_at", "yesterday", 400),
+        ] {
+            let mut wrong = assertion.clone();
+            wrong[member] = value.into();
+            post(&server, "/claims", &wrong, status);
+        }
+        server.api("/claims/999999", 404);
+        server.api("/claims/x", 404);
+        server.api("/claims?ref=no/such:1", 404);
+    }
+}

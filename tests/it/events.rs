@@ -1,0 +1,130 @@
+//! OpenLineage events: runs that completed make edges, in whatever order and however often their events come.
+
+use serde_json::{Value, json};
+
+use crate::{
+    push::{Repository, models},
+    sample::sha256,
+    server::{Server, on_both_engines},
+    wire::Wire,
+};
+
+const RUN: &str = "0193f0a8-7b1e-7c31-9d0a-3f6f4a1c2b11";
+
+/// Sends what it is given, and gives back the answer.
+pub(crate) fn post(server: &Server, path: &str, body: &Value, status: u16) -> Value {
+    let body = body.to_string();
+    let head = format!(
+        "POST /api/v1{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}",
+        server.host,
+        body.len()
+    );
+    let reply = Wire::new(&server.host).send(&head, [body.as_bytes()]).expect(status);
+    serde_json::from_slice(&reply.body).unwrap()
+}
+
+/// A dataset of this registry.
+fn ours(name: &str, version: Option<&str>) -> Value {
+    let mut dataset = json!({"namespace": "oci://localhost:5000", "name": name});
+    if let Some(version) = version {
+        let facet = json!({"_producer": "p", "_schemaURL": "s", "datasetVersion": version});
+        dataset["facets"] = json!({"version": facet, "unknown_facet": {"_producer": "p", "_schemaURL": "s", "a": 1}});
+    }
+    dataset
+}
+
+fn outside(namespace: &str, name: &str) -> Value {
+    json!({"namespace": namespace, "name": name})
+}
+
+fn event(run: &str, state: &str, inputs: &[Value], outputs: &[Value]) -> Value {
+    json!({
+        "eventTime": "2026-11-20T09:14:03.120Z", "producer": "https://example.com/trainer",
+        "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent", "eventType": state,
+        "run": {"runId": run, "facets": {}}, "job": {"namespace": "airflow", "name": "train"},
+        "inputs": inputs, "outputs": outputs,
+    })
+}
+
+/// Who is affected by a file, and how.
+fn affected(server: &Server, file: &[u8]) -> Vec<(String, u64, String)> {
+    let answer = server.api(&format!("/impact?file={}&wait=30", sha256(file)), 200);
+    models(&answer).into_iter().map(|(name, _, distance, grade)| (name, distance, grade)).collect()
+}
+
+on_both_engines! {
+    fn a_run_that_completed_says_what_was_made_from_what(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        let leaked = data.artifact("1", &[b"leaked"]);
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"other data");
+        let (input, output) = (ours("data/cards", Some(&leaked)), ours("team/model", Some(&model)));
+
+        // Begun is not done, and failed neither.
+        post(&server, "/lineage", &event(RUN, "START", &[input.clone()], &[]), 200);
+        let failed = "0193f0a8-7b1e-7c31-9d0a-3f6f4a1c2b12";
+        post(&server, "/lineage", &event(failed, "FAIL", &[input.clone()], &[output.clone()]), 200);
+        assert!(affected(&server, b"leaked").is_empty());
+        // What was read stood in another event than what was written.
+        let end = event(RUN, "COMPLETE", &[], &[output.clone()]);
+        for _ in 0..3 {
+            post(&server, "/lineage", &end, 200);
+        }
+        assert_eq!(affected(&server, b"leaked"), [("team/model".into(), 0, "declared".into())]);
+        let answer = server.api(&format!("/impact?file={}", sha256(b"leaked")), 200);
+        let evidence = answer["models"][0]["evidence"].as_array().unwrap();
+        assert_eq!(evidence.len(), 1, "sent three times, it counts once: {answer:#}");
+        assert_eq!((&evidence[0]["edge"], &evidence[0]["target"]["digest"]), (&"trained_on".into(), &leaked.as_str().into()));
+        assert_eq!(evidence[0]["claim"]["kind"], "event");
+        assert_eq!(evidence[0]["occurred_at"], "2026-11-20T09:14:03.12Z");
+        assert_eq!(answer["completeness"]["exact"], true);
+
+        // An input that is told of after the end.
+        let other = data.artifact("2", &[b"told late"]);
+        post(&server, "/lineage", &event(RUN, "RUNNING", &[ours("data/cards", Some(&other))], &[]), 200);
+        assert_eq!(affected(&server, b"told late"), [("team/model".into(), 0, "declared".into())]);
+    }
+
+    fn datasets_lead_on_through_buckets(server: Server) {
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"data");
+        let runs = ["01", "02", "03"].map(|n| format!("0193f0a8-7b1e-7c31-9d0a-3f6f4a1c2b{n}"));
+        let raw = outside("s3://lake", "raw/cards.csv");
+        let clean = outside("s3://lake", "clean/cards.parquet");
+        let batch = json!([
+            event(&runs[2], "COMPLETE", &[clean.clone()], &[ours("team/model", Some(&model))]),
+            {"eventTime": "2026-11-20T09:14:03Z"},
+            event(&runs[0], "COMPLETE", &[raw], &[outside("postgres://db:5432", "shop.public.cards")]),
+            event(&runs[1], "COMPLETE", &[outside("postgres://db:5432", "shop.public.cards")], &[clean]),
+        ]);
+        let answer = post(&server, "/lineage/batch", &batch, 200);
+        assert_eq!((&answer["status"], &answer["summary"]["failed"]), (&"partial_success".into(), &1.into()));
+        assert_eq!(answer["failed_events"][0]["index"], 1);
+        let answer = server.api("/impact?external=s3://lake/raw/cards.csv", 200);
+        assert_eq!(models(&answer), [("team/model".into(), "1".into(), 2, "declared".into())], "{answer:#}");
+        let answer = server.api("/impact?external=s3://lake/other.csv", 200);
+        assert!(models(&answer).is_empty());
+    }
+
+    fn a_use_without_a_version_is_counted(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        data.artifact("1", &[b"leaked"]);
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"other data");
+        let complete = event(RUN, "COMPLETE", &[ours("data/cards", None)], &[ours("team/model", Some(&model))]);
+        post(&server, "/lineage", &complete, 200);
+        let answer = server.api(&format!("/impact?file={}&wait=30", sha256(b"leaked")), 200);
+        assert!(models(&answer).is_empty(), "which version was used nobody said");
+        assert_eq!(answer["completeness"]["unknown_versions"], 1, "{answer:#}");
+        assert_eq!(answer["completeness"]["exact"], false);
+    }
+
+    fn what_is_no_event_is_refused(server: Server) {
+        let problem = post(&server, "/lineage", &json!({"eventType": "COMPLETE", "run": {"runId": "x"}}), 400);
+        assert!(problem["detail"].as_str().unwrap().contains("run.runId"), "{problem}");
+        post(&server, "/lineage", &json!([]), 400);
+        post(&server, "/lineage/batch", &json!({}), 400);
+        let answer = post(&server, "/lineage/batch", &json!([]), 200);
+        assert_eq!(answer["summary"]["received"], 0);
+    }
+}
