@@ -58,13 +58,17 @@ macro_rules! changes {
 /// What is told of an event of tag `$3` in repository `$2`, and of the manifest that it is about.
 macro_rules! tag_events {
     () => {
+        tag_events!("", "")
+    };
+    ($columns:literal, $joined:literal) => {
         concat!(
-            "select e.at, e.kind, e.act, m.digest as target, p.digest as previous, e.actor, e.reason, coalesce(m.size, p.size) as size,
+            "select ", $columns, "e.at, e.act, m.digest as target, p.digest as previous, e.actor, e.reason, coalesce(m.size, p.size) as size,
                (select o.media_type from occurrence o
                 where o.repository_id = e.repository_id and o.manifest_id = coalesce(e.manifest_id, e.previous_id)
                 order by o.id limit 1) as media_type
-             from tag_event e left join manifest m on m.id = e.manifest_id left join manifest p on p.id = e.previous_id
-             where e.repository_id = ", repository_readable!(), " and e.name = $3")
+             from tag_event e left join manifest m on m.id = e.manifest_id left join manifest p on p.id = e.previous_id ",
+            $joined,
+            " where e.repository_id = ", repository_readable!(), " and e.name = $3")
     };
 }
 
@@ -609,9 +613,10 @@ statements! {
     TAG_HISTORY: concat!(
         tag_events!(), " and e.at <= $4 and e.at >= $5 and (coalesce(m.digest, p.digest) = $6 or $6 is null)
          order by e.at desc, e.seq desc limit $7");
-    /// The event by which the tag named what it named at `$4`.
+    /// The event by which the tag named what it named at `$4`, and what that is called.
     TAG_CHANGE: concat!(
-        tag_events!(), " and e.at <= $4 and ", changes!("e"), " order by e.at desc limit 1");
+        tag_events!("k.name, k.version, ", "left join kit k on k.manifest_id = e.manifest_id"),
+        " and e.at <= $4 and ", changes!("e"), " order by e.at desc limit 1");
     /// Every event of a tag, as far as it matters for what to go back to.
     TAG_PAST: concat!(
         "select e.seq, e.at, e.manifest_id, e.previous_id, e.act, e.reverts from tag_event e

@@ -71,6 +71,8 @@ pub struct Event {
     pub reason: Option<String>,
     /// The media type and the size of the manifest that it is about.
     pub manifest: (String, u64),
+    /// The name and the version in the Kitfile of what the tag names since then, if that was asked for.
+    pub kit: (Option<String>, Option<String>),
 }
 
 /// Which events are asked for, newest first.
@@ -188,6 +190,10 @@ struct EventRow {
     reason: Option<Vec<u8>>,
     size: Option<i64>,
     media_type: Option<Vec<u8>>,
+    #[sqlx(default)]
+    name: Option<Vec<u8>>,
+    #[sqlx(default)]
+    version: Option<Vec<u8>>,
 }
 
 fn event(row: EventRow) -> Result<Event> {
@@ -199,6 +205,7 @@ fn event(row: EventRow) -> Result<Event> {
         actor: row.actor,
         reason: row.reason.map(rows::text),
         manifest: (row.media_type.map(rows::text).unwrap_or_default(), rows::unsigned(row.size.unwrap_or_default())),
+        kit: (row.name.map(rows::text), row.version.map(rows::text)),
     })
 }
 
@@ -221,7 +228,7 @@ pub async fn history(
     found.into_iter().map(event).collect()
 }
 
-/// The event by which a tag named what it named at `as_of`, or by which it was deleted before that. `None` before its first.
+/// The event by which a tag named what it named at `as_of`, with what that is called, or by which it was deleted before that. `None` before its first.
 ///
 /// # Errors
 /// When the statement fails.

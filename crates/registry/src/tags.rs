@@ -56,20 +56,20 @@ impl Registry {
     pub async fn tag(&self, ctx: &Ctx, name: &Name, tag: &Tag, as_of: Option<Micros>) -> Result<Tagged, Error> {
         authz::check(ctx, Access::Pull)?;
         refuse_future(as_of, self.now())?;
-        let mut session = self.db.snapshot().await?;
-        self.require_repository(ctx, &mut session, name).await?;
         // Without a moment it is now, whatever a replica's clock says: all that was recorded counts.
         let until = as_of.unwrap_or(Micros::MAX);
+        // One statement says it all; only what it does not find is looked into.
+        let mut session = self.db.read().await?;
         let found = tag::change(&mut session, ctx.reader, name, tag, until).await?;
-        let unknown = |deleted: Option<tag::Event>| {
-            let deleted = deleted.map(|event| (time(event.at), event.actor));
-            Error::Unknown(Thing::Tag { repository: name.to_string(), tag: tag.to_string(), deleted })
+        let (event, digest) = match found.map(|event| (event.to, event)) {
+            Some((Some(digest), event)) => (event, digest),
+            other => {
+                self.require_repository(ctx, &mut session, name).await?;
+                let deleted = other.map(|(_, event)| (time(event.at), event.actor));
+                return Err(Error::Unknown(Thing::Tag { repository: name.to_string(), tag: tag.to_string(), deleted }));
+            }
         };
-        let Some(event) = found else { return Err(unknown(None)) };
-        let Some(digest) = event.to else { return Err(unknown(Some(event))) };
-        let tags = std::slice::from_ref(tag);
-        let standing = tag::standing(&mut session, ctx.reader, until, tags, Some(name), ("", ""), 1).await?;
-        let (kit_name, version) = standing.into_iter().next().map(|kit| (kit.name, kit.version)).unwrap_or_default();
+        let (kit_name, version) = event.kit;
         Ok(Tagged {
             repository: name.to_string(),
             tag: tag.to_string(),
@@ -103,13 +103,15 @@ impl Registry {
         refuse_future(as_of, self.now())?;
         // Events are only ever added at the end, so that the moment of the last one shown is all that the next page needs.
         let before = cursor.map(|text| text.parse::<i64>().map_err(|_| bad_cursor())).transpose()?;
-        let mut session = self.db.snapshot().await?;
-        self.require_repository(ctx, &mut session, name).await?;
+        let mut session = self.db.read().await?;
         let until = before.map_or(Micros::MAX, |before| Micros(before.saturating_sub(1)));
         let until = until.min(as_of.unwrap_or(Micros::MAX));
         let limit = limit.clamp(1, 1000);
         let window = tag::Window { until, since: Micros(0), digest: None, limit: limit + 1 };
         let mut found = tag::history(&mut session, ctx.reader, name, tag, window).await?;
+        if found.is_empty() {
+            self.require_repository(ctx, &mut session, name).await?;
+        }
         if found.is_empty() && before.is_none() {
             let (repository, tag) = (name.to_string(), tag.to_string());
             return Err(Error::Unknown(Thing::Tag { repository, tag, deleted: None }));
