@@ -15,6 +15,7 @@ mod memberships;
 mod report;
 mod scale;
 mod server;
+mod tags;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -78,6 +79,8 @@ enum Other {
     Lineage(lineage::Arguments),
     /// Measures what it costs to store which files are in which layers
     Memberships(memberships::Arguments),
+    /// Measures our registry alone, asked about the past of a tag that was moved very often
+    Tags(tags::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Some(Other::Impact(arguments)) => impact::run(arguments),
         Some(Other::Lineage(arguments)) => lineage::run(arguments),
         Some(Other::Memberships(arguments)) => memberships::run(arguments),
+        Some(Other::Tags(arguments)) => tags::run(arguments),
         None => run(&arguments),
     };
     match done {

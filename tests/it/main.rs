@@ -46,6 +46,7 @@ mod s3;
 mod sample;
 mod search;
 mod server;
+mod tags;
 mod tls;
 mod toxiproxy;
 mod trace;

@@ -148,6 +148,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/postgres/0007_wide_answers.sql"),
     ),
     (
+        8,
+        "tags",
+        include_str!("../../../migrations/sqlite/0008_tags.sql"),
+        include_str!("../../../migrations/postgres/0008_tags.sql"),
+    ),
+    (
         9,
         "claims",
         include_str!("../../../migrations/sqlite/0009_claims.sql"),

@@ -761,3 +761,22 @@ pub async fn indexes_of(
     }
     Ok(indexes)
 }
+
+/// The best grade of what is said of each of the manifests' making: an edge of use or derivation that is not retracted.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn grades(session: &mut Session, reader: Reader, manifests: &[NodeId]) -> Result<HashMap<NodeId, Grade>> {
+    let mut grades = HashMap::new();
+    for chunk in manifests.chunks(sql::LIST) {
+        let text = sql::list(sql::GRADES_OF, 2, sql::padded(chunk.len()));
+        let found: Vec<(i64, i32)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0);
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        for (manifest, grade) in found {
+            grades.insert(NodeId(manifest), Grade::from_code(grade)?);
+        }
+    }
+    Ok(grades)
+}

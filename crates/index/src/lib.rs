@@ -40,8 +40,8 @@ pub use db::{Db, Session};
 pub use direct::Direct;
 pub use error::Error;
 pub use types::{
-    BlobId, ClaimId, ClaimKind, EdgeId, EdgeKind, Field, Grade, JobId, JobKind, LayerId, LayerState, Micros, NodeId,
-    OccurrenceId, Priority, Reader, ReferenceId, ReferenceState, RepositoryId, ScanId, StatementId,
+    Act, BlobId, ClaimId, ClaimKind, EdgeId, EdgeKind, Field, Grade, JobId, JobKind, LayerId, LayerState, Micros,
+    NodeId, OccurrenceId, Priority, Reader, ReferenceId, ReferenceState, RepositoryId, ScanId, StatementId,
 };
 
 /// The result of an index operation.

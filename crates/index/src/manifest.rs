@@ -317,10 +317,7 @@ pub async fn open(
     actor: &str,
     now: Micros,
 ) -> Result<Option<OccurrenceId>> {
-    let held: Option<i64> = on!(session, |c| {
-        sqlx::query_scalar(sql::OCCURRENCE_HOLD).bind(repository.0).bind(manifest.0).fetch_optional(c).await
-    })?;
-    if held.is_some() {
+    if hold(session, repository, manifest).await? {
         return Ok(None);
     }
     // Clocks of replicas differ; a stay still never begins before the one before it ended.
@@ -333,6 +330,53 @@ pub async fn open(
         query.bind(media_type.as_bytes()).bind(at).bind(actor).fetch_optional(c).await
     })?;
     Ok(id.map(OccurrenceId))
+}
+
+/// The digest of a manifest.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn digest(session: &mut Session, manifest: NodeId) -> Result<Option<Digest>> {
+    let hash: Option<Vec<u8>> =
+        on!(session, |c| sqlx::query_scalar(sql::MANIFEST_DIGEST).bind(manifest.0).fetch_optional(c).await)?;
+    hash.map(|hash| rows::digest(&hash)).transpose()
+}
+
+/// Holds the open stay of the manifest in the repository until the transaction ends. Whether there is one.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn hold(session: &mut Session, repository: RepositoryId, manifest: NodeId) -> Result<bool> {
+    let held: Option<i64> = on!(session, |c| {
+        sqlx::query_scalar(sql::OCCURRENCE_HOLD).bind(repository.0).bind(manifest.0).fetch_optional(c).await
+    })?;
+    Ok(held.is_some())
+}
+
+/// The blobs that the manifest is made of and the repository lacks, each with its media type.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn lacks(session: &mut Session, repository: RepositoryId, manifest: NodeId) -> Result<Vec<(Digest, String)>> {
+    let found: Vec<(Vec<u8>, Vec<u8>)> = on!(session, |c| {
+        sqlx::query_as(sql::MANIFEST_LACKS_BLOBS).bind(repository.0).bind(manifest.0).fetch_all(c).await
+    })?;
+    found.into_iter().map(|(hash, media_type)| Ok((rows::digest(&hash)?, rows::text(media_type)))).collect()
+}
+
+/// What an index lists that is, or was, in the repository, and whether it still is.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn children_here(
+    session: &mut Session,
+    repository: RepositoryId,
+    index: NodeId,
+) -> Result<Vec<(NodeId, Digest, bool)>> {
+    let found: Vec<(i64, Vec<u8>, bool)> = on!(session, |c| {
+        sqlx::query_as(sql::MANIFEST_CHILDREN_HERE).bind(repository.0).bind(index.0).fetch_all(c).await
+    })?;
+    found.into_iter().map(|(id, hash, is_here)| Ok((NodeId(id), rows::digest(&hash)?, is_here))).collect()
 }
 
 /// Closes the open stay of the manifest in the repository. What was known of it stays known.

@@ -31,6 +31,47 @@ macro_rules! readable {
     };
 }
 
+/// The repository `$2`, if the reader may read it: one value, so that Postgres walks an index of its tags in order.
+macro_rules! repository_readable {
+    () => {
+        concat!("(select r.id from repository r where r.name = $2 and ", readable!("r.id"), ")")
+    };
+}
+
+/// Whether an event had its tag name something else than before; `tag_event_change` has these words.
+macro_rules! changes {
+    ($event:literal) => {
+        concat!(
+            "(",
+            $event,
+            ".manifest_id is null or ",
+            $event,
+            ".previous_id is null or ",
+            $event,
+            ".manifest_id <> ",
+            $event,
+            ".previous_id)"
+        )
+    };
+}
+
+/// What is told of an event of tag `$3` in repository `$2`, and of the manifest that it is about.
+macro_rules! tag_events {
+    () => {
+        tag_events!("", "")
+    };
+    ($columns:literal, $joined:literal) => {
+        concat!(
+            "select ", $columns, "e.at, e.act, m.digest as target, p.digest as previous, e.actor, e.reason, coalesce(m.size, p.size) as size,
+               (select o.media_type from occurrence o
+                where o.repository_id = e.repository_id and o.manifest_id = coalesce(e.manifest_id, e.previous_id)
+                order by o.id limit 1) as media_type
+             from tag_event e left join manifest m on m.id = e.manifest_id left join manifest p on p.id = e.previous_id ",
+            $joined,
+            " where e.repository_id = ", repository_readable!(), " and e.name = $3")
+    };
+}
+
 /// The layers in which the file `$4` and `$5` stands, and the layer `$6` that is the file.
 macro_rules! file_layers {
     () => {
@@ -666,8 +707,51 @@ statements! {
          returning manifest_id, last_at";
     TAG_SET: "update tag set manifest_id = $3, last_at = $4 where repository_id = $1 and name = $2";
     TAG_EVENT_INSERT:
-        "insert into tag_event (repository_id, name, at, kind, manifest_id, previous_id, actor, reason)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)";
+        "insert into tag_event (repository_id, name, at, kind, manifest_id, previous_id, actor, reason, act, reverts)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    /// From `$5` until `$4`, newest first; about the manifest `$6`, if it is given.
+    TAG_HISTORY: concat!(
+        tag_events!(), " and e.at <= $4 and e.at >= $5 and (coalesce(m.digest, p.digest) = $6 or $6 is null)
+         order by e.at desc, e.seq desc limit $7");
+    /// The event by which the tag named what it named at `$4`, and what that is called.
+    TAG_CHANGE: concat!(
+        tag_events!("k.name, k.version, ", "left join kit k on k.manifest_id = e.manifest_id"),
+        " and e.at <= $4 and ", changes!("e"), " order by e.at desc limit 1");
+    /// Every event of a tag, as far as it matters for what to go back to.
+    TAG_PAST: concat!(
+        "select e.seq, e.at, e.manifest_id, e.previous_id, e.act, e.reverts from tag_event e
+         where e.repository_id = ", repository_readable!(), " and e.name = $3 order by e.seq");
+    /// What tags named at `$2`: those after tag `$4` of repository `$3`, in repository `$5` if it is given.
+    TAGS_AT: concat!(
+        "select r.name, t.name, m.digest, k.name, k.version, e.at, e.actor, e.act, e.reason
+         from repository r join tag t on t.repository_id = r.id
+           join tag_event e on e.seq = (
+             select x.seq from tag_event x
+             where x.repository_id = t.repository_id and x.name = t.name and x.at <= $2 and ", changes!("x"),
+        "    order by x.at desc limit 1)
+           join manifest m on m.id = e.manifest_id left join kit k on k.manifest_id = m.id
+         where r.name >= $3 and (r.name > $3 or t.name > $4) and ($5 = '' or r.name = $5) and ", readable!("r.id"),
+        " and t.name in ({list}) order by r.name, t.name limit $6");
+    MANIFEST_DIGEST: "select digest from manifest where id = $1";
+    /// What a manifest in repository `$1` is made of and the repository lacks.
+    MANIFEST_LACKS_BLOBS:
+        "select b.digest, b.media_type from manifest_blob b
+         where b.manifest_id = $2 and not exists (
+           select 1 from blob x join blob_link l on l.blob_id = x.id and l.repository_id = $1
+           where x.digest = b.digest and x.state = 0)
+         order by b.position";
+    /// What an index lists that is, or was, in repository `$1`, and whether it still is.
+    MANIFEST_CHILDREN_HERE:
+        "select m.id, m.digest, exists (
+             select 1 from occurrence o where o.repository_id = $1 and o.manifest_id = m.id and o.closed_at is null)
+         from manifest_child c join manifest m on m.id = c.child_id
+         where c.parent_id = $2 and exists (select 1 from occurrence o where o.repository_id = $1 and o.manifest_id = m.id)
+         order by c.position";
+    /// The best evidence of what each of the manifests was made from or with.
+    GRADES_OF: concat!(
+        "select e.source_id, max(e.grade) from edge e
+         where e.kind <> 0 and e.retracted_at is null and ", readable!("e.repository_id"), " and e.source_id in ({list})
+         group by e.source_id order by e.source_id");
     /// Postgres walks the index only where it knows that there is one repository; a join could be several, to be sorted.
     /// The names come as one text, for ten thousand rows cost more than finding what is in them.
     TAG_LIST: concat!(

@@ -171,6 +171,20 @@ codes! {
 }
 
 codes! {
+    /// What kind of act moved a tag.
+    Act {
+        /// A client pushed a manifest under it.
+        Push = 0 "push",
+        /// It was moved on purpose, for a reason.
+        Promote = 1 "promote",
+        /// It was moved back.
+        Rollback = 2 "rollback",
+        /// It was deleted, or what it named was.
+        Delete = 3 "delete",
+    }
+}
+
+codes! {
     /// What durable work is to be done.
     JobKind {
         /// Look inside a layer; the subject is the layer's id.

@@ -20,4 +20,4 @@ pub use json::json_text;
 pub use manifest::{Descriptor, Manifest, ManifestError, Shape};
 pub use name::{Name, NameError, Reference, Tag};
 pub use range::{ByteRange, ContentRange, RangeError};
-pub use route::{Page, ReferrersPage, Route, RouteError, StartUpload, Upload};
+pub use route::{HistoryPage, Page, ReferrersPage, Route, RouteError, StartUpload, Upload};

@@ -41,6 +41,10 @@ pub enum Route {
     CancelUpload(Upload),
     /// `GET /v2/<name>/referrers/<digest>` (end-12a, end-12b).
     Referrers(Name, Digest, ReferrersPage),
+    /// `GET /v2/<name>/_oci/tag-history/<tag>` (draft).
+    TagHistory(Name, Tag, HistoryPage),
+    /// `GET /v2/_oci/ext/discover`, or below a repository's name: which extensions there are.
+    Extensions(Option<Name>),
 }
 
 /// An upload, as its address names it.
@@ -85,6 +89,19 @@ pub struct ReferrersPage {
     pub n: Option<u64>,
     /// `last=`: where the page before ended; only `Link` headers say what to write here.
     pub last: Option<u64>,
+}
+
+/// The query of a tag's history.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// `n=`: at most so many events.
+    pub n: Option<u64>,
+    /// `before=`: only earlier ones; a moment (RFC 3339), which the registry reads.
+    pub before: Option<String>,
+    /// `since=`: no earlier ones.
+    pub since: Option<String>,
+    /// `digest=`: only those about this manifest.
+    pub digest: Option<Digest>,
 }
 
 /// Why a request is none of the specification's.
@@ -174,6 +191,19 @@ impl Route {
                 _ => wrong_method(),
             };
         }
+        // No component of a name begins with an underscore.
+        if let Some(name) = head.strip_suffix("/_oci/tag-history") {
+            let (name, tag) = (repository(name)?, last.parse().map_err(|_| RouteError::Manifest)?);
+            return if method == "GET" { Ok(Self::TagHistory(name, tag, query.history()?)) } else { wrong_method() };
+        }
+        if let ("ext", "discover", Some(name)) = (kind, last, name.strip_suffix("_oci")) {
+            let name = match name.strip_suffix('/') {
+                Some(name) => Some(repository(name)?),
+                None if name.is_empty() => None,
+                None => return Err(RouteError::NotFound),
+            };
+            return if method == "GET" { Ok(Self::Extensions(name)) } else { wrong_method() };
+        }
         match (kind, last) {
             ("tags", "list") => match method {
                 "GET" => Ok(Self::Tags(repository(name)?, query.page()?)),
@@ -219,6 +249,7 @@ impl Route {
     pub const fn repository(&self) -> Option<&Name> {
         match self {
             Self::Base | Self::Catalog(_) => None,
+            Self::Extensions(name) => name.as_ref(),
             Self::Tags(name, _)
             | Self::GetManifest(name, _)
             | Self::HeadManifest(name, _)
@@ -228,7 +259,8 @@ impl Route {
             | Self::HeadBlob(name, _)
             | Self::DeleteBlob(name, _)
             | Self::StartUpload(name, _)
-            | Self::Referrers(name, ..) => Some(name),
+            | Self::Referrers(name, ..)
+            | Self::TagHistory(name, ..) => Some(name),
             Self::UploadStatus(upload)
             | Self::PatchUpload(upload)
             | Self::FinishUpload(upload, _)
@@ -300,6 +332,11 @@ impl Query<'_> {
         Ok(ReferrersPage { artifact_type, n: self.number("n")?, last: self.number("last")? })
     }
 
+    fn history(&self) -> Result<HistoryPage, RouteError> {
+        let (before, since) = (self.text("before"), self.text("since"));
+        Ok(HistoryPage { n: self.number("n")?, before, since, digest: self.digest("digest")? })
+    }
+
     fn number(&self, name: &'static str) -> Result<Option<u64>, RouteError> {
         let number = self.text(name).map(|number| number.parse()).transpose();
         number.map_err(|_| RouteError::Query(name, "must be a number"))
@@ -357,6 +394,16 @@ mod tests {
             )
         );
         assert_eq!(
+            parse("GET", "/v2/a/b/_oci/tag-history/1.0", Some("n=2&before=2026-11-20T09%3A14%3A03Z")),
+            Route::TagHistory(
+                name(),
+                "1.0".parse().unwrap(),
+                HistoryPage { n: Some(2), before: Some("2026-11-20T09:14:03Z".into()), ..HistoryPage::default() }
+            )
+        );
+        assert_eq!(parse("GET", "/v2/_oci/ext/discover", None), Route::Extensions(None));
+        assert_eq!(parse("GET", "/v2/a/b/_oci/ext/discover", None), Route::Extensions(Some(name())));
+        assert_eq!(
             parse("GET", "/v2/blobs/uploads/manifests/1.0", None),
             Route::GetManifest("blobs/uploads".parse().unwrap(), by_tag())
         );
@@ -368,6 +415,8 @@ mod tests {
             ("GET", "/v2/A/tags/list", 400, Code::NameInvalid),
             ("GET", "/v2/a/blobs/sha256:abc", 400, Code::DigestInvalid),
             ("PUT", "/v2/a/manifests/.x", 400, Code::ManifestInvalid),
+            ("GET", "/v2/a_oci/ext/discover", 404, Code::NameUnknown),
+            ("PUT", "/v2/a/_oci/tag-history/1", 405, Code::Unsupported),
             ("GET", "/v2/a", 404, Code::NameUnknown),
             ("POST", "/v2/a/manifests/1", 405, Code::Unsupported),
             ("PUT", "/v2/a/blobs/uploads/1", 400, Code::Unsupported),

@@ -1,6 +1,6 @@
 //! Deleting: a tag, a manifest, a blob's link. What was known stays known.
 
-use index::{RepositoryId, Session, audit, blob, manifest, reference, repository, tag};
+use index::{Act, RepositoryId, Session, audit, blob, manifest, reference, repository, tag};
 use oci::{Digest, Name, Reference, Tag};
 
 use crate::{Access, Ctx, Error, Registry, Thing, authz, push::TRIES};
@@ -62,8 +62,8 @@ impl Registry {
         repository: RepositoryId,
         tag: &Tag,
     ) -> Result<bool, Error> {
-        let change = tag::Move { repository, tag, from: None, to: None, actor: &ctx.actor, reason: None };
-        let found = tag::shift(tx, &change, self.now()).await?.is_some();
+        let change = deletion(ctx, repository, tag, tag::Expected::Anything);
+        let found = matches!(tag::shift(tx, &change, self.now()).await?, tag::Shifted::Moved { .. });
         if found {
             self.record(ctx, tx, "tag.delete", repository, None, Some(tag)).await?;
         }
@@ -86,9 +86,8 @@ impl Registry {
         let mut gone = Vec::new();
         for tag in tag::of_manifest(tx, repository, found.id).await? {
             // A push may be moving it elsewhere.
-            let from = Some(found.id);
-            let change = tag::Move { repository, tag: &tag, from, to: None, actor: &ctx.actor, reason: None };
-            if tag::shift(tx, &change, now).await?.is_some() {
+            let change = deletion(ctx, repository, &tag, tag::Expected::Names(Some(found.id)));
+            if matches!(tag::shift(tx, &change, now).await?, tag::Shifted::Moved { .. }) {
                 gone.push(tag);
             }
         }
@@ -119,4 +118,9 @@ impl Registry {
         };
         Ok(audit::record(tx, &record, self.now()).await?)
     }
+}
+
+fn deletion<'a>(ctx: &'a Ctx, repository: RepositoryId, tag: &'a str, expected: tag::Expected) -> tag::Move<'a> {
+    let (act, actor) = (Act::Delete, &*ctx.actor);
+    tag::Move { repository, tag, expected, to: None, act, reverts: None, actor, reason: None }
 }

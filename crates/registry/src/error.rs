@@ -75,6 +75,9 @@ pub enum Error {
     /// The caller may not do that.
     #[error("this registry accepts no pushes or deletions from you")]
     Denied,
+    /// What is, forbids what was asked; the words say what it is and what to do.
+    #[error("{0}")]
+    Refused(String),
     /// The client stopped sending.
     #[error("the request's body ended early: {0}")]
     Body(String),
@@ -99,6 +102,15 @@ pub enum Thing {
     Upload,
     /// A component, by name.
     Component(String),
+    /// A tag, now or at a moment.
+    Tag {
+        /// Its repository.
+        repository: String,
+        /// The tag.
+        tag: String,
+        /// When it was deleted and by whom, if it had been there.
+        deleted: Option<(String, String)>,
+    },
     /// A claim, by its number.
     Claim(i64),
 }
@@ -125,6 +137,10 @@ impl fmt::Display for Thing {
             Self::Manifest(name, reference) => write!(f, "repository {name} has no manifest {reference}"),
             Self::Blob(digest) => write!(f, "the repository has no blob {digest}"),
             Self::Upload => f.write_str("there is no such upload in this repository (it may have ended or expired)"),
+            Self::Tag { repository, tag, deleted: None } => write!(f, "repository {repository} has no tag {tag}"),
+            Self::Tag { repository, tag, deleted: Some((at, actor)) } => {
+                write!(f, "repository {repository} has no tag {tag}: {actor} deleted it at {at}")
+            }
             Self::Claim(id) => write!(f, "there is no claim {id}"),
             Self::Component(name) => write!(f, "the artifact has no dataset named {name}"),
         }

@@ -182,11 +182,13 @@ impl Registry {
         let holders = holders(&asked.held, question);
         let Asking { session, view, held, .. } = &mut asked;
         let mut models: HashMap<Digest, u32> = HashMap::new();
+        let mut others = BTreeSet::new();
         if let (Holders::File(sha256), true) = (&holders, view.floor <= Grade::Packaged) {
             // All that has the file counts, so that one statement will do.
             let found = graph::affected_by_file(session, view.reader, view.as_of, view.floor, sha256).await?;
             let starts = found.holders.iter().map(|node| node.id).chain(held.itself.iter().copied());
             let away = paths::distances(starts, &found.links);
+            others.extend(found.holders.iter().filter(|node| !node.is_model).map(|node| node.digest));
             let told = found.holders.iter().chain(&found.others).filter(|node| node.is_model);
             models.extend(told.filter_map(|node| Some((node.digest, *away.get(&node.id)?))));
         } else {
@@ -195,6 +197,7 @@ impl Registry {
                 let (met, next) = holders.after(session, *view, after, LOOKED_THROUGH).await?;
                 let part = Rows::held(session, *view, held, &holders, &met).await?;
                 models.extend(part.models.iter().map(|row| (row.digest, 0)));
+                others.extend(part.others.iter().map(|row| row.digest));
                 from = next;
             }
             let part = Rows::reached(session, *view, held, &holders).await?;
@@ -209,6 +212,7 @@ impl Registry {
             ubiquitous: ubiquitous(held),
             completeness: asked.completeness,
             models: models.into_iter().collect(),
+            holders: others,
         })
     }
 

@@ -39,6 +39,7 @@ mod scan;
 mod search;
 mod statements;
 mod stats;
+mod tags;
 mod upload;
 mod view;
 
@@ -72,7 +73,7 @@ pub use events::{EVENT_LIMIT, Taken};
 pub use files::Wanted;
 pub use gc::{Collected, Policy};
 pub use impact::{Content, Question};
-pub use index::{Grade, Micros, Reader};
+pub use index::{Grade, Micros, Reader, tag::Event as TagHistoryEvent};
 pub use lineage::{About, AsOfKind, Direction, LineageQuestion};
 pub use list::{Referrer, Referrers, TagPage};
 pub use names::Names;
@@ -82,6 +83,11 @@ pub use push::{PushManifest, Pushed};
 pub use reindex::{Rebuild, Rebuilding, Rebuilt};
 pub use search::Search;
 pub use stats::Stats;
+pub use tags::{
+    HistoryWindow, StagesQuestion,
+    answer::{History, Moved, Stage, Staged, Stages, TagEvent, Tagged},
+    moving::{Promote, Proposed, Rollback, TagCondition, Target as RollbackTarget},
+};
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
     Affected, Audit, Capped, Change, Changes, Claim, ClaimTold, Claims, Completeness, Component, ComponentDiff,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use index::{
-    ClaimId, ClaimKind, LayerState, Micros, NodeId, OccurrenceId, Priority, Reader, RepositoryId, Session, audit,
+    Act, ClaimId, ClaimKind, LayerState, Micros, NodeId, OccurrenceId, Priority, Reader, RepositoryId, Session, audit,
     blob::Blob,
     claim::{self, ModelStay, NewClaim},
     job, kit, layer, reference, tag,
@@ -171,7 +171,16 @@ impl Registry {
         }
         self.record_statements(ctx, tx, repository, id, said).await?;
         for tag in tags.iter().collect::<BTreeSet<_>>() {
-            let change = tag::Move { repository, tag, from: None, to: Some(id), actor: &ctx.actor, reason: None };
+            let change = tag::Move {
+                repository,
+                tag,
+                expected: tag::Expected::Anything,
+                to: Some(id),
+                act: Act::Push,
+                reverts: None,
+                actor: &ctx.actor,
+                reason: None,
+            };
             tag::shift(tx, &change, now).await?;
         }
         self.arrive(tx, name, id, &manifest.digest, tags).await?;
@@ -247,7 +256,7 @@ impl Registry {
     }
 
     /// Resolves what waited for this manifest. What a digest names was known before, so only tags make edges now.
-    async fn arrive(
+    pub(crate) async fn arrive(
         &self,
         tx: &mut Session,
         name: &Name,

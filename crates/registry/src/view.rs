@@ -3,6 +3,8 @@
 mod audit;
 mod pulls;
 
+use std::collections::BTreeSet;
+
 use index::{Reader, completeness};
 use oci::Digest;
 use serde::Serialize;
@@ -54,6 +56,8 @@ pub struct Affected {
     pub ubiquitous: Vec<Ubiquitous>,
     /// The models and their distances, in no order.
     pub models: Vec<(Digest, u32)>,
+    /// The other artifacts that hold the content.
+    pub holders: BTreeSet<Digest>,
 }
 
 /// Whose registry an answer is about.

@@ -7,6 +7,7 @@ mod lineage;
 mod openapi;
 mod problem;
 mod pulls;
+mod tags;
 
 use std::{convert::Infallible, fmt::Write as _, time::Duration};
 
@@ -63,7 +64,8 @@ pub(crate) fn router() -> Router<App> {
         .route("/pulls", get(pulls::pulls))
         .route("/audit", get(audit::audit))
         .route("/repositories", get(repositories))
-        .route("/repositories/{*rest}", get(in_repository))
+        .route("/repositories/{*rest}", get(in_repository).post(tags::in_repository))
+        .route("/stages", get(tags::stages))
         .route("/openapi.json", get(|| async { Json(openapi::description()) }))
         .method_not_allowed_fallback(|| async { Problem::new(405, "these calls are only read: use GET") })
         .fallback(|| async { Problem::new(404, "there is no such call; /api/v1/openapi.json lists them all") })
@@ -130,7 +132,7 @@ fn wants_lines(headers: &HeaderMap) -> bool {
 }
 
 fn lines(affected: Affected) -> Response {
-    let Affected { query, scope, completeness, ubiquitous, models } = affected;
+    let Affected { query, scope, completeness, ubiquitous, models, .. } = affected;
     let first = json!({
         "query": query, "scope": scope, "completeness": completeness, "ubiquitous": ubiquitous,
     });
@@ -437,14 +439,37 @@ async fn in_repository(
 ) -> Result<Response, Problem> {
     let Path(rest) = path.map_err(|e| Problem::new(400, format!("the path: {}", e.body_text())))?;
     let (ctx, query) = (app.context(&headers), Query::read(query.as_deref())?);
-    let unknown = || Problem::new(404, "a repository's calls are …/{name}/-/versions and …/{name}/-/kits/{reference}");
-    let (name, call) = rest.split_once("/-/").ok_or_else(unknown)?;
-    let name: Name = name.parse().map_err(|e| Problem::new(400, format!("repository name {name:?}: {e}")))?;
+    let (name, call) = repository_call(&rest)?;
+    if let Some(call) = call.strip_prefix("tags/") {
+        return match call.split_once('/') {
+            None => tags::tag(&app, &ctx, &name, &tags::read_tag(call)?, &query).await.map(IntoResponse::into_response),
+            Some((tag, "history")) => {
+                let found = tags::history(&app, &ctx, &name, &tags::read_tag(tag)?, &query).await;
+                found.map(IntoResponse::into_response)
+            }
+            Some((_, "promote" | "rollback")) => Err(Problem::new(405, "a tag is moved by POST")),
+            Some(_) => Err(unknown_call()),
+        };
+    }
     match call.split_once('/') {
         None if call == "versions" => versions(&app, &ctx, &name, &query).await.map(IntoResponse::into_response),
         Some(("kits", reference)) => kit(&app, &ctx, &name, reference, &query).await.map(IntoResponse::into_response),
-        _ => Err(unknown()),
+        _ => Err(unknown_call()),
     }
+}
+
+/// The repository of a call inside one, and what follows.
+fn repository_call(rest: &str) -> Result<(Name, &str), Problem> {
+    let (name, call) = rest.split_once("/-/").ok_or_else(unknown_call)?;
+    let name = name.parse().map_err(|e| Problem::new(400, format!("repository name {name:?}: {e}")))?;
+    Ok((name, call))
+}
+
+fn unknown_call() -> Problem {
+    Problem::new(
+        404,
+        "a repository's calls are …/{name}/-/versions, …/{name}/-/kits/{reference}, …/{name}/-/tags/{tag} and …/{tag}/history",
+    )
 }
 
 /// What is in a repository, the latest push first.
@@ -660,8 +685,10 @@ fn status(error: &Error) -> u16 {
             | Thing::Manifest(..)
             | Thing::Repository(_)
             | Thing::Component(_)
+            | Thing::Tag { .. }
             | Thing::Claim(_),
         ) => 404,
+        Error::Refused(_) => 409,
         Error::Invalid { what: Part::Manifest | Part::Digest | Part::Range | Part::Parameter(_), .. } => 400,
         Error::Denied => 403,
         Error::Retracted(_) => 409,

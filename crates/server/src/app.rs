@@ -13,7 +13,9 @@ use axum::{
 use registry::{Access, Ctx, Reader, Registry};
 use tokio::time::timeout;
 
-use crate::{access_log, api, home, metrics::Metrics, proxies::Proxies, traces::Traces, v2, v2::Places};
+use crate::{
+    access_log, api, home, metrics::Metrics, promotions::Promotions, proxies::Proxies, traces::Traces, v2, v2::Places,
+};
 
 /// How long database and store may take to show that they are there.
 const READY: Duration = Duration::from_secs(5);
@@ -31,6 +33,8 @@ pub struct App {
     pub tls: bool,
     /// The proxies before it.
     pub proxies: Proxies,
+    /// Which tags are stages, and what is checked before one is promoted.
+    pub promotions: Arc<Promotions>,
     pub(crate) places: Places,
     pub(crate) traces: Option<Arc<Traces>>,
     /// Which pulls go straight to the store.
@@ -52,8 +56,8 @@ impl App {
     #[must_use]
     pub fn new(registry: Arc<Registry>, anonymous: Access, reader: Reader) -> Self {
         let (proxies, places, metrics) = (Proxies::default(), Places::default(), Arc::default());
-        let redirect = Arc::default();
-        Self { registry, anonymous, reader, tls: false, proxies, places, traces: None, redirect, metrics }
+        let (redirect, promotions) = (Arc::default(), Arc::default());
+        Self { registry, anonymous, reader, tls: false, proxies, promotions, places, traces: None, redirect, metrics }
     }
 
     /// Has at most so many bodies received at once; 0 sets no limit.

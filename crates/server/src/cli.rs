@@ -8,16 +8,20 @@ mod coverage;
 mod demo;
 mod diff;
 mod gc;
+mod history;
 mod impact;
 mod json_lines;
 mod kits;
 mod line;
 mod lineage;
+mod promote;
 mod pulls;
 mod reindex;
+mod rollback;
 mod search;
 mod serve;
 mod show;
+mod stages;
 mod trace;
 
 use std::{
@@ -39,7 +43,7 @@ use crate::{
 #[command(
     name = "pedigree",
     version,
-    after_help = "Start with: pedigree demo\n\nExit codes: 0 well, 2 error; `trace`, `impact`, `check`, `coverage`, `reindex` and `copy` say more in their help."
+    after_help = "Start with: pedigree demo\n\nExit codes: 0 well, 2 error; `trace`, `impact`, `check`, `coverage`, `reindex`, `copy`, `promote` and `rollback` say more in their help."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -106,6 +110,18 @@ enum Command {
     /// Show one version: its components and layers
     #[command(after_help = "Example: pedigree show fraud/detector:1.1\n\nExit codes: 0 well, 2 error.")]
     Show(show::Arguments),
+    /// Show who moved a tag, when, from what, to what, and why
+    #[command(after_help = history::HELP)]
+    History(history::Arguments),
+    /// Have a tag name another version, for a reason
+    #[command(after_help = promote::HELP)]
+    Promote(promote::Arguments),
+    /// Have a tag name an earlier version again, for a reason
+    #[command(after_help = rollback::HELP)]
+    Rollback(rollback::Arguments),
+    /// List what stands at which stage, now or at a moment
+    #[command(after_help = stages::HELP)]
+    Stages(stages::Arguments),
 }
 
 /// The settings that flags can change.
@@ -214,6 +230,10 @@ pub fn main() -> ExitCode {
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Kits(arguments) => kits::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
+        Command::Promote(arguments) => promote::run(&arguments),
+        Command::Rollback(arguments) => rollback::run(&arguments),
+        Command::Stages(arguments) => stages::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| {
         let lines: Vec<_> = failure.to_string().lines().map(crate::table::plain).collect();
@@ -347,6 +367,35 @@ impl std::fmt::Display for Ref {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let separator = if matches!(self.reference, oci::Reference::Tag(_)) { ':' } else { '@' };
         write!(f, "{}{separator}{}", self.repository, self.reference)
+    }
+}
+
+/// A tag as people write it: `[HOST:PORT/]REPOSITORY:TAG`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TagRef {
+    host: Option<String>,
+    repository: oci::Name,
+    tag: oci::Tag,
+}
+
+impl std::str::FromStr for TagRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Ref { host, repository, reference } = text.parse()?;
+        match reference {
+            oci::Reference::Tag(tag) => Ok(Self { host, repository, tag }),
+            oci::Reference::Digest(_) => Err(format!(
+                "{text:?} is a digest, which never moves; write REPOSITORY:TAG, for example fraud/detector:champion"
+            )),
+        }
+    }
+}
+
+impl TagRef {
+    /// Its path in the API.
+    fn path(&self) -> String {
+        format!("/api/v1/repositories/{}/-/tags/{}", crate::client::escape_path(&self.repository), self.tag)
     }
 }
 

@@ -11,6 +11,8 @@ use std::{
 };
 
 use ipnet::IpNet;
+use oci::Tag;
+use registry::Grade;
 use store::{Location, S3Options};
 use tracing_subscriber::EnvFilter;
 
@@ -51,6 +53,12 @@ pub struct Config {
     pub uploads_at_once: usize,
     /// The OpenTelemetry collector that gets a span for each request, if any. It may hold a password: never print it.
     pub otlp_endpoint: Option<String>,
+    /// The tags that say what is where.
+    pub stages: Vec<Tag>,
+    /// Evidence at least this good must say what a model was made from before it is promoted.
+    pub promotion_required_grade: Option<Grade>,
+    /// Whom to ask before a promotion, by HTTP. It may hold a secret: never print it.
+    pub promotion_check: Option<String>,
     /// How many layers are scanned at once.
     pub workers: usize,
     /// How many connections to hold to the database.
@@ -185,6 +193,13 @@ impl Default for Config {
             proxies: Proxies::default(),
             uploads_at_once: 256,
             otlp_endpoint: None,
+            stages: ["champion", "challenger", "stable", "production"]
+                .map(|tag| tag.parse())
+                .into_iter()
+                .flatten()
+                .collect(),
+            promotion_required_grade: None,
+            promotion_check: None,
             workers: 2,
             database_connections: 8,
             database_timeout: 30,
@@ -437,6 +452,21 @@ const KEYS: &[Key] = &[
         form: Form::Text,
         allowed: "the http:// or https:// URL of an OpenTelemetry collector, for example http://127.0.0.1:4318, or no value",
     },
+    Key {
+        name: "stages",
+        form: Form::List,
+        allowed: "a list of tags (a TOML array; commas between them in a variable)",
+    },
+    Key {
+        name: "promotion_required_grade",
+        form: Form::Text,
+        allowed: "declared or attested, or no value for promotions without evidence",
+    },
+    Key {
+        name: "promotion_check",
+        form: Form::Text,
+        allowed: "an http:// or https:// URL that is asked before each promotion, or no value",
+    },
     Key { name: "workers", form: Form::Number, allowed: "a number from 1 to 256" },
     Key { name: "database_connections", form: Form::Number, allowed: "a number from 1 to 1000" },
     Key { name: "database_timeout", form: Form::Number, allowed: "a number of seconds, at least 1" },
@@ -573,7 +603,14 @@ impl Loaded {
             ConfigError::Syntax { path: path.into(), error: format!("line {line}: {}", error.message()) }
         })?;
         let origin = Origin::File(path.into());
-        for (name, value) in table {
+        // `[promotion] check` is another way to write `promotion_check`.
+        let settings = table.into_iter().flat_map(|(name, value)| match value {
+            toml::Value::Table(table) => {
+                table.into_iter().map(|(key, value)| (format!("{name}_{key}"), value)).collect()
+            }
+            value => vec![(name, value)],
+        });
+        for (name, value) in settings {
             let Some(key) = KEYS.iter().find(|key| key.name == name) else {
                 return Err(ConfigError::UnknownKey { origin, key: name });
             };
@@ -724,6 +761,21 @@ impl Loaded {
             "otlp_endpoint" if value.is_empty() => config.otlp_endpoint = None,
             "otlp_endpoint" if is_http_url(value) => config.otlp_endpoint = Some(value.into()),
             "otlp_endpoint" => return Err(key.error(&origin, "the value is no such URL")),
+            "stages" => {
+                let tag = |text: &String| text.parse().map_err(|e| key.error(&origin, format!("{text:?}: {e}")));
+                config.stages = values.iter().map(tag).collect::<Result<_, _>>()?;
+            }
+            "promotion_required_grade" => {
+                config.promotion_required_grade = match value {
+                    "" => None,
+                    "declared" => Some(Grade::Declared),
+                    "attested" => Some(Grade::Attested),
+                    _ => return Err(wrong()),
+                };
+            }
+            "promotion_check" if value.is_empty() => config.promotion_check = None,
+            "promotion_check" if hidden(value).is_some() => config.promotion_check = Some(value.into()),
+            "promotion_check" => return Err(key.error(&origin, "the value is no such URL")),
             "workers" => config.workers = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(wrong)?,
             "database_timeout" => {
                 config.database_timeout = seconds(value).filter(|seconds| *seconds > 0).ok_or_else(wrong)?;
@@ -825,6 +877,9 @@ impl Config {
             "proxy_header" => self.proxies.header.as_str().into(),
             "uploads_at_once" => self.uploads_at_once.to_string(),
             "otlp_endpoint" => self.otlp_endpoint.as_deref().map_or_else(String::new, hide_password),
+            "stages" => self.stages.iter().map(Tag::to_string).collect::<Vec<_>>().join(","),
+            "promotion_required_grade" => self.promotion_required_grade.map_or("", Grade::as_str).into(),
+            "promotion_check" => self.promotion_check.as_deref().and_then(hidden).unwrap_or_default(),
             "workers" => self.workers.to_string(),
             "database_connections" => self.database_connections.to_string(),
             "database_timeout" => self.database_timeout.to_string(),
@@ -852,6 +907,15 @@ impl Config {
 fn is_http_url(text: &str) -> bool {
     let url = text.parse::<axum::http::Uri>().ok().filter(|url| url.authority().is_some() && url.query().is_none());
     url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")))
+}
+
+/// Where a URL leads, without what in it may be a secret. Nothing if it is no URL.
+fn hidden(text: &str) -> Option<String> {
+    let url = text.parse::<axum::http::Uri>().ok()?;
+    let scheme = url.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let (_, host) = url.authority()?.as_str().rsplit_once('@').unwrap_or(("", url.authority()?.as_str()));
+    let rest = if url.path_and_query().is_none_or(|rest| rest.as_str() == "/") { "" } else { "/***" };
+    Some(format!("{scheme}://{host}{rest}"))
 }
 
 /// Networks, and addresses, each of which is a network of one.
@@ -1005,6 +1069,8 @@ mod tests {
     fn passwords_are_hidden() {
         assert_eq!(hide_password("postgres://u:p/@w@h:1/d?a=b&password=x"), "postgres://u:***@h:1/d?a=b&password=***");
         assert_eq!(hide_password("postgres://h/d"), "postgres://h/d");
+        assert_eq!(hidden("https://u:p@h:1/hook/s3cret?token=x").unwrap(), "https://h:1/***");
+        assert_eq!((hidden("http://h/").unwrap(), hidden("ftp://h")), ("http://h".into(), None));
         let s3 =
             S3 { secret_key: Some("hush".into()), environment: vec![("AWS_X".into(), "hush".into())], ..S3::default() };
         let config = Config { database: Some("postgres://u:hush@h/d".into()), s3, ..Config::default() };

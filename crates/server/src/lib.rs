@@ -9,6 +9,7 @@ pub mod config;
 mod connections;
 mod home;
 mod metrics;
+mod promotions;
 mod proxies;
 pub mod serve;
 mod table;
@@ -17,4 +18,5 @@ mod traces;
 mod v2;
 
 pub use app::App;
+pub use promotions::Promotions;
 pub use proxies::{Proxies, ProxyHeader};

@@ -209,6 +209,7 @@ fn kind(path: &str) -> &'static str {
         (_, Some("uploads")) => "uploads",
         (_, Some("blobs")) => "blobs",
         (_, Some("referrers")) => "referrers",
+        (_, Some("tag-history")) => "tag_history",
         _ => "other",
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     app::{App, Redirect},
     config::{Anonymous, Config, ConfigError, hide_password},
     connections, metrics,
+    promotions::Promotions,
     tls::{Tls, TlsError},
     traces::Traces,
 };
@@ -162,6 +163,8 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let mut app = App::new(Arc::clone(&registry), anonymous, Reader::ALL).redirecting(redirect);
     app.tls = tls.is_some();
     app.proxies = config.proxies.clone();
+    let (stages, grade) = (config.stages.clone(), config.promotion_required_grade);
+    app.promotions = Arc::new(Promotions::new(stages, grade, config.promotion_check.as_deref()));
     app.limit_uploads(config.uploads_at_once);
     app.traces.clone_from(&traces);
     let collector = app.metrics.collector.clone();

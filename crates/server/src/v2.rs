@@ -1,6 +1,7 @@
 //! `/v2`: the distribution specification. Requests become a [`Route`], outcomes become its headers and bodies.
 
 mod error;
+mod extensions;
 mod leftover;
 mod places;
 mod pulls;
@@ -166,6 +167,8 @@ async fn answer(app: &App, ctx: &Ctx, route: Route, parts: Parts, body: Body) ->
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Route::Referrers(name, digest, page) => referrers(app, ctx, &name, &digest, &page).await,
+        Route::TagHistory(name, tag, page) => extensions::tag_history(app, ctx, &name, &tag, &page).await,
+        Route::Extensions(name) => extensions::discover(app, ctx, name.as_ref()).await,
     }
 }
 

@@ -12,6 +12,15 @@ use crate::{
 /// How far the clocks of two replicas may be apart, in microseconds: what one of them says is no future to the other.
 const SKEW: i64 = 60_000_000;
 
+/// Refuses a moment of which nothing is known yet, so that the same question has the same answer later.
+pub(crate) fn refuse_future(as_of: Option<Micros>, now: Micros) -> Result<(), Error> {
+    if as_of.is_some_and(|as_of| as_of.0 > now.0 + SKEW) {
+        let why = "it lies in the future, of which nothing is known".into();
+        return Err(Error::Invalid { what: Part::Parameter("as_of"), why });
+    }
+    Ok(())
+}
+
 /// Where a page ended, of which question and as of when, so that pages fit together whatever is pushed meanwhile.
 pub(super) struct Cursor {
     pub(super) as_of: Micros,
@@ -71,15 +80,6 @@ impl std::fmt::Display for Cursor {
             After::Reached(distance, name, digest) => write!(f, "r~{distance}~{name}~{digest}"),
         }
     }
-}
-
-/// Refuses a moment that is still to come.
-pub(crate) fn refuse_future(as_of: Option<Micros>, now: Micros) -> Result<(), Error> {
-    if as_of.is_some_and(|as_of| as_of.0 > now.0 + SKEW) {
-        let why = "it lies in the future, of which nothing is known".into();
-        return Err(Error::Invalid { what: Part::Parameter("as_of"), why });
-    }
-    Ok(())
 }
 
 /// The mark of a question in its cursors.

@@ -31,7 +31,12 @@ use super::problem::Problem;
         super::audit::audit,
         super::repositories,
         super::versions,
-        super::kit
+        super::kit,
+        super::tags::tag,
+        super::tags::history,
+        super::tags::promote,
+        super::tags::rollback,
+        super::tags::stages
     ),
     components(schemas(Problem))
 )]

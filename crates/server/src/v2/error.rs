@@ -59,7 +59,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (status, code) = match &error {
             Error::Unknown(Thing::Repository(_)) => (StatusCode::NOT_FOUND, Code::NameUnknown),
-            Error::Unknown(Thing::Manifest(..) | Thing::Component(_)) => (StatusCode::NOT_FOUND, Code::ManifestUnknown),
+            Error::Unknown(Thing::Manifest(..) | Thing::Component(_) | Thing::Tag { .. }) => {
+                (StatusCode::NOT_FOUND, Code::ManifestUnknown)
+            }
             Error::Unknown(Thing::Blob(_)) => (StatusCode::NOT_FOUND, Code::BlobUnknown),
             Error::Unknown(Thing::Upload) => (StatusCode::NOT_FOUND, Code::BlobUploadUnknown),
             Error::Invalid { what: Part::Manifest, .. } => (StatusCode::BAD_REQUEST, Code::ManifestInvalid),
@@ -72,7 +74,7 @@ impl From<Error> for Failure {
             Error::Busy => (StatusCode::SERVICE_UNAVAILABLE, Code::TooManyRequests),
             Error::Unavailable(_) | Error::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unknown),
             Error::Needed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported),
-            Error::Denied => (StatusCode::FORBIDDEN, Code::Denied),
+            Error::Denied | Error::Refused(_) => (StatusCode::FORBIDDEN, Code::Denied),
             Error::Body(_) => (StatusCode::BAD_REQUEST, Code::BlobUploadInvalid),
             Error::Full => (StatusCode::INSUFFICIENT_STORAGE, Code::Unknown),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown),
