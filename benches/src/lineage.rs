@@ -118,7 +118,7 @@ fn parent(arguments: &Arguments, model: u32) -> Option<u32> {
         _ if model <= deep => Some(model - 1),
         _ if model == deep + 1 => None,
         _ if model <= deep + 1 + wide => Some(deep + 1),
-        _ => Some(model - 1).filter(|_| model % CHAIN != 0 && model > deep + wide + 2),
+        _ => Some(model - 1).filter(|_| !model.is_multiple_of(CHAIN) && model > deep + wide + 2),
     }
 }
 

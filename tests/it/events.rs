@@ -37,7 +37,7 @@ fn outside(namespace: &str, name: &str) -> Value {
     json!({"namespace": namespace, "name": name})
 }
 
-fn event(run: &str, state: &str, inputs: &[Value], outputs: &[Value]) -> Value {
+fn event(run: &str, state: &str, inputs: &[&Value], outputs: &[&Value]) -> Value {
     json!({
         "eventTime": "2026-11-20T09:14:03.120Z", "producer": "https://example.com/trainer",
         "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent", "eventType": state,
@@ -61,12 +61,12 @@ on_both_engines! {
         let (input, output) = (ours("data/cards", Some(&leaked)), ours("team/model", Some(&model)));
 
         // Begun is not done, and failed neither.
-        post(&server, "/lineage", &event(RUN, "START", &[input.clone()], &[]), 200);
+        post(&server, "/lineage", &event(RUN, "START", &[&input], &[]), 200);
         let failed = "0193f0a8-7b1e-7c31-9d0a-3f6f4a1c2b12";
-        post(&server, "/lineage", &event(failed, "FAIL", &[input.clone()], &[output.clone()]), 200);
+        post(&server, "/lineage", &event(failed, "FAIL", &[&input], &[&output]), 200);
         assert!(affected(&server, b"leaked").is_empty());
         // What was read stood in another event than what was written.
-        let end = event(RUN, "COMPLETE", &[], &[output.clone()]);
+        let end = event(RUN, "COMPLETE", &[], &[&output]);
         for _ in 0..3 {
             post(&server, "/lineage", &end, 200);
         }
@@ -81,7 +81,7 @@ on_both_engines! {
 
         // An input that is told of after the end.
         let other = data.artifact("2", &[b"told late"]);
-        post(&server, "/lineage", &event(RUN, "RUNNING", &[ours("data/cards", Some(&other))], &[]), 200);
+        post(&server, "/lineage", &event(RUN, "RUNNING", &[&ours("data/cards", Some(&other))], &[]), 200);
         assert_eq!(affected(&server, b"told late"), [("team/model".into(), 0, "declared".into())]);
     }
 
@@ -92,10 +92,10 @@ on_both_engines! {
         let raw = outside("s3://lake", "raw/cards.csv");
         let clean = outside("s3://lake", "clean/cards.parquet");
         let batch = json!([
-            event(&runs[2], "COMPLETE", &[clean.clone()], &[ours("team/model", Some(&model))]),
+            event(&runs[2], "COMPLETE", &[&clean], &[&ours("team/model", Some(&model))]),
             {"eventTime": "2026-11-20T09:14:03Z"},
-            event(&runs[0], "COMPLETE", &[raw], &[outside("postgres://db:5432", "shop.public.cards")]),
-            event(&runs[1], "COMPLETE", &[outside("postgres://db:5432", "shop.public.cards")], &[clean]),
+            event(&runs[0], "COMPLETE", &[&raw], &[&outside("postgres://db:5432", "shop.public.cards")]),
+            event(&runs[1], "COMPLETE", &[&outside("postgres://db:5432", "shop.public.cards")], &[&clean]),
         ]);
         let answer = post(&server, "/lineage/batch", &batch, 200);
         assert_eq!((&answer["status"], &answer["summary"]["failed"]), (&"partial_success".into(), &1.into()));
@@ -111,7 +111,7 @@ on_both_engines! {
         data.artifact("1", &[b"leaked"]);
         let mut kit = Repository::new(&server.host, "team/model");
         let model = kit.kit("1", b"weights", b"other data");
-        let complete = event(RUN, "COMPLETE", &[ours("data/cards", None)], &[ours("team/model", Some(&model))]);
+        let complete = event(RUN, "COMPLETE", &[&ours("data/cards", None)], &[&ours("team/model", Some(&model))]);
         post(&server, "/lineage", &complete, 200);
         let answer = server.api(&format!("/impact?file={}&wait=30", sha256(b"leaked")), 200);
         assert!(models(&answer).is_empty(), "which version was used nobody said");

@@ -218,11 +218,12 @@ pub struct Stale {
 /// # Errors
 /// When the statement fails.
 pub async fn stale(session: &mut Session, trust: &Digest, after: ClaimId, limit: u32) -> Result<Vec<Stale>> {
-    let found: Vec<(i64, bool, Option<String>, Option<Vec<u8>>)> = on!(session, |c| {
+    type Row = (i64, bool, Option<String>, Option<Vec<u8>>);
+    let found: Vec<Row> = on!(session, |c| {
         let query = sqlx::query_as(sql::VERIFICATIONS_STALE).bind(trust.hash()).bind(after.0).bind(i64::from(limit));
         query.fetch_all(c).await
     })?;
-    let stale = |(claim, verified, signer, reason): (i64, bool, Option<String>, Option<Vec<u8>>)| Stale {
+    let stale = |(claim, verified, signer, reason): Row| Stale {
         claim: ClaimId(claim),
         signed: if verified { Ok(signer.unwrap_or_default()) } else { Err(rows::text(reason.unwrap_or_default())) },
     };
