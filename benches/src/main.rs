@@ -6,6 +6,7 @@
 //! peer has no database for, against bars in milliseconds.
 
 mod database;
+mod events;
 mod http;
 mod impact;
 mod lineage;
@@ -73,6 +74,8 @@ struct Arguments {
 enum Other {
     /// Measures our registry alone, when it holds a million blobs
     Scale(scale::Arguments),
+    /// Measures how many OpenLineage events our registry takes
+    Events(events::Arguments),
     /// Measures our registry alone, asked about the files of a million models
     Impact(impact::Arguments),
     /// Measures our registry alone, asked what models were made from
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Some(Other::Scale(arguments)) => scale::run(arguments),
+        Some(Other::Events(arguments)) => events::run(arguments),
         Some(Other::Impact(arguments)) => impact::run(arguments),
         Some(Other::Lineage(arguments)) => lineage::run(arguments),
         Some(Other::Memberships(arguments)) => memberships::run(arguments),

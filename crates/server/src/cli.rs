@@ -89,7 +89,7 @@ enum Command {
     Trace(trace::Arguments),
     /// Ask which models used a file, a layer or an artifact
     #[command(
-        after_help = "Examples:\n  pedigree impact --file sha256:0928bf1b…\n  pedigree impact data/customers:2025.10 --pulls\n\nExit codes: 0 nobody, and that is exact; 1 somebody; 2 error; 3 nobody known, but the answer is incomplete."
+        after_help = "Examples:\n  pedigree impact --file sha256:0928bf1b…\n  pedigree impact data/customers:2025.10 --pulls\n  pedigree impact --external hf://datasets/org/cards@a63be2a1… --matched\n\nExit codes: 0 nobody, and that is exact; 1 somebody; 2 error; 3 nobody known, but the answer is incomplete."
     )]
     Impact(impact::Arguments),
     /// List who did what: pushes, deletions, collections and all other changes

@@ -265,10 +265,27 @@ pub(crate) struct Impact {
     pub(crate) ubiquitous: Vec<Ubiquitous>,
     #[serde(deserialize_with = "list")]
     pub(crate) models: Vec<Holder>,
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) matched: Vec<Matched>,
     #[serde(deserialize_with = "list")]
     pub(crate) holders: Vec<Holder>,
     pub(crate) more_holders: Option<u64>,
     pub(crate) next: Option<String>,
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
+}
+
+/// A model that has weights of an affected one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Matched {
+    pub(crate) repository: String,
+    pub(crate) digest: String,
+    #[serde(deserialize_with = "list")]
+    pub(crate) tags: Vec<String>,
+    pub(crate) with: String,
+    pub(crate) file: Option<String>,
+    pub(crate) share: f64,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
 }
@@ -367,6 +384,8 @@ pub(crate) struct Node {
 pub(crate) struct Claim {
     pub(crate) kind: Option<String>,
     pub(crate) by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signed_by: Option<String>,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
 }

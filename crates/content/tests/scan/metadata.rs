@@ -43,7 +43,7 @@ fn tensor(name: &str, dtype: &str, shape: &[u64], offset: u64, bytes: &[u8]) -> 
         offset,
         size: bytes.len() as u64,
         sha256,
-        constant: false,
+        constant: !bytes.is_empty() && bytes.chunks(8).all(|chunk| bytes.starts_with(chunk)),
     }
 }
 

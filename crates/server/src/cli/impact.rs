@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("question").required(true).args(["file", "layer", "reference"])))]
+#[command(group(clap::ArgGroup::new("question").required(true).args(["file", "layer", "reference", "external"])))]
 pub(super) struct Arguments {
     /// An artifact: REPOSITORY:TAG or REPOSITORY@DIGEST
     #[arg(value_name = "REF")]
@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     /// The digest of a layer
     #[arg(long, value_name = "DIGEST")]
     layer: Option<oci::Digest>,
+    /// Something in no registry, by its identity: hf://…@COMMIT, s3://…?versionId=…, git+https://…@COMMIT
+    #[arg(long, value_name = "IDENTITY")]
+    external: Option<String>,
     /// Only this dataset of the artifact
     #[arg(long, value_name = "NAME", requires = "reference")]
     dataset: Option<String>,
@@ -34,6 +37,12 @@ pub(super) struct Arguments {
     /// The smallest share of the files that is an overlap, from 0 to 1; one half if it is not said
     #[arg(long, value_name = "SHARE")]
     min_overlap: Option<f64>,
+    /// As the registry was at this moment (RFC 3339)
+    #[arg(long, value_name = "MOMENT")]
+    as_of: Option<String>,
+    /// Tell of models, too, that nobody says are affected and that have weights of one that is
+    #[arg(long)]
+    matched: bool,
     /// Tell who pulled each model, and when
     #[arg(long)]
     pulls: bool,
@@ -55,7 +64,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         ("file", arguments.file.as_ref().map(ToString::to_string)),
         ("layer", arguments.layer.as_ref().map(ToString::to_string)),
         ("ref", arguments.reference.as_ref().map(ToString::to_string)),
+        ("external", arguments.external.clone()),
         ("dataset", arguments.dataset.clone()),
+        ("as_of", arguments.as_of.clone()),
+        ("matched", arguments.matched.then(|| "true".to_owned())),
         ("grade", arguments.grade.clone()),
         ("rung", arguments.rung.clone()),
         ("min_overlap", arguments.min_overlap.map(|share| share.to_string())),
@@ -134,6 +146,18 @@ pub(super) fn text(answer: &Impact) -> String {
         }
         let _ = write!(text, "{table}{}", pulled(&answer.models));
     }
+    if !answer.matched.is_empty() {
+        let matched = count(answer.matched.len() as u64, "model", "models");
+        let _ = writeln!(text, "\nNot said to be affected, but with weights of one that is: {matched}");
+        let mut table = Table::new(&["MODEL", "WITH", "SHARE"]);
+        for matched in &answer.matched {
+            let what = if matched.file.is_some() { "the same file" } else { "tensors" };
+            let share = format!("{:.0} %, {what}", matched.share * 100.0);
+            let model = called(&matched.repository, &matched.tags, &matched.digest);
+            table.row([model, short(&matched.with).to_owned(), share]);
+        }
+        let _ = write!(text, "{table}");
+    }
     if !answer.holders.is_empty() {
         let _ = writeln!(text, "\nNot models, but they hold it: {}", answer.holders.len());
         let mut table = Table::new(&["ARTIFACT", "STATE", "KIND", "WHERE"]);
@@ -157,11 +181,11 @@ pub(super) fn text(answer: &Impact) -> String {
 
 /// What it is called.
 pub(super) fn name(holder: &Holder) -> String {
-    if holder.tags.is_empty() {
-        format!("{}@{}", holder.repository, short(&holder.digest))
-    } else {
-        format!("{}:{}", holder.repository, holder.tags.join(","))
-    }
+    called(&holder.repository, &holder.tags, &holder.digest)
+}
+
+fn called(repository: &str, tags: &[String], digest: &str) -> String {
+    if tags.is_empty() { format!("{repository}@{}", short(digest)) } else { format!("{repository}:{}", tags.join(",")) }
 }
 
 /// Every distinct way; what is beyond the third is counted.
@@ -209,8 +233,14 @@ fn way(evidence: &Evidence) -> String {
     }
     parts.extend(likeness(evidence));
     let mut text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-    if let Some(by) = evidence.claim.as_ref().and_then(|claim| claim.by.as_deref()) {
-        let _ = write!(text, " (said by {by})");
+    match evidence.claim.as_ref().map(|claim| (claim.signed_by.as_deref(), claim.by.as_deref())) {
+        Some((Some(signer), _)) => {
+            let _ = write!(text, " (signed by {signer})");
+        }
+        Some((None, Some(by))) => {
+            let _ = write!(text, " (said by {by})");
+        }
+        _ => {}
     }
     if evidence.late == Some(true) {
         text.push_str(" (known only later)");
