@@ -202,6 +202,16 @@ on_both_engines! {
             wrong[member] = value.into();
             post(&server, "/claims", &wrong, status);
         }
+        // The pages of other sites post nothing.
+        let body = assertion.to_string();
+        for path in ["/claims", "/lineage", "/lineage/batch", &format!("/claims/{id}/retract")] {
+            let head = format!(
+                "POST /api/v1{path} HTTP/1.1\r\nHost: {}\r\nOrigin: https://elsewhere.example\r\nContent-Length: {}",
+                server.host,
+                body.len()
+            );
+            Wire::new(&server.host).send(&head, [body.as_bytes()]).expect(403);
+        }
         server.api("/claims/999999", 404);
         server.api("/claims/x", 404);
         server.api("/claims?ref=no/such:1", 404);

@@ -15,13 +15,14 @@ use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::{
-        DefaultBodyLimit, Path, RawQuery, State,
+        DefaultBodyLimit, Path, RawQuery, Request, State,
         rejection::{BytesRejection, PathRejection},
     },
     http::{
-        HeaderMap,
-        header::{ACCEPT, CONTENT_TYPE},
+        HeaderMap, Method, Uri,
+        header::{self, ACCEPT, CONTENT_TYPE},
     },
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -67,8 +68,34 @@ pub(crate) fn router() -> Router<App> {
         .route("/repositories/{*rest}", get(in_repository).post(tags::in_repository))
         .route("/stages", get(tags::stages))
         .route("/openapi.json", get(|| async { Json(openapi::description()) }))
+        .layer(middleware::from_fn(own_site))
         .method_not_allowed_fallback(|| async { Problem::new(405, "these calls are only read: use GET") })
         .fallback(|| async { Problem::new(404, "there is no such call; /api/v1/openapi.json lists them all") })
+}
+
+/// Lets nothing be posted by the pages of other sites.
+async fn own_site(request: Request, next: Next) -> Response {
+    let refused = match request.method() {
+        &Method::POST => refuse_other_sites(request.headers(), request.uri()),
+        _ => Ok(()),
+    };
+    match refused {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Refuses what a page of another site has a browser send: whoever opens it may be allowed to change things here without an
+/// account.
+fn refuse_other_sites(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or(uri.authority().map(|authority| authority.as_str()));
+    let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site);
+    match site.is_some() && site == host {
+        true => Ok(()),
+        false => Err(Problem::new(403, "a page of another site may not post anything here")),
+    }
 }
 
 /// Which models are affected by content, directly and through what they derive from, and who else holds it.
