@@ -120,18 +120,7 @@ pub struct Kit {
     pub version: Option<String>,
 }
 
-#[derive(sqlx::FromRow)]
-struct NodeRow {
-    id: i64,
-    kind: i32,
-    key: Vec<u8>,
-    kit: Option<String>,
-    is_model: Option<bool>,
-    name: Option<Vec<u8>>,
-    version: Option<Vec<u8>>,
-}
-
-/// What there is to tell about the nodes.
+/// What there is to tell about the nodes; of a manifest that the reader may not read, nothing but its digest.
 ///
 /// # Errors
 /// When a statement fails.
@@ -139,25 +128,39 @@ pub async fn nodes(session: &mut Session, reader: Reader, known: Micros, nodes: 
     let mut told = Vec::with_capacity(nodes.len());
     for chunk in nodes.chunks(sql::LIST) {
         let text = sql::list(sql::LINEAGE_NODES, 3, sql::padded(chunk.len()));
-        let found: Vec<NodeRow> = on!(session, |c| {
+        let found: Vec<(i64, i32, Vec<u8>, Option<i64>)> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(known.0);
             sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
-        for row in found {
-            let named = match row.kind {
-                0 => Named::Digest(rows::digest(&row.key)?),
-                _ => Named::External(rows::text(row.key)),
+        let readable: Vec<_> = found.iter().filter_map(|&(id, .., first_at)| first_at.and(Some(NodeId(id)))).collect();
+        let mut kits = kits(session, &readable).await?;
+        for (id, kind, key, _) in found {
+            let named = match kind {
+                0 => Named::Digest(rows::digest(&key)?),
+                _ => Named::External(rows::text(key)),
             };
-            let kit = row.kit.map(|kind| Kit {
-                kind,
-                is_model: row.is_model.unwrap_or_default(),
-                name: row.name.map(rows::text),
-                version: row.version.map(rows::text),
-            });
-            told.push(Node { id: NodeId(row.id), named, kit });
+            let id = NodeId(id);
+            told.push(Node { id, named, kit: kits.remove(&id) });
         }
     }
     Ok(told)
+}
+
+/// The kits of as many manifests as one list has.
+async fn kits(session: &mut Session, manifests: &[NodeId]) -> Result<HashMap<NodeId, Kit>> {
+    type Row = (i64, String, bool, Option<Vec<u8>>, Option<Vec<u8>>);
+    if manifests.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let text = sql::list(sql::LINEAGE_KITS, 1, sql::padded(manifests.len()));
+    let found: Vec<Row> = on!(session, |c| {
+        let query = sqlx::query_as(AssertSqlSafe(text));
+        sql::filled(manifests).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+    })?;
+    let kit = |(id, kind, is_model, name, version): Row| {
+        (NodeId(id), Kit { kind, is_model, name: name.map(rows::text), version: version.map(rows::text) })
+    };
+    Ok(found.into_iter().map(kit).collect())
 }
 
 /// The datasets that the manifests have in layers of their own, by their names, in order.

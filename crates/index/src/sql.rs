@@ -1235,12 +1235,12 @@ statements! {
     LINEAGE_UP_POSTGRES: lineage!(postgres, ancestors);
     LINEAGE_DOWN_SQLITE: lineage!(sqlite, descendants);
     LINEAGE_DOWN_POSTGRES: lineage!(postgres, descendants);
-    /// Of a manifest that the reader may not read, nothing but its digest.
+    /// Each table is asked by its own key: for a list of nodes Postgres would rather read all manifests or kits than look each up.
     LINEAGE_NODES: concat!(
-        "select n.id, n.kind, n.key, k.kind as kit, k.is_model, k.name, k.version
-         from node n left join manifest m on m.id = n.id and ", was_readable!(), "
-           left join kit k on k.manifest_id = m.id
-         where n.id in ({list}) order by n.id");
+        "select n.id, n.kind, n.key, (select m.first_at from manifest m where m.id = n.id and ", was_readable!(), ") as first_at
+         from node n where n.id in ({list}) order by n.id");
+    LINEAGE_KITS:
+        "select manifest_id, kind, is_model, name, version from kit where manifest_id in ({list}) order by manifest_id";
     LINEAGE_DATASETS:
         "select p.manifest_id, p.role, p.name from component p
          where p.manifest_id in ({list}) and p.role = 'dataset'
