@@ -396,7 +396,8 @@ macro_rules! affected {
 
 /// All that is walked from some nodes, as the links to and between them: (from, to, edge or null, …). To their `users` by use,
 /// derivation and membership in an index; or along their `uses`, and what an index of these lists, which costs no distance.
-/// `$2` is the moment.
+/// `$2` is the moment. SQLite takes the tables of a `cross join` in their order: from what was walked to its edges, of which there
+/// are many; Postgres does so for what is lateral, and would else read all edges, for it cannot tell how few are walked.
 macro_rules! walk {
     ($engine:ident, users of $nodes:expr) => {
         walk!(@$engine $nodes, "", "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
@@ -409,7 +410,11 @@ macro_rules! walk {
             "with recursive walked (id) as (", $nodes,
             " union select ", $next, " from walked w join edge e on ", $at, " = w.id where ", $kind, edge_counts!(),
             " union select ", $child_next, " from walked w join manifest_child c on ", $child_at, " = w.id where ", child_counts!(),
-            ")", walk!(@links $kind, $at, $child_at)
+            ") select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
+                from walked w cross join edge e where ", $at, " = w.id and ", $kind, edge_counts!(),
+            " union all
+              select c.parent_id, c.child_id, null, null, null, null, null, null
+                from walked w cross join manifest_child c where ", $child_at, " = w.id and ", child_counts!()
         )
     };
     (@postgres $nodes:expr, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
@@ -418,17 +423,14 @@ macro_rules! walk {
                select ", $next, " as id from edge e where ", $at, " = w.id and ", $kind, edge_counts!(), "
                union all
                select ", $child_next, " from manifest_child c where ", $child_at, " = w.id and ", child_counts!(), "
-               offset 0) x)", walk!(@links $kind, $at, $child_at)
-        )
-    };
-    // SQLite takes the tables of a `cross join` in their order: from what was walked to its edges, of which there are many.
-    (@links $kind:literal, $at:literal, $child_at:literal) => {
-        concat!(
-            " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
-                from walked w cross join edge e where ", $at, " = w.id and ", $kind, edge_counts!(),
-            " union all
-              select c.parent_id, c.child_id, null, null, null, null, null, null
-                from walked w cross join manifest_child c where ", $child_at, " = w.id and ", child_counts!()
+               offset 0) x)
+             select l.* from walked w cross join lateral (
+               select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
+                 from edge e where ", $at, " = w.id and ", $kind, edge_counts!(), "
+               union all
+               select c.parent_id, c.child_id, null, null, null, null, null, null
+                 from manifest_child c where ", $child_at, " = w.id and ", child_counts!(), "
+               offset 0) l"
         )
     };
 }
