@@ -1,5 +1,6 @@
 //! What is claimed about artifacts: by statements that are attached to them, and by people; and what is retracted.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -252,5 +253,38 @@ on_both_engines! {
         for other in ["hf://org/other", "hf://datasets/org/none"] {
             assert!(models(&server.api(&format!("/impact?external={other}"), 200)).is_empty(), "{other}");
         }
+    }
+
+    fn a_signature_of_files_has_to_be_of_the_artifact_s(server: Server) {
+        let mut server = server;
+        let folder = tempfile::tempdir().unwrap();
+        let signer = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let file = folder.path().join("release.pub");
+        std::fs::write(&file, signer.public_key_pem()).unwrap();
+        server.restart_with("PEDIGREE_TRUSTED_KEYS", file.to_str().unwrap());
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"data");
+        server.api(&format!("/impact?file={}&wait=30", sha256(b"weights")), 200);
+        let mut sign = |files: &[&[u8]]| {
+            let resources: Vec<_> = files.iter().map(|bytes| json!({
+                "algorithm": "sha256", "digest": &sha256(bytes)[7..], "name": "a file",
+            })).collect();
+            let statement = json!({
+                "_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "m", "digest": {"sha256": "0".repeat(64)}}],
+                "predicateType": "https://model_signing/signature/v1.0", "predicate": {"resources": resources},
+            }).to_string();
+            let kind = "application/vnd.in-toto+json";
+            let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
+            let signature = rcgen::SigningKey::sign(&signer, signed.as_bytes()).unwrap();
+            let envelope = json!({
+                "payloadType": kind, "payload": STANDARD.encode(&statement), "signatures": [{"sig": STANDARD.encode(&signature)}],
+            });
+            attach(&mut kit, &model, "application/vnd.dsse.envelope.v1+json", envelope.to_string().as_bytes());
+            let answer = server.api(&format!("/impact?file={}", sha256(b"weights")), 200);
+            answer["models"][0]["signed_by"].clone()
+        };
+        assert_eq!(sign(&[b"weights", b"of another model"]), json!([]));
+        assert_eq!(sign(&[]), json!([]));
+        assert_eq!(sign(&[b"weights", b"data"]), json!(["the key release"]));
     }
 }

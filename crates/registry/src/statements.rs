@@ -3,14 +3,14 @@
 //! A signature is looked at before the payload is read. What a statement says is read without any IO; a push reads the
 //! bytes before its transaction begins and writes the claims in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use claims::{Relation, Statement, Target, Use};
 use index::{
-    ClaimId, ClaimKind, EdgeKind, Grade, Micros, NodeId, RepositoryId, Session,
+    ClaimId, ClaimKind, EdgeKind, Grade, LayerState, Micros, NodeId, RepositoryId, Session,
     claim::{self, NewClaim, Outcome},
 };
-use oci::{Descriptor, Digest, Manifest, Name, Tag};
+use oci::{Algorithm, Descriptor, Digest, Hasher, Manifest, Name, Tag};
 use serde_json::Value;
 use signatures::{Artifact, Looked, Trust};
 
@@ -51,6 +51,8 @@ pub(crate) struct Said {
     /// Who signed; nothing where there is no signature to look at, or it is one of something else.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) declared: Vec<Declared>,
+    /// The files that a signature of a model is of; they have to be those of the artifact.
+    pub(crate) files: Option<BTreeSet<[u8; 32]>>,
     pub(crate) problem: Option<String>,
 }
 
@@ -100,6 +102,7 @@ pub(crate) fn say(trust: &Trust, names: &Names, subject: &Digest, carried: &Carr
         occurred_at: None,
         outcome: None,
         declared: Vec::new(),
+        files: None,
         problem: None,
     };
     let bytes = match &carried.bytes {
@@ -140,6 +143,9 @@ pub(crate) fn say(trust: &Trust, names: &Names, subject: &Digest, carried: &Carr
     said.occurred_at = statement.occurred_at.map(Micros);
     if !is_about(&statement, subject) {
         return about_another(said);
+    }
+    if statement.format == claims::Format::ModelSigning {
+        said.files = Some(statement.files.iter().filter_map(|file| file.digest.as_sha256().copied()).collect());
     }
     said.problem = Some(statement.problems.join("; ")).filter(|problem| !problem.is_empty());
     said.declared = statement.uses.iter().flat_map(|used| declared(used, names)).collect();
@@ -262,10 +268,18 @@ impl Registry {
                 Err(_) => None,
             };
             if let Some(statement) = statement
-                && claim::known(tx, statement, at.subject, Some(at.repository)).await?.is_some()
+                && let Some(known) = claim::known(tx, statement, at.subject, Some(at.repository)).await?
             {
-                continue;
+                // A signature of files is looked at again as long as it did not fit them.
+                if said.files.is_none() || claim::is_verified(tx, known).await? {
+                    continue;
+                }
             }
+            let unlike = match &said.files {
+                Some(files) => unlike(tx, at.subject, files).await?.map(str::to_owned),
+                None => None,
+            };
+            let outcome = said.outcome.as_ref().filter(|_| unlike.is_none());
             let new = NewClaim {
                 kind: ClaimKind::Statement,
                 repository: Some(at.repository),
@@ -276,12 +290,12 @@ impl Registry {
                 run: None,
                 format: said.format,
                 predicate_type: said.predicate_type.as_deref(),
-                problem: said.problem.as_deref(),
+                problem: unlike.as_deref().or(said.problem.as_deref()),
                 actor: &ctx.actor,
                 occurred_at: said.occurred_at,
             };
             let id = claim::insert(tx, &new, now).await?;
-            if let Some(outcome) = &said.outcome {
+            if let Some(outcome) = outcome {
                 claim::verified(tx, id, outcome, now).await?;
             }
             let voice = voice(id, at, said);
@@ -355,6 +369,27 @@ impl Registry {
         };
         Ok(Some((subject, carried)))
     }
+}
+
+/// Why a signature of these files is none of the artifact: it has others, or that is not known.
+async fn unlike(tx: &mut Session, artifact: NodeId, files: &BTreeSet<[u8; 32]>) -> Result<Option<&'static str>, Error> {
+    let layers = index::graph::manifest_layers(tx, artifact).await?;
+    let mut is_known = !layers.is_empty();
+    for layer in &layers {
+        is_known &= index::layer::by_id(tx, *layer).await?.is_some_and(|layer| layer.state == LayerState::Indexed);
+    }
+    if !is_known {
+        return Ok(Some(
+            "it signs files, and those of the artifact are not all known yet: attach it again once they are",
+        ));
+    }
+    let own = index::file::distinct(tx, &layers).await?;
+    let empty = Hasher::digest(Algorithm::Sha256, b"");
+    let mut signed = files.iter().filter(|file| Some(*file) != empty.as_sha256()).peekable();
+    if signed.peek().is_none() {
+        return Ok(Some("it signs no file that can be compared"));
+    }
+    Ok(signed.any(|file| !own.contains(file)).then_some("it signs files that the artifact does not have"))
 }
 
 /// What statements are attached to, by what, and where.
