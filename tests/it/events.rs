@@ -61,7 +61,10 @@ on_both_engines! {
         let (input, output) = (ours("data/cards", Some(&leaked)), ours("team/model", Some(&model)));
 
         // Begun is not done, and failed neither.
-        post(&server, "/lineage", &event(RUN, "START", &[&input], &[]), 200);
+        let start = event(RUN, "START", &[&input], &[]);
+        post(&server, "/lineage", &start, 200);
+        let kept = Wire::new(&server.host).get("/api/v1/claims/1/statement", "*/*").expect(200);
+        assert_eq!(kept.body, start.to_string().as_bytes(), "it is kept as it was sent");
         let failed = "0193f0a8-7b1e-7c31-9d0a-3f6f4a1c2b12";
         post(&server, "/lineage", &event(failed, "FAIL", &[&input], &[&output]), 200);
         assert!(affected(&server, b"leaked").is_empty());

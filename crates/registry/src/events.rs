@@ -48,16 +48,15 @@ struct Read<'a> {
 }
 
 impl Registry {
-    /// Takes events as producers send them, in order. Duplicates are harmless.
+    /// Takes events, each a JSON text as its producer sent it, in order. Duplicates are harmless.
     ///
     /// # Errors
     /// [`Error::Internal`] when the database fails; what is wrong with an event itself is in its answer.
-    pub async fn take_events(&self, ctx: &Ctx, events: &[Value]) -> Result<Vec<Taken>, Error> {
+    pub async fn take_events(&self, ctx: &Ctx, events: &[&str]) -> Result<Vec<Taken>, Error> {
         authz::check(ctx, Access::Push)?;
         let mut taken = Vec::with_capacity(events.len());
         for events in events.chunks(TOGETHER) {
-            let bytes: Vec<_> = events.iter().map(|event| event.to_string().into_bytes()).collect();
-            let read: Vec<_> = events.iter().zip(&bytes).map(|(event, bytes)| read(event, bytes)).collect();
+            let read: Vec<_> = events.iter().map(|event| read(event.as_bytes())).collect();
             let mut tries = 0;
             taken.extend(loop {
                 tries += 1;
@@ -310,11 +309,12 @@ fn used(output: &Dataset, input: &Dataset) -> EdgeKind {
     }
 }
 
-fn read<'a>(event: &Value, bytes: &'a [u8]) -> Result<Read<'a>, String> {
+fn read(bytes: &[u8]) -> Result<Read<'_>, String> {
     if bytes.len() > EVENT_LIMIT {
         return Err(format!("the event has {} bytes; at most {EVENT_LIMIT} are taken", bytes.len()));
     }
-    let event = openlineage::event(event).map_err(|invalid| invalid.to_string())?;
+    let event: Value = serde_json::from_slice(bytes).map_err(|e| format!("the event is not JSON: {e}"))?;
+    let event = openlineage::event(&event).map_err(|invalid| invalid.to_string())?;
     let run = event.run_id.as_ref().and_then(|id| {
         let digits: String = id.chars().filter(|c| *c != '-').collect();
         let mut bytes = [0; 16];

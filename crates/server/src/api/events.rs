@@ -8,7 +8,7 @@ use axum::{
 };
 use registry::Taken;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::Problem;
 use crate::app::App;
@@ -72,7 +72,8 @@ pub(super) async fn event(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Events>, Problem> {
-    let event: Value = read(body)?;
+    let body = whole(body)?;
+    let event: &RawValue = read(&body)?;
     let events = take(&app, &headers, &[event]).await?;
     match events.failed_events.into_iter().next() {
         Some(failed) => Err(Problem::new(400, failed.reason)),
@@ -95,21 +96,27 @@ pub(super) async fn batch(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Events>, Problem> {
-    let events: Vec<Value> = read(body)?;
+    let body = whole(body)?;
+    let events: Vec<&RawValue> = read(&body)?;
     if events.len() > BATCH {
         return Err(Problem::new(413, format!("send at most {BATCH} events at once")));
     }
     Ok(Json(take(&app, &headers, &events).await?))
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))?;
-    serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body is no event in JSON: {e}")))
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))
 }
 
-async fn take(app: &App, headers: &HeaderMap, events: &[Value]) -> Result<Events, Problem> {
+/// Events are taken out of the body as they stand in it, for they are kept so.
+fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|e| Problem::new(400, format!("the body is no event in JSON: {e}")))
+}
+
+async fn take(app: &App, headers: &HeaderMap, events: &[&RawValue]) -> Result<Events, Problem> {
     let ctx = app.context(headers);
-    let taken = app.registry.take_events(&ctx, events).await.map_err(|e| Problem::from_error(e, &ctx.request_id))?;
+    let texts: Vec<_> = events.iter().map(|event| event.get()).collect();
+    let taken = app.registry.take_events(&ctx, &texts).await.map_err(|e| Problem::from_error(e, &ctx.request_id))?;
     let failed: Vec<_> = taken
         .into_iter()
         .enumerate()
