@@ -257,9 +257,8 @@ on_both_engines! {
 
     fn a_signature_of_files_has_to_be_of_the_artifact_s(server: Server) {
         let mut server = server;
-        let folder = tempfile::tempdir().unwrap();
         let signer = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-        let file = folder.path().join("release.pub");
+        let file = server.data().join("release.pub");
         std::fs::write(&file, signer.public_key_pem()).unwrap();
         server.restart_with("PEDIGREE_TRUSTED_KEYS", file.to_str().unwrap());
         let mut kit = Repository::new(&server.host, "team/model");

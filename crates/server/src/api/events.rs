@@ -8,7 +8,7 @@ use axum::{
 };
 use registry::Taken;
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::Problem;
 use crate::app::App;
