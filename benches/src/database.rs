@@ -15,6 +15,8 @@ pub(crate) const REPOSITORY: &str = "scale/large";
 pub(crate) const AT: &str = "1700000000000000";
 /// Long after the benchmark.
 const LATER: &str = "4100000000000000";
+/// Among how many repositories models are shared out.
+const REPOSITORIES: u32 = 10_000;
 /// Rows of one statement.
 const ROWS: usize = 500;
 
@@ -45,6 +47,50 @@ impl Database {
             })
         })?;
         Ok(Self { runtime, engine })
+    }
+
+    /// Writes so many models, each in one of many repositories, with a tag, and derived from its parent, if it has one. The
+    /// caller begins and commits.
+    pub(crate) fn models(&mut self, models: u32, payload: &[u8], parent: impl Fn(u32) -> Option<u32>) -> Result<()> {
+        let of = |model: u32| model % REPOSITORIES + 1;
+        let all = || 1..=models;
+        self.rows("repository (id, name, created_at)", 1..=REPOSITORIES, |_, n| format!("{n}, 'team/r{n:05}', {AT}"))?;
+        self.rows("node (id, kind, key)", all(), |e, n| format!("{n}, 0, {}", e.bytes(&hash("manifest", n))))?;
+        let size = payload.len();
+        self.rows("manifest (id, digest, shape, size, payload, first_at)", all(), |e, n| {
+            format!("{n}, {}, 0, {size}, {}, {AT}", e.bytes(&hash("manifest", n)), e.bytes(payload))
+        })?;
+        self.rows("occurrence (id, repository_id, manifest_id, media_type, opened_at, opened_by)", all(), |e, n| {
+            format!("{n}, {}, {n}, {}, {AT}, 'bench'", of(n), e.bytes(b"application/vnd.oci.image.manifest.v1+json"))
+        })?;
+        self.rows("tag (repository_id, name, manifest_id, last_at)", all(), |_, n| {
+            format!("{}, 'v{n}', {n}, {AT}", of(n))
+        })?;
+        self.rows("tag_event (repository_id, name, at, kind, manifest_id, actor)", all(), |_, n| {
+            format!("{}, 'v{n}', {AT}, 0, {n}, 'bench'", of(n))
+        })?;
+        let kit = "kit (manifest_id, kind, is_model, name, version, document, incomplete, searchable)";
+        self.rows(kit, all(), |e, n| {
+            let (name, version) = (e.bytes(b"model"), e.bytes(n.to_string().as_bytes()));
+            format!("{n}, 'modelkit', true, {name}, {version}, {}, false, 1", e.bytes(b"{}"))
+        })?;
+        self.execute(format!(
+            "insert into claim (id, kind, repository_id, manifest_id, subject_id, actor, recorded_at) values (1, 0, 1, 1, 1, 'bench', {AT})"
+        ))?;
+        let edges = "edge (kind, grade, source_id, occurrence_id, target_id, claim_id, repository_id, recorded_at)";
+        self.rows(edges, all().filter(|n| parent(*n).is_some()), |_, n| {
+            format!("3, 2, {n}, {n}, {}, 1, {}, {AT}", parent(n).unwrap_or_default(), of(n))
+        })
+    }
+
+    /// Makes ready to be asked: Postgres numbers the next rows after those that are there, and knows what these are.
+    pub(crate) fn settle(&mut self, numbered: &[&str]) -> Result<()> {
+        let number =
+            |table: &&str| format!("select setval(pg_get_serial_sequence('{table}', 'id'), max(id)) from {table}");
+        let numbers: Vec<_> = numbered.iter().map(number).collect();
+        let mut postgres: Vec<_> = numbers.iter().map(String::as_str).collect();
+        postgres.extend(["vacuum analyze", "checkpoint"]);
+        self.only(&["pragma wal_checkpoint(truncate)"], &postgres)
     }
 
     /// Writes a repository with so many tags, each of a manifest of its own, among which the blobs are shared out.

@@ -1,7 +1,7 @@
 //! HTTP/1.1 that costs the client next to nothing: on a machine with two cores, what the client takes is missing on the
 //! server's side of the measurement.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -133,6 +133,21 @@ impl Connection {
         }
         Ok(reply)
     }
+}
+
+/// Asks for an answer that is lines of JSON: how many begin so, and the last line.
+pub(crate) fn lines(host: &str, path: &str, begin: &str) -> Result<(u64, String)> {
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+    // To HTTP/1.0 the answer ends with the connection.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/x-ndjson\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let (mut count, mut last) = (0, String::new());
+    for line in BufReader::with_capacity(BUFFER, stream).lines() {
+        last = line?;
+        count += u64::from(last.starts_with(begin));
+    }
+    Ok((count, last))
 }
 
 fn number(digits: &[u8]) -> Option<u64> {

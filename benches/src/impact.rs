@@ -1,18 +1,15 @@
 //! What the registry's own question costs: a million models with twenty files each, of which a few are in hundreds of
 //! thousands, and which derive from each other. The registry is filled behind its back, in its database alone.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use index::{Db, ScanId, file};
 
-use crate::Result;
 use crate::database::{AT, Database, hash};
-use crate::http::Connection;
-use crate::report::percentile;
+use crate::http::{self, Connection};
 use crate::server::{Ours, sqlite};
+use crate::{Result, report};
 
 /// How much there is, and where.
 #[derive(clap::Args)]
@@ -33,7 +30,6 @@ const FILES: u32 = 20;
 const SHARED: u32 = 4;
 /// How many models derive from each other, one after the other.
 const CHAIN: u32 = 10;
-const REPOSITORIES: u32 = 10_000;
 
 /// The file at a place in a model's layer.
 fn content(model: u32, place: u32) -> [u8; 32] {
@@ -74,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             models = lines(&server.host, &file)?;
             seconds.push(start.elapsed().as_secs_f64() * 1e3);
         }
-        print(&format!("{name}, as lines"), models, &seconds);
+        report::print_times(&format!("{name}, as lines"), models, &seconds);
     }
     Ok(())
 }
@@ -104,31 +100,17 @@ fn pages(host: &str, name: &str, files: &[[u8; 32]], limit: u32) -> Result<()> {
         }
         models = models.max(shown);
     }
-    print(name, models, &samples);
+    report::print_times(name, models as u64, &samples);
     Ok(())
 }
 
 /// Asks for all models as lines, and counts them.
-fn lines(host: &str, file: &[u8; 32]) -> Result<usize> {
-    let mut stream = TcpStream::connect(host)?;
-    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-    // To HTTP/1.0 the answer ends with the connection.
-    let request = format!("GET {} HTTP/1.0\r\nHost: {host}\r\nAccept: application/x-ndjson\r\n\r\n", question(file));
-    stream.write_all(request.as_bytes())?;
-    let (mut models, mut last) = (0, String::new());
-    for line in BufReader::with_capacity(256 << 10, stream).lines() {
-        last = line?;
-        models += usize::from(last.starts_with("{\"digest\""));
-    }
+fn lines(host: &str, file: &[u8; 32]) -> Result<u64> {
+    let (models, last) = http::lines(host, &question(file), "{\"digest\"")?;
     if last != format!("{{\"models\":{models}}}") {
         return Err(format!("the answer is not whole: {models} models, and then {last:?}").into());
     }
     Ok(models)
-}
-
-fn print(name: &str, models: usize, samples: &[f64]) {
-    let [middle, most] = [50, 95].map(|percent| percentile(samples, percent));
-    println!("{name:<44} {models:>8} {middle:>9.1} {most:>9.1}");
 }
 
 /// The models and what hangs on them; the layers' and the scans' rows have the numbers of their models, and one more layer
@@ -152,32 +134,8 @@ fn fill(arguments: &Arguments, data: &Path) -> Result<()> {
         database.execute(format!("drop index {index}"))?;
     }
     database.execute("begin".to_owned())?;
-    let of = |model: u32| model % REPOSITORIES + 1;
     let all = || 1..=models;
-    database
-        .rows("repository (id, name, created_at)", 1..=REPOSITORIES, |_, n| format!("{n}, 'team/r{n:05}', {AT}"))?;
-    database.rows("node (id, kind, key)", all(), |e, n| format!("{n}, 0, {}", e.bytes(&hash("manifest", n))))?;
-    let payload = vec![b' '; 700];
-    database.rows("manifest (id, digest, shape, size, payload, first_at)", all(), |e, n| {
-        format!("{n}, {}, 0, 700, {}, {AT}", e.bytes(&hash("manifest", n)), e.bytes(&payload))
-    })?;
-    database.rows("occurrence (id, repository_id, manifest_id, media_type, opened_at, opened_by)", all(), |e, n| {
-        format!("{n}, {}, {n}, {}, {AT}, 'bench'", of(n), e.bytes(b"application/vnd.oci.image.manifest.v1+json"))
-    })?;
-    database.rows("tag (repository_id, name, manifest_id, last_at)", all(), |_, n| {
-        format!("{}, 'v{n}', {n}, {AT}", of(n))
-    })?;
-    database.rows("tag_event (repository_id, name, at, kind, manifest_id, actor)", all(), |_, n| {
-        format!("{}, 'v{n}', {AT}, 0, {n}, 'bench'", of(n))
-    })?;
-    database.rows(
-        "kit (manifest_id, kind, is_model, name, version, document, incomplete, searchable)",
-        all(),
-        |e, n| {
-            let (name, version) = (e.bytes(b"model"), e.bytes(n.to_string().as_bytes()));
-            format!("{n}, 'modelkit', true, {name}, {version}, {}, false, 1", e.bytes(b"{}"))
-        },
-    )?;
+    database.models(models, &[b' '; 700], |model| (model % CHAIN != 0 && model > 1).then(|| model - 1))?;
     database.rows("component (id, manifest_id, position, role, name)", all(), |e, n| {
         format!("{n}, {n}, 0, 'dataset', {}", e.bytes(b"train"))
     })?;
@@ -200,11 +158,6 @@ fn fill(arguments: &Arguments, data: &Path) -> Result<()> {
     database.rows(blobs, all().filter(|n| n % 10 < 3), |e, n| {
         format!("{n}, 1, {}, 4096, {}, {one}", e.bytes(&hash("layer", one)), e.bytes(media_type))
     })?;
-    database.execute(format!("insert into claim (id, kind, repository_id, manifest_id, actor, recorded_at) values (1, 0, 1, 1, 'bench', {AT})"))?;
-    let edges = "edge (kind, grade, source_id, occurrence_id, target_id, claim_id, repository_id, recorded_at)";
-    database.rows(edges, all().filter(|n| n % CHAIN != 0 && *n > 1), |_, n| {
-        format!("3, 2, {n}, {n}, {}, 1, {}, {AT}", n - 1, of(n))
-    })?;
     let memberships = "layer_file (scan_id, sha256_head, position, name_key, sha256_tail)";
     let row = |e: &crate::database::Engine, scan: u32, position: u32, file: &[u8; 32]| {
         let (head, tail) = file::columns(file);
@@ -224,12 +177,7 @@ fn fill(arguments: &Arguments, data: &Path) -> Result<()> {
     database.execute("commit".to_owned())?;
     database.execute("create index layer_file_content on layer_file (sha256_head, scan_id)".to_owned())?;
     database.execute("create index layer_file_name on layer_file (name_key)".to_owned())?;
-    let number = |table: &str| format!("select setval(pg_get_serial_sequence('{table}', 'id'), max(id)) from {table}");
-    let numbers: Vec<_> =
-        ["repository", "node", "occurrence", "component", "layer", "scan", "claim"].map(number).into();
-    let mut postgres: Vec<_> = numbers.iter().map(String::as_str).collect();
-    postgres.extend(["vacuum analyze", "checkpoint"]);
-    database.only(&["pragma wal_checkpoint(truncate)"], &postgres)
+    database.settle(&["repository", "node", "occurrence", "component", "layer", "scan", "claim"])
 }
 
 /// Stores the files of one layer as a scan does, to have their paths for all of them.

@@ -1,16 +1,13 @@
 //! What lineage costs: a chain of hundreds of models, each made from the one before, and a model from which a hundred thousand
 //! are made, among a million others. The registry is filled behind its back, in its database alone.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::Result;
-use crate::database::{AT, Database, hash};
-use crate::http::Connection;
-use crate::report::percentile;
+use crate::database::{Database, hash};
+use crate::http::{self, Connection};
 use crate::server::Ours;
+use crate::{Result, report};
 
 /// How much there is, and where.
 #[derive(clap::Args)]
@@ -33,7 +30,6 @@ pub(crate) struct Arguments {
 
 /// How many of the others are made from each other, one after the other.
 const CHAIN: u32 = 10;
-const REPOSITORIES: u32 = 10_000;
 
 /// Fills an index, asks, and prints a line for each figure.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -61,8 +57,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             page.push(timed(edges, || first_page(&server.host, &question))?);
             whole.push(timed(edges, || lines(&server.host, &question))?);
         }
-        print(&format!("{name}, first 100"), edges, &page);
-        print(&format!("{name}, as lines"), edges, &whole);
+        report::print_times(&format!("{name}, first 100"), edges.into(), &page);
+        report::print_times(&format!("{name}, as lines"), edges.into(), &whole);
     }
     Ok(())
 }
@@ -89,25 +85,11 @@ fn first_page(host: &str, question: &str) -> Result<u64> {
 
 /// Asks for all edges as lines, and counts them.
 fn lines(host: &str, question: &str) -> Result<u64> {
-    let mut stream = TcpStream::connect(host)?;
-    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-    // To HTTP/1.0 the answer ends with the connection.
-    let request = format!("GET {question} HTTP/1.0\r\nHost: {host}\r\nAccept: application/x-ndjson\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let (mut edges, mut last) = (0, String::new());
-    for line in BufReader::with_capacity(256 << 10, stream).lines() {
-        last = line?;
-        edges += u64::from(last.starts_with("{\"from\""));
-    }
+    let (edges, last) = http::lines(host, question, "{\"from\"")?;
     if !last.starts_with(&format!("{{\"edges\":{edges},")) {
         return Err(format!("the answer is not whole: {edges} edges, and then {last:?}").into());
     }
     Ok(edges)
-}
-
-fn print(name: &str, edges: u32, samples: &[f64]) {
-    let [middle, most] = [50, 95].map(|percent| percentile(samples, percent));
-    println!("{name:<44} {edges:>8} {middle:>9.1} {most:>9.1}");
 }
 
 /// What a model is made from.
@@ -130,40 +112,7 @@ fn fill(arguments: &Arguments, data: &Path) -> Result<()> {
         &["set session_replication_role = replica", "set synchronous_commit = off"],
     )?;
     database.execute("begin".to_owned())?;
-    let of = |model: u32| model % REPOSITORIES + 1;
-    let all = || 1..=arguments.models;
-    database
-        .rows("repository (id, name, created_at)", 1..=REPOSITORIES, |_, n| format!("{n}, 'team/r{n:05}', {AT}"))?;
-    database.rows("node (id, kind, key)", all(), |e, n| format!("{n}, 0, {}", e.bytes(&hash("manifest", n))))?;
-    database.rows("manifest (id, digest, shape, size, payload, first_at)", all(), |e, n| {
-        format!("{n}, {}, 0, 2, {}, {AT}", e.bytes(&hash("manifest", n)), e.bytes(b"{}"))
-    })?;
-    database.rows("occurrence (id, repository_id, manifest_id, media_type, opened_at, opened_by)", all(), |e, n| {
-        format!("{n}, {}, {n}, {}, {AT}, 'bench'", of(n), e.bytes(b"application/vnd.oci.image.manifest.v1+json"))
-    })?;
-    database.rows("tag (repository_id, name, manifest_id, last_at)", all(), |_, n| {
-        format!("{}, 'v{n}', {n}, {AT}", of(n))
-    })?;
-    database.rows("tag_event (repository_id, name, at, kind, manifest_id, actor)", all(), |_, n| {
-        format!("{}, 'v{n}', {AT}, 0, {n}, 'bench'", of(n))
-    })?;
-    let kit = "kit (manifest_id, kind, is_model, name, version, document, incomplete, searchable)";
-    database.rows(kit, all(), |e, n| {
-        let (name, version) = (e.bytes(b"model"), e.bytes(n.to_string().as_bytes()));
-        format!("{n}, 'modelkit', true, {name}, {version}, {}, false, 1", e.bytes(b"{}"))
-    })?;
-    database.execute(format!(
-        "insert into claim (id, kind, repository_id, manifest_id, subject_id, actor, recorded_at) values (1, 0, 1, 1, 1, 'bench', {AT})"
-    ))?;
-    let edges = "edge (kind, grade, source_id, occurrence_id, target_id, claim_id, repository_id, recorded_at)";
-    let parent = |n: &u32| parent(arguments, *n);
-    database.rows(edges, all().filter(|n| parent(n).is_some()), |_, n| {
-        format!("3, 2, {n}, {n}, {}, 1, {}, {AT}", parent(&n).unwrap_or_default(), of(n))
-    })?;
+    database.models(arguments.models, b"{}", |model| parent(arguments, model))?;
     database.execute("commit".to_owned())?;
-    let number = |table: &str| format!("select setval(pg_get_serial_sequence('{table}', 'id'), max(id)) from {table}");
-    let numbers: Vec<_> = ["repository", "node", "occurrence", "claim"].map(number).into();
-    let mut postgres: Vec<_> = numbers.iter().map(String::as_str).collect();
-    postgres.extend(["vacuum analyze", "checkpoint"]);
-    database.only(&["pragma wal_checkpoint(truncate)"], &postgres)
+    database.settle(&["repository", "node", "occurrence", "claim"])
 }

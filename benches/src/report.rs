@@ -64,6 +64,12 @@ pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
     values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
+/// Prints what came of a question, how many results and how many milliseconds.
+pub(crate) fn print_times(name: &str, results: u64, samples: &[f64]) {
+    let [middle, most] = [50, 95].map(|percent| percentile(samples, percent));
+    println!("{name:<44} {results:>8} {middle:>9.1} {most:>9.1}");
+}
+
 #[test]
 fn the_median_is_in_the_middle() {
     assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);

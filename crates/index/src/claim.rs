@@ -44,6 +44,27 @@ pub struct NewClaim<'a> {
     pub occurred_at: Option<Micros>,
 }
 
+impl<'a> NewClaim<'a> {
+    /// A claim of which nothing else is known.
+    #[must_use]
+    pub fn of(kind: ClaimKind, actor: &'a str) -> Self {
+        Self {
+            kind,
+            repository: None,
+            manifest: None,
+            position: None,
+            subject: None,
+            statement: None,
+            run: None,
+            format: None,
+            predicate_type: None,
+            problem: None,
+            actor,
+            occurred_at: None,
+        }
+    }
+}
+
 /// What became of a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -235,8 +256,6 @@ pub async fn stale(session: &mut Session, trust: &Digest, after: ClaimId, limit:
 pub struct Sent {
     /// What it is about.
     pub subject: Option<NodeId>,
-    /// The repository of the claim.
-    pub repository: Option<RepositoryId>,
     /// What carries it.
     pub manifest: Option<NodeId>,
     /// Which of that manifest's layers it is.
@@ -252,11 +271,10 @@ pub struct Sent {
 /// # Errors
 /// When the statement fails.
 pub async fn sent(session: &mut Session, claim: ClaimId) -> Result<Option<Sent>> {
-    type Row = (Option<i64>, Option<i64>, Option<i64>, Option<i32>, Vec<u8>, Vec<u8>);
+    type Row = (Option<i64>, Option<i64>, Option<i32>, Vec<u8>, Vec<u8>);
     let found: Option<Row> = on!(session, |c| sqlx::query_as(sql::CLAIM_SIGNED).bind(claim.0).fetch_optional(c).await)?;
-    Ok(found.map(|(subject, repository, manifest, position, media_type, payload)| Sent {
+    Ok(found.map(|(subject, manifest, position, media_type, payload)| Sent {
         subject: subject.map(NodeId),
-        repository: repository.map(RepositoryId),
         manifest: manifest.map(NodeId),
         position: position.and_then(|position| usize::try_from(position).ok()),
         media_type: rows::text(media_type),
@@ -273,7 +291,25 @@ pub struct Standing {
     pub edge: NewEdge,
 }
 
-type EdgeRow = (i64, i32, i64, Option<i64>, bool, i64, i64, Option<i64>, Option<i64>, Option<i64>);
+type EdgeRow = (i64, i32, i32, i64, Option<i64>, bool, i64, i64, Option<i64>, Option<i64>, Option<i64>);
+
+fn standing(
+    (id, kind, grade, source, occurrence, everywhere, target, claim, reference, repository, at): EdgeRow,
+) -> Result<Standing> {
+    let edge = NewEdge {
+        kind: EdgeKind::from_code(kind)?,
+        grade: Grade::from_code(grade)?,
+        source: NodeId(source),
+        occurrence: occurrence.map(OccurrenceId),
+        everywhere,
+        target: NodeId(target),
+        claim: ClaimId(claim),
+        reference: reference.map(ReferenceId),
+        repository: repository.map(RepositoryId),
+        occurred_at: at.map(Micros),
+    };
+    Ok(Standing { id: EdgeId(id), edge })
+}
 
 /// The edges of which it is not known what they are, from the node or to it.
 ///
@@ -281,21 +317,6 @@ type EdgeRow = (i64, i32, i64, Option<i64>, bool, i64, i64, Option<i64>, Option<
 /// When the statement fails.
 pub async fn undecided(session: &mut Session, node: NodeId) -> Result<Vec<Standing>> {
     let found: Vec<EdgeRow> = on!(session, |c| sqlx::query_as(sql::EDGES_UNDECIDED).bind(node.0).fetch_all(c).await)?;
-    let standing = |(id, grade, source, occurrence, everywhere, target, claim, reference, repository, at): EdgeRow| {
-        let edge = NewEdge {
-            kind: EdgeKind::DependsOn,
-            grade: Grade::from_code(grade)?,
-            source: NodeId(source),
-            occurrence: occurrence.map(OccurrenceId),
-            everywhere,
-            target: NodeId(target),
-            claim: ClaimId(claim),
-            reference: reference.map(ReferenceId),
-            repository: repository.map(RepositoryId),
-            occurred_at: at.map(Micros),
-        };
-        Ok(Standing { id: EdgeId(id), edge })
-    };
     found.into_iter().map(standing).collect()
 }
 
@@ -304,23 +325,7 @@ pub async fn undecided(session: &mut Session, node: NodeId) -> Result<Vec<Standi
 /// # Errors
 /// When the statement fails.
 pub async fn edges(session: &mut Session, claim: ClaimId) -> Result<Vec<Standing>> {
-    type Row = (i64, i32, i64, Option<i64>, i64, Option<i64>, Option<i64>, Option<i64>);
-    let found: Vec<Row> = on!(session, |c| sqlx::query_as(sql::CLAIM_EDGES).bind(claim.0).fetch_all(c).await)?;
-    let standing = |(id, kind, source, occurrence, target, reference, repository, at): Row| {
-        let edge = NewEdge {
-            kind: EdgeKind::from_code(kind)?,
-            grade: Grade::Declared,
-            source: NodeId(source),
-            occurrence: occurrence.map(OccurrenceId),
-            everywhere: false,
-            target: NodeId(target),
-            claim,
-            reference: reference.map(ReferenceId),
-            repository: repository.map(RepositoryId),
-            occurred_at: at.map(Micros),
-        };
-        Ok(Standing { id: EdgeId(id), edge })
-    };
+    let found: Vec<EdgeRow> = on!(session, |c| sqlx::query_as(sql::CLAIM_EDGES).bind(claim.0).fetch_all(c).await)?;
     found.into_iter().map(standing).collect()
 }
 

@@ -493,6 +493,17 @@ macro_rules! lineage {
     };
 }
 
+/// The edges that stand and of which `$which` is true, with all that another in the place of one would have.
+macro_rules! standing_edges {
+    ($which:literal $(, $order:literal)?) => {
+        concat!(
+            "select id, kind, grade, source_id, occurrence_id, everywhere, target_id, claim_id, reference_id, repository_id, occurred_at
+             from edge where retracted_at is null and ",
+            $which $(, $order)?
+        )
+    };
+}
+
 statements! {
     STORE_MARK: "select mark from store where copy_of is null";
     STORE_SET_MARK: "insert into store (mark) values ($1)";
@@ -1056,7 +1067,6 @@ statements! {
            join kit k on k.manifest_id = b.manifest_id and k.is_model
            join occurrence o on o.manifest_id = b.manifest_id
          where b.layer_id = $1 and o.id > $2 order by o.id limit $3";
-    CLAIM_PROBLEM: "update claim set problem = $2 where id = $1";
     VERIFICATION_INSERT:
         "insert into verification (claim_id, trust, verified, signer, reason, signed_at, recorded_at)
          values ($1, $2, $3, $4, $5, $6, $7)";
@@ -1067,24 +1077,18 @@ statements! {
         "select v.claim_id, v.verified, v.signer, v.reason from verification v
          where v.ended_at is null and v.trust <> $1 and v.claim_id > $2 order by v.claim_id limit $3";
     CLAIM_SIGNED:
-        "select q.subject_id, q.repository_id, q.manifest_id, q.position, s.media_type, s.payload from claim q
+        "select q.subject_id, q.manifest_id, q.position, s.media_type, s.payload from claim q
            join statement s on s.id = q.statement_id where q.id = $1";
     CLAIM_VERIFIED: "select count(*) from verification where claim_id = $1 and verified and ended_at is null";
-    CLAIM_EDGES: "select id, kind, source_id, occurrence_id, target_id, reference_id, repository_id, occurred_at from edge
-         where claim_id = $1 and retracted_at is null order by id";
+    CLAIM_EDGES: standing_edges!("claim_id = $1", " order by id");
     EDGES_RETRACT: "update edge set retracted_at = $2 where claim_id = $1 and retracted_at is null";
     EDGE_RETRACT: "update edge set retracted_at = $2 where id = $1 and retracted_at is null";
     CLAIM_LAST: "select max(coalesce(e.retracted_at, e.recorded_at)) from edge e where e.claim_id = $1";
     CLAIM_RETRACT:
         "update claim set retracted_at = $2, retracted_by = $3, retraction = $4 where id = $1 and retracted_at is null";
     /// Edges of which it was not known what they are until one of their ends is.
-    EDGES_UNDECIDED:
-        "select id, grade, source_id, occurrence_id, everywhere, target_id, claim_id, reference_id, repository_id, occurred_at
-         from edge where kind = 5 and retracted_at is null and target_id = $1
-         union
-         select id, grade, source_id, occurrence_id, everywhere, target_id, claim_id, reference_id, repository_id, occurred_at
-         from edge where kind = 5 and retracted_at is null and source_id = $1
-         order by 1";
+    EDGES_UNDECIDED: concat!(
+        standing_edges!("kind = 5 and target_id = $1"), " union ", standing_edges!("kind = 5 and source_id = $1", " order by 1"));
     /// What a node is: a digest or something outside, and whether its kit has a model, if it is known.
     NODE_IS: "select n.kind, n.key, k.is_model from node n left join kit k on k.manifest_id = n.id where n.id = $1";
     NODE_OF_DIGEST: "select id from node where kind = 0 and key = $1";

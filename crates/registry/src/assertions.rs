@@ -2,7 +2,7 @@
 
 use claims::{External, Target};
 use index::{
-    ClaimId, ClaimKind, EdgeKind, Grade, Micros, Session, audit,
+    ClaimId, ClaimKind, EdgeKind, Micros, Session, audit,
     claim::{self, Key, NewClaim},
 };
 use oci::{Name, Reference};
@@ -52,31 +52,14 @@ impl Registry {
         let subject = self.ever(ctx, &mut tx, &assertion.repository, &assertion.reference).await?;
         let repository = index::repository::find(&mut tx, ctx.reader, &assertion.repository).await?;
         let new = NewClaim {
-            kind: ClaimKind::Assertion,
             repository,
-            manifest: None,
-            position: None,
             subject: Some(subject.id),
-            statement: None,
-            run: None,
-            format: None,
-            predicate_type: None,
-            problem: None,
-            actor: &ctx.actor,
             occurred_at: assertion.occurred_at,
+            ..NewClaim::of(ClaimKind::Assertion, &ctx.actor)
         };
         let claim = claim::insert(&mut tx, &new, now).await?;
-        let voice = Voice {
-            claim,
-            repository,
-            occurrence: None,
-            source: subject.id,
-            is_unversioned: false,
-            is_over: false,
-            grade: Grade::Declared,
-            everywhere: false,
-            occurred_at: assertion.occurred_at,
-        };
+        let occurred_at = assertion.occurred_at;
+        let voice = Voice { occurred_at, ..Voice::unsigned(claim, repository, subject.id) };
         let text = to.to_string();
         let declared = Declared { component: None, kind, word: None, name: None, text, to };
         voice.declare(&mut tx, &declared, now).await?;
@@ -101,14 +84,11 @@ impl Registry {
             why: "write repository:tag or repository@digest, a digest, or an identity such as hf://org/name@commit"
                 .into(),
         };
-        Ok(match Target::parse(text).ok_or_else(wrong)? {
-            Target::Artifact(reference) => To::registry(&reference, None, &self.names),
-            Target::Content(digest) => To::Digest(digest),
-            Target::External { identity, .. } if External::parse(text).is_some() && text.contains(':') => {
-                To::External(identity.as_str().to_owned())
-            }
-            Target::External { .. } => return Err(wrong()),
-        })
+        let target = Target::parse(text).ok_or_else(wrong)?;
+        // Anything else is an identity too, but hardly what somebody means.
+        let is_meant =
+            !matches!(target, Target::External { .. }) || text.contains(':') && External::parse(text).is_some();
+        To::all(&target, &self.names).into_iter().next().filter(|_| is_meant).ok_or_else(wrong)
     }
 
     /// Retracts a claim: from now on nothing that it said counts. What was asked as of before stays as it was.

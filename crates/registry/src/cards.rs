@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use index::{
-    ClaimKind, Grade, JobKind, LayerId, OccurrenceId, Priority, Session,
+    ClaimKind, JobKind, LayerId, OccurrenceId, Priority, Session,
     claim::{self, ModelStay, NewClaim},
     file, job,
 };
@@ -103,31 +103,16 @@ impl Registry {
             return Ok(());
         }
         let new = NewClaim {
-            kind: ClaimKind::ModelCard,
             repository,
             manifest: Some(stay.model),
-            position: None,
             subject: Some(stay.model),
             statement: Some(statement),
-            run: None,
             format: Some("model-card"),
-            predicate_type: None,
             problem: card.problem.as_deref(),
-            actor: &stay.by,
-            occurred_at: None,
+            ..NewClaim::of(ClaimKind::ModelCard, &stay.by)
         };
         let claim = claim::insert(tx, &new, now).await?;
-        let voice = Voice {
-            claim,
-            repository,
-            occurrence: None,
-            source: stay.model,
-            is_unversioned: false,
-            is_over: false,
-            grade: Grade::Declared,
-            everywhere: false,
-            occurred_at: None,
-        };
+        let voice = Voice::unsigned(claim, repository, stay.model);
         for declared in &card.declared {
             voice.declare(tx, declared, now).await?;
         }

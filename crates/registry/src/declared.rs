@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use claims::External;
+use claims::{External, Target};
 use index::{
     ClaimId, EdgeKind, Grade, Micros, NodeId, OccurrenceId, Reader, ReferenceId, ReferenceState, RepositoryId, Session,
     claim::{self, Is},
@@ -31,7 +31,7 @@ pub(crate) struct Declared {
 }
 
 /// What a reference points to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum To {
     /// An artifact by its tag or digest.
     Artifact {
@@ -53,7 +53,7 @@ pub(crate) enum To {
 }
 
 /// Where a reference points.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     /// To this registry, by name.
     Here,
@@ -79,6 +79,19 @@ impl To {
             (Some(what), _) => Self::Artifact { place, host, repository: repository.clone(), what },
             (None, Place::Outside) => Self::External(format!("oci://{}/{repository}", host.unwrap_or_default())),
             (None, _) => Self::Repository(repository.clone()),
+        }
+    }
+
+    /// All that the target of a statement is: what is outside, by its identity and by the digest of its content where both are
+    /// said.
+    pub(crate) fn all(target: &Target, names: &Names) -> Vec<Self> {
+        match target {
+            Target::Artifact(reference) => vec![Self::registry(reference, None, names)],
+            Target::Content(digest) => vec![Self::Digest(*digest)],
+            Target::External { identity, digest } => {
+                let identity = Self::External(identity.as_str().to_owned());
+                std::iter::once(identity).chain(digest.map(Self::Digest)).collect()
+            }
         }
     }
 
@@ -188,19 +201,25 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    /// The voice of a kit, in its stay in a repository.
-    pub(crate) fn kit(claim: ClaimId, stay: &Stay) -> Self {
+    /// The voice of whoever declares something of `source` in a repository, and did not sign it.
+    pub(crate) fn unsigned(claim: ClaimId, repository: Option<RepositoryId>, source: NodeId) -> Self {
         Self {
             claim,
-            repository: Some(stay.repository),
-            occurrence: Some(stay.occurrence),
-            source: stay.manifest,
+            repository,
+            occurrence: None,
+            source,
             is_unversioned: false,
-            is_over: stay.is_over,
+            is_over: false,
             grade: Grade::Declared,
             everywhere: false,
             occurred_at: None,
         }
+    }
+
+    /// The voice of a kit, in its stay in a repository.
+    pub(crate) fn kit(claim: ClaimId, stay: &Stay) -> Self {
+        let occurrence = Some(stay.occurrence);
+        Self { occurrence, is_over: stay.is_over, ..Self::unsigned(claim, Some(stay.repository), stay.manifest) }
     }
 
     /// Writes a reference, resolved now if it can be, and the edge that it makes.

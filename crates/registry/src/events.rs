@@ -3,12 +3,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use claims::{
-    Target,
-    openlineage::{self, Dataset, Event, Kind, State},
-};
+use claims::openlineage::{self, Dataset, Event, Kind, State};
 use index::{
-    ClaimKind, EdgeKind, Grade, Micros, ReferenceState, RepositoryId, Session, audit,
+    ClaimKind, EdgeKind, Micros, ReferenceState, RepositoryId, Session, audit,
     claim::{self, NewClaim, RunEvent},
 };
 use oci::Name;
@@ -135,18 +132,14 @@ impl Registry {
         }
         let problem = read.event.problems.join("; ");
         let new = NewClaim {
-            kind: ClaimKind::Event,
             repository: self.repository_of(tx, &read.event).await?,
-            manifest: None,
-            position: None,
-            subject: None,
             statement: Some(statement),
             run,
             format: Some("openlineage"),
             predicate_type: Some(said(&read.event)),
             problem: Some(&*problem).filter(|problem| !problem.is_empty()),
-            actor: &ctx.actor,
             occurred_at: Some(Micros(read.event.occurred_at)),
+            ..NewClaim::of(ClaimKind::Event, &ctx.actor)
         };
         claim::insert(tx, &new, now).await?;
         Ok(Taken::Recorded)
@@ -165,7 +158,11 @@ impl Registry {
             outputs.extend(event.outputs);
         }
         let (inputs, outputs) = (self.distinct(inputs), self.distinct(outputs));
-        let is_too_much = inputs.len().saturating_mul(outputs.len()) > EDGES;
+        if inputs.len().saturating_mul(outputs.len()) > EDGES {
+            let why = format!("its run has more than {EDGES} pairs of inputs and outputs, and makes no edges");
+            self.connection(ctx, tx, run, at, now, Some(&why)).await?;
+            return Ok(());
+        }
         let known: HashSet<_> = claim::run_references(tx, run).await?.into_iter().collect();
         let mut voice = None;
         for (dataset, to) in &outputs {
@@ -178,7 +175,7 @@ impl Registry {
             let Some(source) = source else { continue };
             let is_unversioned = state == ReferenceState::Unversioned;
             let repository = self.known_repository(tx, to).await?;
-            for (input, from) in inputs.iter().filter(|_| !is_too_much) {
+            for (input, from) in &inputs {
                 let text = from.to_string();
                 if to == from || known.contains(&(source, text.clone())) {
                     continue;
@@ -191,17 +188,8 @@ impl Registry {
                     Some(repository) => Some(repository),
                     None => self.known_repository(tx, from).await?,
                 };
-                let voice = Voice {
-                    claim,
-                    repository,
-                    occurrence: None,
-                    source,
-                    is_unversioned,
-                    is_over: false,
-                    grade: Grade::Declared,
-                    everywhere: false,
-                    occurred_at: Some(at),
-                };
+                let voice =
+                    Voice { is_unversioned, occurred_at: Some(at), ..Voice::unsigned(claim, repository, source) };
                 let declared = Declared {
                     component: None,
                     kind: used(dataset, input),
@@ -212,10 +200,6 @@ impl Registry {
                 };
                 voice.declare(tx, &declared, now).await?;
             }
-        }
-        if is_too_much {
-            let why = format!("its run has more than {EDGES} pairs of inputs and outputs, and makes no edges");
-            self.connection(ctx, tx, run, at, now, Some(&why)).await?;
         }
         Ok(())
     }
@@ -231,18 +215,12 @@ impl Registry {
         problem: Option<&str>,
     ) -> Result<index::ClaimId, Error> {
         let new = NewClaim {
-            kind: ClaimKind::Event,
-            repository: None,
-            manifest: None,
-            position: None,
-            subject: None,
-            statement: None,
             run: Some(run),
             format: Some("openlineage"),
             predicate_type: Some("run"),
             problem,
-            actor: &ctx.actor,
             occurred_at: Some(at),
+            ..NewClaim::of(ClaimKind::Event, &ctx.actor)
         };
         Ok(claim::insert(tx, &new, now).await?)
     }
@@ -252,33 +230,20 @@ impl Registry {
         let mut distinct: Vec<(Dataset, To)> = Vec::new();
         let mut known = HashSet::new();
         for dataset in datasets {
-            let targets: Vec<_> = std::iter::once(&dataset.target).chain(&dataset.aliases).cloned().collect();
-            for target in targets {
-                for to in self.places(&target) {
-                    if known.insert((format!("{to:?}"), dataset.relation)) {
-                        distinct.push((dataset.clone(), to));
-                    }
+            let targets = std::iter::once(&dataset.target).chain(&dataset.aliases);
+            for to in targets.flat_map(|target| To::all(target, &self.names)) {
+                if known.insert((to.clone(), dataset.relation)) {
+                    distinct.push((dataset.clone(), to));
                 }
             }
         }
         distinct
     }
 
-    fn places(&self, target: &Target) -> Vec<To> {
-        match target {
-            Target::Artifact(reference) => vec![To::registry(reference, None, &self.names)],
-            Target::Content(digest) => vec![To::Digest(*digest)],
-            Target::External { identity, digest } => {
-                let by_digest = digest.iter().map(|digest| To::Digest(*digest));
-                std::iter::once(To::External(identity.as_str().to_owned())).chain(by_digest).collect()
-            }
-        }
-    }
-
     /// The repository of the first output, or else input, that is in this registry.
     async fn repository_of(&self, tx: &mut Session, event: &Event) -> Result<Option<RepositoryId>, Error> {
         for dataset in event.outputs.iter().chain(&event.inputs) {
-            for to in self.places(&dataset.target) {
+            for to in To::all(&dataset.target, &self.names) {
                 if let Some(repository) = self.known_repository(tx, &to).await? {
                     return Ok(Some(repository));
                 }

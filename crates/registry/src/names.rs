@@ -71,16 +71,12 @@ pub(crate) async fn meet(
     now: Micros,
 ) -> Result<(), Error> {
     let is_signed = claim::is_verified(tx, waiting.claim).await?;
+    let unsigned = Voice::unsigned(waiting.claim, waiting.repository, waiting.source);
     let voice = Voice {
-        claim: waiting.claim,
-        repository: waiting.repository,
         occurrence: waiting.occurrence,
-        source: waiting.source,
-        is_unversioned: false,
-        is_over: false,
         grade: if is_signed { Grade::Attested } else { Grade::Declared },
         everywhere: is_signed,
-        occurred_at: None,
+        ..unsigned
     };
     let kind = decide(tx, waiting.kind, waiting.source, target).await?;
     voice.point(tx, kind, waiting.id, target, now).await

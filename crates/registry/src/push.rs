@@ -300,18 +300,10 @@ impl std::fmt::Display for Unread {
 /// Records that a kit claims what it declares.
 pub(crate) async fn kit_claim(tx: &mut Session, stay: &Stay, actor: &str, now: Micros) -> Result<ClaimId, Error> {
     let new = NewClaim {
-        kind: ClaimKind::Kitfile,
         repository: Some(stay.repository),
         manifest: Some(stay.manifest),
-        position: None,
         subject: Some(stay.manifest),
-        statement: None,
-        run: None,
-        format: None,
-        predicate_type: None,
-        problem: None,
-        actor,
-        occurred_at: None,
+        ..NewClaim::of(ClaimKind::Kitfile, actor)
     };
     Ok(claim::insert(tx, &new, now).await?)
 }

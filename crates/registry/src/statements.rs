@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claims::{Relation, Statement, Target, Use};
+use claims::{Relation, Statement, Use};
 use index::{
     ClaimId, ClaimKind, EdgeKind, Grade, LayerState, Micros, NodeId, RepositoryId, Session,
     claim::{self, NewClaim, Outcome},
@@ -194,14 +194,7 @@ pub(crate) fn declared(used: &Use, names: &Names) -> Vec<Declared> {
         text: used.declared.clone(),
         to,
     };
-    match &used.target {
-        Target::Artifact(reference) => vec![one(To::registry(reference, None, names))],
-        Target::Content(digest) => vec![one(To::Digest(*digest))],
-        Target::External { identity, digest } => {
-            let by_digest = digest.iter().map(|digest| one(To::Digest(*digest)));
-            std::iter::once(one(To::External(identity.as_str().to_owned()))).chain(by_digest).collect()
-        }
-    }
+    To::all(&used.target, names).into_iter().map(one).collect()
 }
 
 /// The edge that a relation makes.
@@ -281,18 +274,16 @@ impl Registry {
             };
             let outcome = said.outcome.as_ref().filter(|_| unlike.is_none());
             let new = NewClaim {
-                kind: ClaimKind::Statement,
                 repository: Some(at.repository),
                 manifest: Some(at.manifest),
                 position: Some(carried.position),
                 subject: Some(at.subject),
                 statement,
-                run: None,
                 format: said.format,
                 predicate_type: said.predicate_type.as_deref(),
                 problem: unlike.as_deref().or(said.problem.as_deref()),
-                actor: &ctx.actor,
                 occurred_at: said.occurred_at,
+                ..NewClaim::of(ClaimKind::Statement, &ctx.actor)
             };
             let id = claim::insert(tx, &new, now).await?;
             if let Some(outcome) = outcome {
@@ -402,17 +393,8 @@ struct Attached {
 
 fn voice(claim: ClaimId, at: Attached, said: &Said) -> Voice {
     let (grade, everywhere) = said.outcome.as_ref().map_or((Grade::Declared, false), worth);
-    Voice {
-        claim,
-        repository: Some(at.repository),
-        occurrence: None,
-        source: at.subject,
-        is_unversioned: false,
-        is_over: false,
-        grade,
-        everywhere,
-        occurred_at: said.occurred_at,
-    }
+    let unsigned = Voice::unsigned(claim, Some(at.repository), at.subject);
+    Voice { grade, everywhere, occurred_at: said.occurred_at, ..unsigned }
 }
 
 /// What a statement is worth, and whether it holds for its digest wherever that is: an unverified one only where it was pushed.

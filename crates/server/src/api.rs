@@ -19,7 +19,7 @@ use axum::{
         rejection::{BytesRejection, PathRejection},
     },
     http::{
-        HeaderMap, Method, Uri,
+        HeaderMap, Method,
         header::{self, ACCEPT, CONTENT_TYPE},
     },
     middleware::{self, Next},
@@ -73,28 +73,18 @@ pub(crate) fn router() -> Router<App> {
         .fallback(|| async { Problem::new(404, "there is no such call; /api/v1/openapi.json lists them all") })
 }
 
-/// Lets nothing be posted by the pages of other sites.
+/// Lets nothing be posted by the pages of other sites: whoever opens one may be allowed to change things here without an account.
 async fn own_site(request: Request, next: Next) -> Response {
-    let refused = match request.method() {
-        &Method::POST => refuse_other_sites(request.headers(), request.uri()),
-        _ => Ok(()),
-    };
-    match refused {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-/// Refuses what a page of another site has a browser send: whoever opens it may be allowed to change things here without an
-/// account.
-fn refuse_other_sites(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or(uri.authority().map(|authority| authority.as_str()));
-    let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site);
-    match site.is_some() && site == host {
-        true => Ok(()),
-        false => Err(Problem::new(403, "a page of another site may not post anything here")),
+    let origin = request.headers().get(header::ORIGIN);
+    let is_own = origin.is_none_or(|origin| {
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.or(request.uri().authority().map(|authority| authority.as_str()));
+        let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site);
+        site.is_some() && site == host
+    });
+    match request.method() == Method::POST && !is_own {
+        true => Problem::new(403, "a page of another site may not post anything here").into_response(),
+        false => next.run(request).await,
     }
 }
 
@@ -173,8 +163,12 @@ fn lines(affected: Affected) -> Response {
         }
         Some(piece).filter(|piece| !piece.is_empty())
     });
-    let all =
-        std::iter::once(format!("{first}\n")).chain(pieces).chain(std::iter::once_with(move || format!("{last}\n")));
+    line_by_line(&first, pieces, &last)
+}
+
+/// An answer that is lines of JSON: the first, pieces of more, and the last, without which it is not whole.
+fn line_by_line(first: &Value, pieces: impl Iterator<Item = String> + Send + 'static, last: &Value) -> Response {
+    let all = std::iter::once(format!("{first}\n")).chain(pieces).chain(std::iter::once(format!("{last}\n")));
     ([(CONTENT_TYPE, LINES)], Body::from_stream(stream::iter(all.map(Ok::<_, Infallible>)))).into_response()
 }
 
@@ -226,7 +220,7 @@ async fn impact_of_files(
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
     query.only(&["as_of", "grade", "rung", "min_overlap", "matched", "wait", "pulls", "limit", "cursor"])?;
-    let body = body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))?;
+    let body = whole(body)?;
     let asked: Files =
         serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body is no question: {e}")))?;
     if asked.files.len() > FILES {
@@ -618,7 +612,7 @@ fn question_about(content: Content, query: &Query) -> Result<Question, Problem> 
     let wait = wait.map_err(|_| Problem::new(400, "parameter wait: write a number of seconds"))?;
     Ok(Question {
         content,
-        as_of: moment(query)?,
+        as_of: moment(query, "as_of")?,
         grade: grade(query)?,
         rung: rung.transpose()?,
         min_overlap: min_overlap.transpose()?,
@@ -638,12 +632,23 @@ fn flag(query: &Query, name: &str) -> Result<bool, Problem> {
     }
 }
 
-/// The moment that a question is as of, if it says one.
-fn moment(query: &Query) -> Result<Option<Micros>, Problem> {
-    let Some(text) = query.get("as_of") else { return Ok(None) };
-    let at = text.parse::<jiff::Timestamp>();
-    at.map(|at| Some(Micros(at.as_microsecond())))
-        .map_err(|_| Problem::new(400, format!("parameter as_of={text}: write a moment as 2026-11-20T09:14:03Z")))
+/// A parameter that is a moment.
+fn moment(query: &Query, name: &str) -> Result<Option<Micros>, Problem> {
+    let read = |text: &str| micros(text).ok_or_else(|| no_moment(&format!("parameter {name}={text}")));
+    query.get(name).map(read).transpose()
+}
+
+fn micros(text: &str) -> Option<Micros> {
+    text.parse::<jiff::Timestamp>().ok().map(|at| Micros(at.as_microsecond()))
+}
+
+fn no_moment(what: &str) -> Problem {
+    Problem::new(400, format!("{what}: write a moment as 2026-11-20T09:14:03Z"))
+}
+
+/// A body that has come whole.
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))
 }
 
 /// The worst grade that counts, if a question says one.

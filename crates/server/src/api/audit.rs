@@ -10,10 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use registry::{Audit, AuditLines, AuditQuestion, Error, Micros, Registry};
+use registry::{Audit, AuditLines, AuditQuestion, Error, Registry};
 use serde_json::json;
 
-use super::{LINES, Problem, Query, wants_lines};
+use super::{LINES, Problem, Query, moment, wants_lines};
 use crate::app::App;
 
 /// What was done, by whom, when and in which request, the newest first: pushes, deletions, mounts, what the collector deleted,
@@ -92,15 +92,5 @@ fn all(registry: Arc<Registry>, lines: AuditLines, request_id: String) -> Respon
 pub(super) fn parsed<T: FromStr<Err: Display>>(query: &Query, name: &str) -> Result<Option<T>, Problem> {
     let read =
         |text: &str| text.parse().map_err(|error| Problem::new(400, format!("parameter {name}={text}: {error}")));
-    query.get(name).map(read).transpose()
-}
-
-/// A parameter that is a moment.
-pub(super) fn moment(query: &Query, name: &str) -> Result<Option<Micros>, Problem> {
-    let read = |text: &str| {
-        let at = text.parse::<jiff::Timestamp>();
-        let why = || Problem::new(400, format!("parameter {name}={text}: write a moment as 2026-11-20T09:14:03Z"));
-        at.map(|at| Micros(at.as_microsecond())).map_err(|_| why())
-    };
     query.get(name).map(read).transpose()
 }

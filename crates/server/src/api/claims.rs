@@ -7,10 +7,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use registry::{Assertion, ClaimTold, Claims, Ctx, Micros};
+use registry::{Assertion, ClaimTold, Claims, Ctx};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Problem, Query, artifact};
+use super::{Problem, Query, artifact, micros, no_moment, whole};
 use crate::app::App;
 
 /// That an artifact was made from something else.
@@ -83,10 +83,8 @@ pub(super) async fn assert(
     let ctx = app.context(&headers);
     let asserted: Asserted = read(body)?;
     let (repository, reference) = subject("subject", &asserted.subject)?;
-    let occurred_at = asserted.occurred_at.map(|text| {
-        let at = text.parse::<jiff::Timestamp>().map(|at| Micros(at.as_microsecond()));
-        at.map_err(|_| Problem::new(400, format!("occurred_at {text:?}: write a moment as 2026-11-20T09:14:03Z")))
-    });
+    let occurred_at =
+        asserted.occurred_at.map(|text| micros(&text).ok_or_else(|| no_moment(&format!("occurred_at {text:?}"))));
     let (relation, target, occurred_at) = (asserted.relation, asserted.target, occurred_at.transpose()?);
     let assertion = Assertion { repository, reference, relation, target, occurred_at };
     let told = app.registry.assert(&ctx, &assertion).await;
@@ -171,6 +169,5 @@ fn subject(name: &str, text: &str) -> Result<(oci::Name, oci::Reference), Proble
 }
 
 fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))?;
-    serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body: {e}")))
+    serde_json::from_slice(&whole(body)?).map_err(|e| Problem::new(400, format!("the body: {e}")))
 }

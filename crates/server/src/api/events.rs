@@ -10,7 +10,7 @@ use registry::Taken;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Problem;
+use super::{Problem, whole};
 use crate::app::App;
 
 /// The most bytes of a batch, and the most events in it.
@@ -102,10 +102,6 @@ pub(super) async fn batch(
         return Err(Problem::new(413, format!("send at most {BATCH} events at once")));
     }
     Ok(Json(take(&app, &headers, &events).await?))
-}
-
-fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))
 }
 
 /// Events are taken out of the body as they stand in it, for they are kept so.

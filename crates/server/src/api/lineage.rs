@@ -1,23 +1,18 @@
 //! `/api/v1/lineage`: what something was made from, and what was made from it.
 
-use std::{convert::Infallible, fmt::Write as _};
+use std::fmt::Write as _;
 
 use axum::{
     Json,
-    body::Body,
     extract::{RawQuery, State},
-    http::{
-        HeaderMap,
-        header::{ACCEPT, CONTENT_TYPE},
-    },
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
 use oci::Digest;
 use registry::{About, AsOfKind, Direction, Lineage, LineageQuestion, WholeLineage};
 use serde_json::{Value, json};
 
-use super::{LINES, LINES_AT_ONCE, Query, artifact, grade, moment, problem::Problem};
+use super::{LINES_AT_ONCE, Query, artifact, grade, line_by_line, moment, problem::Problem, wants_lines};
 use crate::app::App;
 
 /// What something was made from, and what was made from it, through any number of steps: nodes and edges.
@@ -61,7 +56,7 @@ pub(super) async fn lineage(
     let ctx = app.context(&headers);
     let question = question(&Query::read(query.as_deref())?)?;
     let failed = |e| Problem::from_error(e, &ctx.request_id);
-    if headers.get_all(ACCEPT).iter().any(|accept| accept.as_bytes().starts_with(LINES.as_bytes())) {
+    if wants_lines(&headers) {
         if question.cursor.is_some() {
             return Err(Problem::new(400, "a cursor goes with pages; the whole lineage at once has none"));
         }
@@ -119,7 +114,7 @@ fn question(query: &Query) -> Result<LineageQuestion, Problem> {
         direction: direction?,
         depth: depth.transpose()?,
         grade: grade(query)?,
-        as_of: moment(query)?,
+        as_of: moment(query, "as_of")?,
         as_of_kind: as_of_kind?,
         limit: query.limit()?,
         cursor: query.get("cursor").map(str::to_owned),
@@ -152,7 +147,5 @@ fn lines(whole: WholeLineage) -> Response {
         edge = until;
         Some(piece).filter(|piece| !piece.is_empty())
     });
-    let all =
-        std::iter::once(format!("{first}\n")).chain(pieces).chain(std::iter::once_with(move || format!("{last}\n")));
-    ([(CONTENT_TYPE, LINES)], Body::from_stream(stream::iter(all.map(Ok::<_, Infallible>)))).into_response()
+    line_by_line(&first, pieces, &last)
 }

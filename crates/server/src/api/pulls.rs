@@ -7,7 +7,7 @@ use axum::{
 };
 use registry::{Pulls, PullsQuestion};
 
-use super::{Problem, Query, artifact, audit::moment, audit::parsed};
+use super::{Problem, Query, artifact, audit::parsed, moment};
 use crate::app::App;
 
 /// Who pulled what, the newest first: manifests and blobs that were asked for with GET and answered, from here or with an

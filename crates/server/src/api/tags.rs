@@ -15,7 +15,7 @@ use registry::{Ctx, History, Moved, Promote, Rollback, RollbackTarget, Stages, S
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{Problem, Query, moment, question};
+use super::{Problem, Query, moment, question, whole};
 use crate::app::App;
 
 /// What a tag names, since when and by whom.
@@ -36,7 +36,7 @@ use crate::app::App;
 )]
 pub(super) async fn tag(app: &App, ctx: &Ctx, name: &Name, tag: &Tag, query: &Query) -> Result<Json<Tagged>, Problem> {
     query.only(&["as_of"])?;
-    let found = app.registry.tag(ctx, name, tag, moment(query)?).await;
+    let found = app.registry.tag(ctx, name, tag, moment(query, "as_of")?).await;
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn history(
 ) -> Result<Json<History>, Problem> {
     query.only(&["as_of", "limit", "cursor"])?;
     let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
-    let found = app.registry.tag_history(ctx, name, tag, moment(query)?, query.get("cursor"), limit).await;
+    let found = app.registry.tag_history(ctx, name, tag, moment(query, "as_of")?, query.get("cursor"), limit).await;
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn stages(
     let repository = query.get("repository").map(str::parse::<Name>).transpose();
     let question = StagesQuestion {
         stages: app.promotions.stages.clone(),
-        as_of: moment(&query)?,
+        as_of: moment(&query, "as_of")?,
         repository: repository.map_err(|e| Problem::new(400, format!("parameter repository: {e}")))?,
         limit: u32::try_from(query.limit()?).unwrap_or(u32::MAX),
         cursor: query.get("cursor").map(str::to_owned),
@@ -230,7 +230,7 @@ pub(super) async fn in_repository(
     let Path(rest) = path.map_err(|e| Problem::new(400, format!("the path: {}", e.body_text())))?;
     let ctx = app.context(&headers);
     Query::read(query.as_deref())?.only(&[])?;
-    let body = body.map_err(|e| Problem::new(e.status().as_u16(), format!("the body: {}", e.body_text())))?;
+    let body = whole(body)?;
     let (name, call) = super::repository_call(&rest)?;
     let unknown = || {
         Problem::new(
