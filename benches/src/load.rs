@@ -156,10 +156,33 @@ pub(crate) fn push_manifest(host: &str, repository: &str, number: u64) -> Result
     let (config, layer) = (Blob::new(2 * number + 1, 512), Blob::new(2 * number + 2, 4096));
     config.push(host, repository, Style::Put)?;
     layer.push(host, repository, Style::Put)?;
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{}","size":{}}}]}}"#,
-        config.digest, config.size, layer.digest, layer.size
-    );
+    let config = descriptor("application/vnd.oci.image.config.v1+json", &config.digest, config.size);
+    let layer = descriptor("application/vnd.oci.image.layer.v1.tar", &layer.digest, layer.size);
+    put_manifest(host, repository, &config, &layer)
+}
+
+/// A descriptor as a manifest has it.
+pub(crate) fn descriptor(media_type: &str, digest: &str, size: u64) -> String {
+    format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
+}
+
+/// Pushes bytes as a blob in one PUT, and gives its descriptor.
+pub(crate) fn put_blob(host: &str, repository: &str, media_type: &str, bytes: &[u8]) -> Result<String> {
+    let digest = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+    let mut connection = Connection::open(host)?;
+    let begin = head("POST", &format!("/v2/{repository}/blobs/uploads/"), host, "Content-Length: 0");
+    connection.send(begin.as_bytes())?;
+    let location = location(host, connection.expect(202)?.location)?;
+    let length = format!("Content-Length: {}\r\nContent-Type: application/octet-stream", bytes.len());
+    connection.send(head("PUT", &with_digest(&location, &digest), host, &length).as_bytes())?;
+    connection.send(bytes)?;
+    connection.expect(201)?;
+    Ok(descriptor(media_type, &digest, bytes.len() as u64))
+}
+
+/// Pushes a manifest of one configuration and one layer under the tag `latest`.
+pub(crate) fn put_manifest(host: &str, repository: &str, config: &str, layer: &str) -> Result<()> {
+    let manifest = format!(r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{config},"layers":[{layer}]}}"#);
     let headers = format!("Content-Length: {}\r\nContent-Type: {MANIFEST}", manifest.len());
     let mut connection = Connection::open(host)?;
     let mut request = head("PUT", &format!("/v2/{repository}/manifests/latest"), host, &headers);

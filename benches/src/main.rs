@@ -7,6 +7,7 @@
 
 mod database;
 mod events;
+mod files;
 mod http;
 mod impact;
 mod lineage;
@@ -76,6 +77,8 @@ enum Other {
     Scale(scale::Arguments),
     /// Measures how many OpenLineage events our registry takes
     Events(events::Arguments),
+    /// Measures how soon the files of a kit with very many of them are known
+    Files(files::Arguments),
     /// Measures our registry alone, asked about the files of a million models
     Impact(impact::Arguments),
     /// Measures our registry alone, asked what models were made from
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Some(Other::Scale(arguments)) => scale::run(arguments),
         Some(Other::Events(arguments)) => events::run(arguments),
+        Some(Other::Files(arguments)) => files::run(arguments),
         Some(Other::Impact(arguments)) => impact::run(arguments),
         Some(Other::Lineage(arguments)) => lineage::run(arguments),
         Some(Other::Memberships(arguments)) => memberships::run(arguments),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use oci::{Algorithm, Hasher};
 use sqlx::AssertSqlSafe;
+use zstd::bulk::Decompressor;
 
 use crate::{Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session, db::on, rows, sql};
 
@@ -216,35 +217,50 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn unpack(payload: &[u8]) -> Result<Vec<Entry>> {
+/// The entries of a block that are `wanted`, with their positions in it. One decompressor serves very many blocks: to make one
+/// costs more than to unpack one.
+fn unpack(
+    zstandard: &mut Decompressor<'_>,
+    payload: &[u8],
+    wanted: impl Fn(usize) -> bool,
+) -> Result<Vec<(usize, Entry)>> {
     let broken = || Error::Unreadable("block of paths");
     match payload.split_first() {
         Some((b'z', packed)) => {
-            let plain = zstd::bulk::Decompressor::upper_bound(packed).filter(|&size| size <= LARGEST_BLOCK);
-            let plain = zstd::bulk::decompress(packed, plain.ok_or_else(broken)?).map_err(|_| broken())?;
-            entries(&plain).ok_or_else(broken)
+            let plain = Decompressor::upper_bound(packed).filter(|&size| size <= LARGEST_BLOCK);
+            let plain = zstandard.decompress(packed, plain.ok_or_else(broken)?).map_err(|_| broken())?;
+            entries(&plain, wanted).ok_or_else(broken)
         }
         // What an older version wrote: one file, its size in decimal digits.
         Some((b'-', plain)) => {
             let slash = plain.iter().position(|&byte| byte == b'/').ok_or_else(broken)?;
             let size = std::str::from_utf8(&plain[..slash]).ok().and_then(|digits| digits.parse().ok());
-            Ok(vec![Entry { size: size.ok_or_else(broken)?, depth: 0, path: plain[slash + 1..].to_vec() }])
+            Ok(vec![(0, Entry { size: size.ok_or_else(broken)?, depth: 0, path: plain[slash + 1..].to_vec() })])
         }
         _ => Err(broken()),
     }
 }
 
-fn entries(mut plain: &[u8]) -> Option<Vec<Entry>> {
-    let mut entries: Vec<Entry> = Vec::new();
-    while !plain.is_empty() {
+fn entries(mut plain: &[u8], wanted: impl Fn(usize) -> bool) -> Option<Vec<(usize, Entry)>> {
+    let mut entries = Vec::new();
+    let mut path: Vec<u8> = Vec::new();
+    for position in 0.. {
+        if plain.is_empty() {
+            break;
+        }
         let size = take(&mut plain)?;
         let depth = u32::try_from(take(&mut plain)?).ok()?;
         let shared = usize::try_from(take(&mut plain)?).ok()?;
         let length = usize::try_from(take(&mut plain)?).ok()?;
-        let before = entries.last().map_or(&[][..], |entry| &entry.path);
-        let path = [before.get(..shared)?, plain.get(..length)?].concat();
-        plain = &plain[length..];
-        entries.push(Entry { size, depth, path });
+        let rest = plain.split_off(..length)?;
+        if shared > path.len() {
+            return None;
+        }
+        path.truncate(shared);
+        path.extend_from_slice(rest);
+        if wanted(position) {
+            entries.push((position, Entry { size, depth, path: path.clone() }));
+        }
     }
     Some(entries)
 }
@@ -260,6 +276,7 @@ pub async fn entries_at(session: &mut Session, places: &[Place]) -> Result<HashM
         wanted.entry(first).or_default().entry(place.scan).or_default().push(place);
     }
     let mut entries = HashMap::with_capacity(places.len());
+    let mut zstandard = Decompressor::new().map_err(|_| Error::Unreadable("block of paths"))?;
     for (first, scans) in wanted {
         let ids: Vec<_> = scans.keys().copied().collect();
         for chunk in ids.chunks(BLOCKS_AT_ONCE) {
@@ -270,13 +287,11 @@ pub async fn entries_at(session: &mut Session, places: &[Place]) -> Result<HashM
                 sql::filled(chunk).fold(query, |query, scan| query.bind(scan.0)).fetch_all(c).await
             })?;
             for (scan, first, payload) in blocks {
-                let block = unpack(&payload)?;
-                for &place in scans.get(&ScanId(scan)).into_iter().flatten() {
-                    let at = usize::try_from(place.position - first).ok();
-                    if let Some(entry) = at.and_then(|at| block.get(at)) {
-                        entries.insert(place, entry.clone());
-                    }
-                }
+                let Some(places) = scans.get(&ScanId(scan)) else { continue };
+                let at = |place: &Place| usize::try_from(place.position - first).ok();
+                let wanted: HashMap<_, _> = places.iter().filter_map(|place| Some((at(place)?, *place))).collect();
+                let block = unpack(&mut zstandard, &payload, |position| wanted.contains_key(&position))?;
+                entries.extend(block.into_iter().filter_map(|(at, entry)| Some((*wanted.get(&at)?, entry))));
             }
         }
     }
@@ -518,7 +533,7 @@ const LARGEST_DOCUMENT: usize = 256 << 20;
 
 pub(crate) fn decompress(document: &[u8]) -> Result<Vec<u8>> {
     let broken = || Error::Unreadable("metadata");
-    let size = zstd::bulk::Decompressor::upper_bound(document).filter(|&size| size <= LARGEST_DOCUMENT);
+    let size = Decompressor::upper_bound(document).filter(|&size| size <= LARGEST_DOCUMENT);
     zstd::bulk::decompress(document, size.ok_or_else(broken)?).map_err(|_| broken())
 }
 
@@ -553,6 +568,7 @@ mod tests {
 
     #[test]
     fn blocks_hold_sizes_and_paths() {
+        let mut zstandard = Decompressor::new().unwrap();
         let long = vec![b'x'; 70_000];
         for files in [
             vec![],
@@ -565,13 +581,17 @@ mod tests {
             ],
             vec![file(&long, 1, 0), file(&long, 2, 0)],
         ] {
-            let entries: Vec<_> =
-                files.iter().map(|f| Entry { size: f.size, depth: f.depth, path: f.path.clone() }).collect();
-            assert_eq!(unpack(&pack(&files).unwrap()).unwrap(), entries);
+            let entry = |f: &File| Entry { size: f.size, depth: f.depth, path: f.path.clone() };
+            let entries: Vec<_> = files.iter().map(entry).enumerate().collect();
+            let packed = pack(&files).unwrap();
+            assert_eq!(unpack(&mut zstandard, &packed, |_| true).unwrap(), entries);
+            let last: Vec<_> = entries.into_iter().skip(1).collect();
+            assert_eq!(unpack(&mut zstandard, &packed, |position| position > 0).unwrap(), last);
         }
-        assert_eq!(unpack(b"-12/a/b").unwrap(), [Entry { size: 12, depth: 0, path: b"a/b".to_vec() }]);
+        let old = [(0, Entry { size: 12, depth: 0, path: b"a/b".to_vec() })];
+        assert_eq!(unpack(&mut zstandard, b"-12/a/b", |_| true).unwrap(), old);
         for broken in [&b"zzzzzz"[..], b"-", b"-x/a", b"?", b""] {
-            assert!(unpack(broken).is_err());
+            assert!(unpack(&mut zstandard, broken, |_| true).is_err());
         }
     }
 

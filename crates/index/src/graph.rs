@@ -4,8 +4,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures_util::TryStreamExt as _;
 use oci::Digest;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::{
     ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result,
@@ -180,32 +181,51 @@ pub async fn affected_by_file(
     grade: Grade,
     sha256: &[u8; 32],
 ) -> Result<Affected> {
-    type Row = (i32, i64, Option<i64>, Option<i32>, Option<Vec<u8>>, Option<bool>);
     let (head, tail) = file::columns(sha256);
     let text = match session.engine() {
-        Engine::Postgres(..) => sql::AFFECTED_BY_FILE_POSTGRES,
+        Engine::Postgres(connection, patience) => {
+            // Where there are hundreds of thousands, all tables are read in the order of their keys and merged. It would rather
+            // hash whole tables, on two processors at once, and takes longer for it.
+            let merge = "set local enable_hashjoin = off; set local max_parallel_workers_per_gather = 0";
+            patience.wait(connection.execute(merge)).await?;
+            sql::AFFECTED_BY_FILE_POSTGRES
+        }
         Engine::Sqlite(_) => sql::AFFECTED_BY_FILE_SQLITE,
     };
-    let found: Vec<Row> = on!(session, |c| {
-        let query = sqlx::query_as(text).bind(reader.0).bind(as_of.0).bind(grade.code());
-        query.bind(head).bind(tail).bind(&sha256[..]).fetch_all(c).await
-    })?;
     let mut affected = Affected::default();
-    for (what, id, to, kind, digest, is_model) in found {
+    on!(session, |c| {
+        let query = sqlx::query_as(text).bind(reader.0).bind(as_of.0).bind(grade.code());
+        let mut rows = query.bind(head).bind(tail).bind(&sha256[..]).fetch(c);
+        // Taken one by one, while the database looks for the others.
+        while let Some(row) = rows.try_next().await? {
+            affected.take(row)?;
+        }
+        Ok(())
+    })?;
+    Ok(affected)
+}
+
+/// A row of [`affected_by_file`]: what it is, a node, and of a link the other node and its kind, or of a node its digest and
+/// whether it is a model.
+type AffectedRow = (i32, i64, Option<i64>, Option<i32>, Option<Vec<u8>>, Option<bool>);
+
+impl Affected {
+    fn take(&mut self, (what, id, to, kind, digest, is_model): AffectedRow) -> std::result::Result<(), sqlx::Error> {
         let id = NodeId(id);
         match (what, to, digest) {
             (2, Some(to), _) => {
                 let derives = kind == Some(EdgeKind::DerivedFrom.code());
-                affected.links.push((id, NodeId(to), derives));
+                self.links.push((id, NodeId(to), derives));
             }
             (_, _, Some(digest)) => {
-                let node = Node { id, digest: rows::digest(&digest)?, is_model: is_model.unwrap_or_default() };
-                if what == 0 { affected.holders.push(node) } else { affected.others.push(node) }
+                let digest = rows::digest(&digest).map_err(|error| sqlx::Error::Decode(error.into()))?;
+                let node = Node { id, digest, is_model: is_model.unwrap_or_default() };
+                if what == 0 { self.holders.push(node) } else { self.others.push(node) }
             }
             _ => {}
         }
+        Ok(())
     }
-    Ok(affected)
 }
 
 /// A holder of a file, where it is first met.
@@ -408,6 +428,56 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
         })?;
         found.extend(rows);
     }
+    held_so(session, found).await
+}
+
+/// Who holds the file, and how, if that is in at most `most` ways; whether they may be read is not asked.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn few_with_file(session: &mut Session, sha256: &[u8; 32], most: usize) -> Result<Option<Vec<Held>>> {
+    let (head, tail) = file::columns(sha256);
+    let found: Vec<FewRow> = on!(session, |c| {
+        let query = sqlx::query_as(sql::FEW_WITH_FILE).bind(head).bind(tail).bind(&sha256[..]);
+        query.bind(rows::signed(most as u64 + 1)).fetch_all(c).await
+    })?;
+    if found.len() > most {
+        return Ok(None);
+    }
+    let mut found: Vec<_> = found.into_iter().filter_map(FewRow::held).collect();
+    found.sort_by_key(|(layer, row)| (row.manifest_id, *layer, row.file_position, row.component_position));
+    let mut found: Vec<_> = found.into_iter().map(|(_, row)| row).collect();
+    let mut ways: HashMap<i64, i64> = HashMap::new();
+    found.iter().for_each(|row| *ways.entry(row.manifest_id).or_default() += 1);
+    for row in &mut found {
+        row.ways = ways[&row.manifest_id];
+    }
+    Ok(Some(held_so(session, found).await?))
+}
+
+/// Those of the manifests that were in a repository that `reader` may read, at `as_of`.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn readable(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    manifests: &[NodeId],
+) -> Result<Vec<NodeId>> {
+    let mut readable = Vec::with_capacity(manifests.len());
+    for chunk in manifests.chunks(sql::LIST) {
+        let text = sql::list(sql::READABLE_OF, 3, sql::padded(chunk.len()));
+        let found: Vec<i64> = on!(session, |c| {
+            let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        readable.extend(found.into_iter().map(NodeId));
+    }
+    Ok(readable)
+}
+
+async fn held_so(session: &mut Session, found: Vec<FileRow>) -> Result<Vec<Held>> {
     let place = |row: &FileRow| row.scan_id.map(|scan| Place { scan: ScanId(scan), position: row.file_position });
     let places: Vec<_> = found.iter().filter_map(place).collect();
     let entries = file::entries_at(session, &places).await?;
@@ -443,6 +513,43 @@ struct FileRow {
     name: Option<Vec<u8>>,
     ways: i64,
     component_position: Option<i32>,
+}
+
+/// How one of few holds a file, or a place of the file that counts no more.
+#[derive(sqlx::FromRow)]
+struct FewRow {
+    manifest_id: Option<i64>,
+    digest: Option<Vec<u8>>,
+    scan_id: Option<i64>,
+    file_position: i32,
+    called: Option<Vec<u8>>,
+    whole: Option<bool>,
+    role: Option<String>,
+    name: Option<Vec<u8>>,
+    component_position: Option<i32>,
+    layer_position: Option<i32>,
+}
+
+impl FewRow {
+    /// The layer's position in the manifest, and the row.
+    fn held(self) -> Option<(i32, FileRow)> {
+        let Self { scan_id, file_position, called, role, name, component_position, .. } = self;
+        let (manifest_id, digest, whole) = (self.manifest_id?, self.digest?, self.whole?);
+        let ways = 1;
+        let row = FileRow {
+            manifest_id,
+            digest,
+            scan_id,
+            file_position,
+            called,
+            whole,
+            role,
+            name,
+            ways,
+            component_position,
+        };
+        Some((self.layer_position?, row))
+    }
 }
 
 /// How the layer is in the manifests.
@@ -567,7 +674,8 @@ pub async fn reach(
     grade: Grade,
     nodes: &[NodeId],
 ) -> Result<Vec<Link>> {
-    walk(session, [sql::REACH_SQLITE, sql::REACH_POSTGRES], |link| link.from, reader, as_of, grade, nodes).await
+    let texts = Walk { step: sql::REACH_STEP, sqlite: sql::REACH_SQLITE, postgres: sql::REACH_POSTGRES };
+    walk(session, texts, |link| link.from, reader, as_of, grade, nodes).await
 }
 
 /// The same of all that hold a file.
@@ -605,47 +713,75 @@ pub async fn uses(
     grade: Grade,
     nodes: &[NodeId],
 ) -> Result<Vec<Link>> {
-    walk(session, [sql::USES_SQLITE, sql::USES_POSTGRES], |link| link.to, reader, as_of, grade, nodes).await
+    let texts = Walk { step: sql::USES_STEP, sqlite: sql::USES_SQLITE, postgres: sql::USES_POSTGRES };
+    walk(session, texts, |link| link.to, reader, as_of, grade, nodes).await
+}
+
+/// What finds the links at some nodes, and all links that are walked from some.
+struct Walk {
+    step: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
 }
 
 async fn walk(
     session: &mut Session,
-    [sqlite, postgres]: [&'static str; 2],
+    texts: Walk,
     end: fn(&Link) -> NodeId,
     reader: Reader,
     as_of: Micros,
     grade: Grade,
     nodes: &[NodeId],
 ) -> Result<Vec<Link>> {
-    let text = match session.engine() {
-        Engine::Postgres(..) => postgres,
-        Engine::Sqlite(_) => sqlite,
+    let further = match session.engine() {
+        Engine::Postgres(..) => texts.postgres,
+        Engine::Sqlite(_) => texts.sqlite,
     };
-    let mut links: HashSet<Link> = HashSet::new();
+    let mut links: Vec<Link> = Vec::new();
     let mut reached: HashSet<NodeId> = HashSet::new();
+    // Most often nothing is there, or little: a look at each node is cheaper than a walk from all of them.
     for chunk in nodes.chunks(sql::LIST) {
+        links.extend(links_at(session, texts.step, reader, as_of, grade, chunk).await?);
+    }
+    let known: HashSet<_> = nodes.iter().copied().collect();
+    let ends: HashSet<_> = links.iter().map(end).filter(|node| !known.contains(node)).collect();
+    let mut ends: Vec<_> = ends.into_iter().collect();
+    ends.sort_unstable();
+    for chunk in ends.chunks(sql::LIST) {
         // What a node before reached was followed to its end already.
-        let chunk: Vec<_> = chunk.iter().filter(|node| !reached.contains(node)).collect();
+        let chunk: Vec<_> = chunk.iter().copied().filter(|node| !reached.contains(node)).collect();
         if chunk.is_empty() {
             continue;
         }
-        let text = sql::list(text, 4, sql::padded(chunk.len()));
-        let found: Vec<LinkRow> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(grade.code());
-            sql::filled(&chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for row in found {
-            let link = link(row)?;
+        for link in links_at(session, further, reader, as_of, grade, &chunk).await? {
             reached.insert(end(&link));
-            links.insert(link);
+            links.push(link);
         }
     }
     Ok(sorted(links))
 }
 
-pub(crate) fn sorted(links: HashSet<Link>) -> Vec<Link> {
-    let mut links: Vec<_> = links.into_iter().collect();
+/// The links that one statement finds for as many nodes as one list has.
+async fn links_at(
+    session: &mut Session,
+    text: &str,
+    reader: Reader,
+    as_of: Micros,
+    grade: Grade,
+    nodes: &[NodeId],
+) -> Result<Vec<Link>> {
+    let text = sql::list(text, 4, sql::padded(nodes.len()));
+    let found: Vec<LinkRow> = on!(session, |c| {
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(grade.code());
+        sql::filled(nodes).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+    })?;
+    found.into_iter().map(link).collect()
+}
+
+/// In order, and each once.
+pub(crate) fn sorted(mut links: Vec<Link>) -> Vec<Link> {
     links.sort_unstable_by_key(|link| (link.to, link.from, link.edge.map(|edge| edge.id)));
+    links.dedup();
     links
 }
 

@@ -339,23 +339,26 @@ macro_rules! audit_page {
 
 /// All that some content affects, at once: whatever holds it, whatever leads there, and the links on the way. Rows of three
 /// kinds: (0, holder, …), (1, what leads to one and holds it not, …), (2, from, to, kind or null where an index lists). What
-/// uses a holder is looked up for all of them together, and from there on node by node.
+/// uses a holder is looked up for all of them together, before those that are holders too are left out of it, and from there on
+/// node by node.
 macro_rules! affected {
     ($engine:ident, $holders:expr) => {
         concat!(
             "with recursive held (id, digest, is_model) as materialized (
                select distinct m.id, m.digest, k.is_model from (", $holders, ") h cross join manifest m cross join kit k
                where m.id = h.manifest_id and k.manifest_id = m.id and ", was_readable!(), "),
-             first (id, target, kind) as materialized (
+             used (id, target, kind) as materialized (
                select e.source_id, e.target_id, e.kind from held h cross join edge e
-               where e.target_id = h.id and not exists (select 1 from held x where x.id = e.source_id) and ", edge_counts!(),
-            " union all
+               where e.target_id = h.id and ", edge_counts!(), "
+               union all
                select c.parent_id, c.child_id, null from held h cross join manifest_child c
-               where c.child_id = h.id and not exists (select 1 from held x where x.id = c.parent_id) and ", child_counts!(),
-            " union all
+               where c.child_id = h.id and ", child_counts!(), "
+               union all
                select e.source_id, e.target_id, e.kind from node n cross join edge e
                where n.kind = 0 and n.key = $6 and e.target_id = n.id
-                 and not exists (select 1 from held x where x.id in (e.source_id, n.id)) and ", edge_counts!(), "),
+                 and not exists (select 1 from held x where x.id = n.id) and ", edge_counts!(), "),
+             first (id, target, kind) as materialized (
+               select u.id, u.target, u.kind from used u where not exists (select 1 from held x where x.id = u.id)),
              walked (id) as (select f.id from first f union ", affected!(@$engine), ")
              select 0, h.id, cast(null as bigint), cast(null as integer), h.digest, h.is_model from held h
              union all
@@ -390,6 +393,33 @@ macro_rules! affected {
         concat!(
             " union all select x.* from walked w cross join lateral (
                select ", $columns, " from ", $tables, " where ", $joined, $counts, " offset 0) x"
+        )
+    };
+}
+
+/// The links at some nodes themselves, as [`walk!`] would begin.
+macro_rules! step {
+    (users) => {
+        step!("", "e.target_id", "c.child_id")
+    };
+    (uses) => {
+        step!("e.kind <> 3 and ", "e.source_id", "c.parent_id")
+    };
+    ($kind:literal, $at:literal, $child_at:literal) => {
+        concat!(
+            "select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
+               from edge e where ",
+            $at,
+            " in ({list}) and ",
+            $kind,
+            edge_counts!(),
+            "
+             union all
+             select c.parent_id, c.child_id, null, null, null, null, null, null
+               from manifest_child c where ",
+            $child_at,
+            " in ({list}) and ",
+            child_counts!()
         )
     };
 }
@@ -454,22 +484,23 @@ macro_rules! edge_told {
 /// only packaged or tested with something is told, and not followed. A step along an edge counts `$5`: 0 where there is no limit,
 /// so that a node is met once; else at most `$6` of them are gone.
 macro_rules! lineage {
-    ($engine:ident, ancestors) => {
-        lineage!(@$engine "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
+    ($engine:ident, ancestors $what:ident) => {
+        lineage!(@$engine $what "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
     };
-    ($engine:ident, descendants) => {
-        lineage!(@$engine "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
+    ($engine:ident, descendants $what:ident) => {
+        lineage!(@$engine $what "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
     };
-    (@sqlite $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
+    (@sqlite $what:ident $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
             "with recursive walked (id, steps) as (select n.id, 0 from node n where n.id in ({list})
                union select ", $next, ", w.steps + $5 from walked w cross join edge e
                  where ", $at, " = w.id and w.steps < $6 and e.kind in (1, 3, 4, 5) and ", edge_told!(), "
                union select ", $child_next, ", w.steps from walked w cross join manifest_child c
-                 where ", $child_at, " = w.id and ", child_counts!(), ")", lineage!(@links $at, $child_at)
+                 where ", $child_at, " = w.id and ", child_counts!(), ")",
+            lineage!(@$what $at, $next, $child_at, $child_next)
         )
     };
-    (@postgres $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
+    (@postgres $what:ident $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
             "with recursive walked (id, steps) as (select n.id, 0 from node n where n.id in ({list})
                union select x.id, x.steps from walked w cross join lateral (
@@ -477,10 +508,11 @@ macro_rules! lineage {
                    where ", $at, " = w.id and w.steps < $6 and e.kind in (1, 3, 4, 5) and ", edge_told!(), "
                  union all
                  select ", $child_next, ", w.steps from manifest_child c where ", $child_at, " = w.id and ", child_counts!(), "
-                 offset 0) x)", lineage!(@links $at, $child_at)
+                 offset 0) x)",
+            lineage!(@$what $at, $next, $child_at, $child_next)
         )
     };
-    (@links $at:literal, $child_at:literal) => {
+    (@links $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
             " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
                 from (select distinct w.id from walked w where w.steps < $6) w cross join edge e where ", $at, " = w.id and ",
@@ -489,6 +521,30 @@ macro_rules! lineage {
               select c.parent_id, c.child_id, null, null, null, null, null, null
                 from (select distinct w.id from walked w) w cross join manifest_child c where ", $child_at, " = w.id and ",
             child_counts!()
+        )
+    };
+    // The same, each with what is known of the node that it leads to.
+    (@told $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
+        concat!(
+            " select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere, ", far!(), "
+                from (select distinct w.id from walked w where w.steps < $6) w cross join edge e cross join node n
+                where ", $at, " = w.id and n.id = ", $next, " and ", edge_told!(), "
+              union all
+              select c.parent_id, c.child_id, null, null, null, null, null, null, ", far!(), "
+                from (select distinct w.id from walked w) w cross join manifest_child c cross join node n
+                where ", $child_at, " = w.id and n.id = ", $child_next, " and ", child_counts!()
+        )
+    };
+}
+
+/// What is known of the node `n`: of a manifest that was not readable at `$2`, its digest alone.
+macro_rules! far {
+    () => {
+        concat!(
+            "n.kind, n.key, (select k.is_model from kit k cross join manifest m
+               where k.manifest_id = n.id and m.id = k.manifest_id and ",
+            was_readable!(),
+            ")"
         )
     };
 }
@@ -1158,6 +1214,26 @@ statements! {
     HOLDERS_OF_LAYERS: concat!(
         "select distinct b.manifest_id from manifest_blob b
          where b.layer_id in ({list}) and ", held_by_readable!(), " order by b.manifest_id");
+    /// Who holds a file and how, in any order, and no more than `$4` of them. It begins at so many of the file's places, and
+    /// each of them is a row at least, of nobody where another scan of the layer has taken its place: so fewer rows are all.
+    FEW_WITH_FILE:
+        "select b.manifest_id, y.digest, f.scan_id, f.position as file_position, coalesce(b.path, p.path) as called,
+           y.digest = $3 as whole, p.role, p.name, p.position as component_position, b.position as layer_position
+         from (select scan_id, position from layer_file where sha256_head = $1 and sha256_tail = $2 limit $4) f
+           left join layer y on y.scan_id = f.scan_id
+           left join manifest_blob b on b.layer_id = y.id
+           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+           left join component p on p.id = c.component_id
+         union all
+         select b.manifest_id, y.digest, null, 0, coalesce(b.path, p.path), true, p.role, p.name, p.position, b.position
+         from layer y join manifest_blob b on b.layer_id = y.id
+           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+           left join component p on p.id = c.component_id
+         where y.digest = $3 and not exists (
+           select 1 from layer_file f where f.sha256_head = $1 and f.sha256_tail = $2 and f.scan_id = y.scan_id)
+         limit $4";
+    /// Those of the manifests that were in a readable repository at `$2`.
+    READABLE_OF: concat!("select m.id from manifest m where m.id in ({list}) and ", was_readable!());
     /// How a file is in a manifest: the layer, the path, and whether the layer itself is the file. Of many ways in one
     /// manifest the first hundred, and how many there are. From the manifests to the file, which very many others may have.
     EVIDENCE_OF_FILE:
@@ -1224,6 +1300,8 @@ statements! {
     REACH_FILE_POSTGRES: walk!(postgres, users of file_holders!());
     AFFECTED_BY_FILE_SQLITE: affected!(sqlite, all_file_holders!());
     AFFECTED_BY_FILE_POSTGRES: affected!(postgres, all_file_holders!());
+    REACH_STEP: step!(users);
+    USES_STEP: step!(uses);
     USES_SQLITE: walk!(sqlite, uses of "select n.id from node n where n.id in ({list})");
     USES_POSTGRES: walk!(postgres, uses of "select n.id from node n where n.id in ({list})");
     EDGES_TOLD:
@@ -1237,10 +1315,14 @@ statements! {
            left join manifest t on t.id = e.target_id
            join claim q on q.id = e.claim_id
          where e.id in ({list}) order by e.id";
-    LINEAGE_UP_SQLITE: lineage!(sqlite, ancestors);
-    LINEAGE_UP_POSTGRES: lineage!(postgres, ancestors);
-    LINEAGE_DOWN_SQLITE: lineage!(sqlite, descendants);
-    LINEAGE_DOWN_POSTGRES: lineage!(postgres, descendants);
+    LINEAGE_UP_SQLITE: lineage!(sqlite, ancestors links);
+    LINEAGE_UP_POSTGRES: lineage!(postgres, ancestors links);
+    LINEAGE_DOWN_SQLITE: lineage!(sqlite, descendants links);
+    LINEAGE_DOWN_POSTGRES: lineage!(postgres, descendants links);
+    LINEAGE_UP_TOLD_SQLITE: lineage!(sqlite, ancestors told);
+    LINEAGE_UP_TOLD_POSTGRES: lineage!(postgres, ancestors told);
+    LINEAGE_DOWN_TOLD_SQLITE: lineage!(sqlite, descendants told);
+    LINEAGE_DOWN_TOLD_POSTGRES: lineage!(postgres, descendants told);
     /// Each table is asked by its own key: for a list of nodes Postgres would rather read all manifests or kits than look each up.
     LINEAGE_NODES: concat!(
         "select n.id, n.kind, n.key, (select m.first_at from manifest m where m.id = n.id and ", was_readable!(), ") as first_at

@@ -7,7 +7,7 @@ mod details;
 mod part;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -102,49 +102,24 @@ impl Registry {
     /// [`Error::Unknown`] when an artifact is asked for that is not there, [`Error::Invalid`] when the question is not one.
     pub async fn impact(&self, ctx: &Ctx, question: &Question) -> Result<view::Impact, Error> {
         let (mut asked, after) = self.ask(ctx, question, "models").await?;
-        let holders = holders(&asked.held, question);
-        let Asking { session, view, held, .. } = &mut asked;
         let is_first = after == After::Nothing;
-        let mut page = Page { after, limit: question.limit, parts: Vec::new() };
-        let (mut is_counted, mut known) = (false, Vec::new());
-        if !matches!(page.after, After::Reached(..)) {
-            let (mut from, mut seen) = (page.begin(), 0);
-            loop {
-                let needs_others = is_first && page.others() <= HOLDERS_SHOWN && seen < LOOKED_THROUGH;
-                if !page.is_short() && !needs_others {
-                    break;
-                }
-                let limit = if page.is_short() { page.limit + 1 } else { LOOKED_THROUGH };
-                let (mut met, next) = holders.after(session, *view, from, limit).await?;
-                seen += met.len();
-                known.extend(met.iter().map(|met| NodeId(met.manifest)));
-                if !page.is_short() {
-                    let nodes: Vec<_> = met.iter().map(|met| NodeId(met.manifest)).collect();
-                    let others = kit::not_models(session, &nodes).await?;
-                    met.retain(|met| others.contains(&NodeId(met.manifest)));
-                }
-                page.add(Rows::held(session, *view, held, &holders, &met).await?);
-                let Some(next) = next else {
-                    is_counted = true;
-                    break;
-                };
-                from = next;
-            }
+        let few = if is_first { asked.few(question).await? } else { None };
+        let mut gathered = match &few {
+            Some(few) => asked.gather(few.holders(), After::Nothing, question.limit).await?,
+            None => asked.gather(holders(&asked.held, question), after, question.limit).await?,
+        };
+        if few.is_some() && gathered.page.ends_among_holders() {
+            // The page after it begins where these end in the order in which very many are found.
+            gathered = asked.gather(holders(&asked.held, question), After::Nothing, question.limit).await?;
         }
+        let Gathered { mut page, is_counted } = gathered;
         let more_others = page.others().saturating_sub(HOLDERS_SHOWN) as u64;
-        if page.is_short() {
-            // Those that were all met need not be found again.
-            let holders = if is_first && is_counted {
-                Holders::known(known.into_iter().chain(held.itself.iter().copied()))
-            } else {
-                holders
-            };
-            page.add(Rows::reached(session, *view, held, &holders).await?);
-        }
+        let Asking { session, view, held, .. } = &mut asked;
         // Later pages are about models; whoever else holds the content was shown with the first.
         let end = page.show(if is_first { HOLDERS_SHOWN } else { 0 });
         let next = end.map(|after| Cursor::new(question, "models", view.as_of, after).to_string());
-        let told = Details::fetch(session, *view, &question.content, held, &page.parts).await?;
+        let known = few.map(|few| few.evidence);
+        let told = Details::fetch(session, *view, &question.content, held, known, &page.parts).await?;
         let models = page.rows(|part| &part.models, is_first && next.is_none());
         let matched = match question.matched && is_first && next.is_none() {
             true => {
@@ -181,37 +156,42 @@ impl Registry {
         let (mut asked, _) = self.ask(ctx, question, "digests").await?;
         let holders = holders(&asked.held, question);
         let Asking { session, view, held, .. } = &mut asked;
-        let mut models: HashMap<Digest, u32> = HashMap::new();
         let mut others = BTreeSet::new();
+        let models: Vec<(Digest, u32)>;
         if let (Holders::File(sha256), true) = (&holders, view.floor <= Grade::Packaged) {
             // All that has the file counts, so that one statement will do.
             let found = graph::affected_by_file(session, view.reader, view.as_of, view.floor, sha256).await?;
-            let starts = found.holders.iter().map(|node| node.id).chain(held.itself.iter().copied());
-            let away = paths::distances(starts, &found.links);
+            let ends: HashSet<_> = found.links.iter().map(|&(_, to, _)| to).collect();
+            let starts = found.holders.iter().map(|node| node.id).filter(|node| ends.contains(node));
+            let away = paths::distances(starts.chain(held.itself.iter().copied()), &found.links);
             others.extend(found.holders.iter().filter(|node| !node.is_model).map(|node| node.digest));
-            let told = found.holders.iter().chain(&found.others).filter(|node| node.is_model);
-            models.extend(told.filter_map(|node| Some((node.digest, *away.get(&node.id)?))));
+            let held = found.holders.iter().map(|node| (node, 0));
+            let reached = found.others.iter().filter_map(|node| Some((node, *away.get(&node.id)?)));
+            let told = held.chain(reached).filter(|(node, _)| node.is_model);
+            models = told.map(|(node, distance)| (node.digest, distance)).collect();
         } else {
+            let mut nearest: HashMap<Digest, u32> = HashMap::new();
             let mut from = Some(Met::default());
             while let Some(after) = from {
                 let (met, next) = holders.after(session, *view, after, LOOKED_THROUGH).await?;
                 let part = Rows::held(session, *view, held, &holders, &met).await?;
-                models.extend(part.models.iter().map(|row| (row.digest, 0)));
+                nearest.extend(part.models.iter().map(|row| (row.digest, 0)));
                 others.extend(part.others.iter().map(|row| row.digest));
                 from = next;
             }
             let part = Rows::reached(session, *view, held, &holders).await?;
             for row in &part.models {
-                let known = models.entry(row.digest).or_insert(row.score.distance);
+                let known = nearest.entry(row.digest).or_insert(row.score.distance);
                 *known = row.score.distance.min(*known);
             }
+            models = nearest.into_iter().collect();
         }
         Ok(view::Affected {
             query: query(&question.content, view.as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             completeness: asked.completeness,
-            models: models.into_iter().collect(),
+            models,
             holders: others,
         })
     }
@@ -239,7 +219,7 @@ impl Registry {
             from = next;
         }
         let next = page.show(0).map(|after| Cursor::new(question, "holders", view.as_of, after).to_string());
-        let told = Details::fetch(session, *view, &question.content, held, &page.parts).await?;
+        let told = Details::fetch(session, *view, &question.content, held, None, &page.parts).await?;
         let rows = page.rows(|part| &part.models, is_first && next.is_none());
         let answer = view::Impact {
             query: query(&question.content, view.as_of),
@@ -331,6 +311,83 @@ struct Asking {
     completeness: view::Completeness,
 }
 
+/// A page that is filled.
+struct Gathered {
+    page: Page,
+    /// Whether all holders were looked through.
+    is_counted: bool,
+}
+
+/// A file's holders, and how each has it, where they are few.
+struct Few {
+    readable: Vec<NodeId>,
+    /// What the asked-for file is itself.
+    itself: Vec<NodeId>,
+    evidence: Vec<graph::Held>,
+}
+
+impl Few {
+    fn holders(&self) -> Holders<'static> {
+        Holders::known(self.readable.iter().chain(&self.itself).copied())
+    }
+}
+
+impl Asking {
+    /// All that hold the asked-for file, if they fit on the page: then they are found with how they hold it, in one statement.
+    async fn few(&mut self, question: &Question) -> Result<Option<Few>, Error> {
+        let Holders::File(sha256) = holders(&self.held, question) else { return Ok(None) };
+        let Some(evidence) = graph::few_with_file(&mut self.session, sha256, question.limit).await? else {
+            return Ok(None);
+        };
+        let manifests: BTreeSet<_> = evidence.iter().map(|held| held.manifest).collect();
+        let View { reader, as_of, .. } = self.view;
+        let readable = graph::readable(&mut self.session, reader, as_of, &Vec::from_iter(manifests)).await?;
+        Ok(Some(Few { readable, itself: self.held.itself.clone(), evidence }))
+    }
+
+    /// Fills a page: with models that hold the content, and then with those that only lead to it.
+    async fn gather(&mut self, holders: Holders<'_>, after: After, limit: usize) -> Result<Gathered, Error> {
+        let Self { session, view, held, .. } = self;
+        let is_first = after == After::Nothing;
+        let mut page = Page { after, limit, parts: Vec::new() };
+        let (mut is_counted, mut known) = (false, Vec::new());
+        if !matches!(page.after, After::Reached(..)) {
+            let (mut from, mut seen) = (page.begin(), 0);
+            loop {
+                let needs_others = is_first && page.others() <= HOLDERS_SHOWN && seen < LOOKED_THROUGH;
+                if !page.is_short() && !needs_others {
+                    break;
+                }
+                let limit = if page.is_short() { page.limit + 1 } else { LOOKED_THROUGH };
+                let (mut met, next) = holders.after(session, *view, from, limit).await?;
+                seen += met.len();
+                known.extend(met.iter().map(|met| NodeId(met.manifest)));
+                if !page.is_short() {
+                    let nodes: Vec<_> = met.iter().map(|met| NodeId(met.manifest)).collect();
+                    let others = kit::not_models(session, &nodes).await?;
+                    met.retain(|met| others.contains(&NodeId(met.manifest)));
+                }
+                page.add(Rows::held(session, *view, held, &holders, &met).await?);
+                let Some(next) = next else {
+                    is_counted = true;
+                    break;
+                };
+                from = next;
+            }
+        }
+        if page.is_short() {
+            // Those that were all met need not be found again.
+            let holders = if is_first && is_counted {
+                Holders::known(known.into_iter().chain(held.itself.iter().copied()))
+            } else {
+                holders
+            };
+            page.add(Rows::reached(session, *view, held, &holders).await?);
+        }
+        Ok(Gathered { page, is_counted })
+    }
+}
+
 /// A page while it is filled.
 struct Page {
     /// Where the one before ended.
@@ -364,6 +421,12 @@ impl Page {
     fn add(&mut self, mut part: Rows) {
         part.models.retain(|row| row.place > self.after);
         self.parts.push(part);
+    }
+
+    /// Whether models that hold the content do not fit on it.
+    fn ends_among_holders(&self) -> bool {
+        let held = self.parts.iter().flat_map(|part| &part.models).filter(|row| matches!(row.place, After::Held(..)));
+        held.count() > self.limit
     }
 
     /// Leaves out what is not shown. Where the page ends, if others follow.

@@ -14,7 +14,7 @@ use std::{
 use index::{
     Grade, Micros, NodeId, RepositoryId, Session, claim,
     graph::{self, Link, Told},
-    lineage::{self, Named, Node, View, Way},
+    lineage::{self, Far, Named, Node, View, Way},
     manifest, repository, tag,
 };
 use oci::{Digest, Name, Reference};
@@ -128,7 +128,7 @@ impl Registry {
     /// # Errors
     /// [`Error::Unknown`] when an artifact is asked for that is not there, [`Error::Invalid`] when the question is not one.
     pub async fn lineage(&self, ctx: &Ctx, question: &LineageQuestion) -> Result<view::Lineage, Error> {
-        let (mut told, after) = self.trace(ctx, question).await?;
+        let (mut told, after) = self.trace(ctx, question, false).await?;
         let edges = told.edges();
         let from = after.map_or(0, |after| edges.partition_point(|edge| edge.place() <= after));
         let page = &edges[from..edges.len().min(from + question.limit)];
@@ -173,23 +173,25 @@ impl Registry {
     /// # Errors
     /// As [`Registry::lineage`].
     pub async fn lineage_whole(&self, ctx: &Ctx, question: &LineageQuestion) -> Result<view::WholeLineage, Error> {
-        let (mut told, _) = self.trace(ctx, question).await?;
+        let (mut told, _) = self.trace(ctx, question, true).await?;
         let edges = told.edges();
-        let nodes = told.away_all();
-        let found = lineage::nodes(&mut told.session, told.view.reader, told.view.known, &nodes).await?;
-        let numbers: HashMap<_, _> = found.iter().enumerate().map(|(number, node)| (node.id, number)).collect();
+        let View { reader, known, .. } = told.view;
+        for Node { id, named, kit } in lineage::nodes(&mut told.session, reader, known, &told.starts).await? {
+            told.far.insert(id, Far { named, is_model: kit.is_some_and(|kit| kit.is_model) });
+        }
+        let found: Vec<_> = told.away_all().into_iter().filter_map(|id| Some((id, told.far.remove(&id)?))).collect();
+        let numbers: HashMap<_, _> = found.iter().enumerate().map(|(number, (node, _))| (*node, number)).collect();
         let edge = |edge: &Edge| {
             let (from, to) = (numbers.get(&edge.link.from)?, numbers.get(&edge.link.to)?);
             let of = edge.link.edge.map(|edge| (edge.kind.as_str(), edge.grade.as_str()));
             Some(view::WholeEdge { from: *from, to: *to, kind: of.map_or(LISTS, |of| of.0), grade: of.map(|of| of.1) })
         };
         let edges = edges.iter().filter_map(edge).collect();
-        let steps = |node: &Node| (told.up.away.get(&node.id).copied(), told.down.away.get(&node.id).copied());
-        let node = |node: &Node| view::WholeNode {
-            id: node.named.to_string(),
-            is_model: node.kit.as_ref().is_some_and(|kit| kit.is_model),
-            up: steps(node).0,
-            down: steps(node).1,
+        let node = |(id, far): &(NodeId, Far)| view::WholeNode {
+            id: far.named.to_string(),
+            is_model: far.is_model,
+            up: told.up.away.get(id).copied(),
+            down: told.down.away.get(id).copied(),
         };
         Ok(view::WholeLineage {
             query: told.query(question),
@@ -201,8 +203,14 @@ impl Registry {
         })
     }
 
-    /// Finds every link, in one state of the database, and where the page before ended.
-    async fn trace(&self, ctx: &Ctx, question: &LineageQuestion) -> Result<(Traced, Option<After>), Error> {
+    /// Finds every link, in one state of the database, and where the page before ended; also what the links lead to, where it is
+    /// `whole`.
+    async fn trace(
+        &self,
+        ctx: &Ctx,
+        question: &LineageQuestion,
+        whole: bool,
+    ) -> Result<(Traced, Option<After>), Error> {
         authz::check(ctx, Access::Pull)?;
         let cursor = Cursor::of(question, self.now())?;
         let mut session = self.db.snapshot().await?;
@@ -232,12 +240,13 @@ impl Registry {
             repository,
             up: Steps::default(),
             down: Steps::default(),
+            far: HashMap::new(),
         };
         if question.direction != Direction::Descendants {
-            traced.up = traced.walk(Way::Up, question.depth).await?;
+            traced.up = traced.walk(Way::Up, question.depth, whole).await?;
         }
         if question.direction != Direction::Ancestors {
-            traced.down = traced.walk(Way::Down, question.depth).await?;
+            traced.down = traced.walk(Way::Down, question.depth, whole).await?;
         }
         Ok((traced, cursor.map(|cursor| cursor.after)))
     }
@@ -289,6 +298,8 @@ struct Traced {
     repository: Option<RepositoryId>,
     up: Steps,
     down: Steps,
+    /// What the links lead to, where all is told at once.
+    far: HashMap<NodeId, Far>,
 }
 
 /// An edge in its place in an answer.
@@ -307,8 +318,15 @@ impl Edge {
 }
 
 impl Traced {
-    async fn walk(&mut self, way: Way, depth: Option<u32>) -> Result<Steps, Error> {
-        let mut links = lineage::links(&mut self.session, self.view, way, depth, &self.starts).await?;
+    async fn walk(&mut self, way: Way, depth: Option<u32>, whole: bool) -> Result<Steps, Error> {
+        let Self { session, view, starts, far, .. } = self;
+        let mut links = if whole {
+            let (links, ends) = lineage::told_links(session, *view, way, depth, starts).await?;
+            far.extend(ends);
+            links
+        } else {
+            lineage::links(session, *view, way, depth, starts).await?
+        };
         // Of what is asked about, only that repository's own claims; of what is further away, whoever may say so.
         if let Some(repository) = self.repository {
             let starts: HashSet<_> = self.starts.iter().copied().collect();

@@ -39,11 +39,13 @@ pub(super) struct Details {
 }
 
 impl Details {
+    /// Fetches it, but for how a file is held where that is `known` of all that hold it.
     pub(super) async fn fetch(
         session: &mut Session,
         view: View,
         content: &Content,
         held: &Held,
+        known: Option<Vec<graph::Held>>,
         parts: &[Part],
     ) -> Result<Self, Error> {
         let (mut edges, mut holding) = (BTreeSet::new(), BTreeSet::new());
@@ -55,7 +57,7 @@ impl Details {
             parts.iter().flat_map(|part| part.models.iter().chain(&part.others)).map(|row| row.manifest).collect();
         let (shown, holding) = (Vec::from_iter(shown), Vec::from_iter(holding));
         let mut details = Self {
-            held: held_evidence(session, content, held, &holding).await?,
+            held: held_evidence(session, content, held, known, &holding).await?,
             edges: HashMap::new(),
             tags: HashMap::new(),
             indexes: HashMap::new(),
@@ -223,16 +225,19 @@ fn of_row(row: &Row, link: &graph::Link) -> bool {
     link.edge.is_none_or(|edge| edge.holds.is_in(row.repository))
 }
 
-/// How the content is in each of the manifests.
+/// How the content is in each of the manifests; a file in all that hold it, where that is `known`.
 async fn held_evidence(
     session: &mut Session,
     content: &Content,
     held: &Held,
+    known: Option<Vec<graph::Held>>,
     manifests: &[NodeId],
 ) -> Result<HashMap<NodeId, Ways>, Error> {
     let mut found = Vec::new();
     let by_hash = held.layers.is_empty() && held.overlaps.is_empty();
-    if let (Content::File(sha256), true) = (content, by_hash) {
+    if let Some(known) = known {
+        found = known;
+    } else if let (Content::File(sha256), true) = (content, by_hash) {
         found = graph::file_evidence(session, sha256, manifests).await?;
     } else {
         // Of what shares files only, the layers that do.
