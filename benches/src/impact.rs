@@ -56,47 +56,86 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     println!("{:<44} {:>8} {:>9} {:>9}", "", "results", "p50 ms", "p95 ms");
     let rare = |sample: u32| content(sample * 7919 % arguments.models, 2 + sample % (FILES - 2));
-    pages(&server.host, "a file of a few, all", &(0..300).map(rare).collect::<Vec<_>>(), 1000)?;
-    pages(&server.host, "a file of a thousandth, all", &[hash("file of a thousandth", 0); 20], 1000)?;
+    let (few, thousandth) = ((0..300).map(rare).collect::<Vec<_>>(), [hash("file of a thousandth", 0); 20]);
+    for (when, as_of) in [("", ""), (", as of then", THEN)] {
+        pages(&server.host, &format!("a file of a few, all{when}"), &few, &format!("{as_of}&limit=1000"))?;
+        pages(&server.host, &format!("a file of a thousandth, first 100{when}"), &thousandth, as_of)?;
+        pages(
+            &server.host,
+            &format!("a file of a thousandth, all{when}"),
+            &thousandth,
+            &format!("{as_of}&limit=1000"),
+        )?;
+    }
     for (name, file) in [
         ("a file of three tenths, in as many layers", hash("file of three tenths", 0)),
         ("a file of three tenths, in one layer", hash("file of one layer", 0)),
     ] {
-        pages(&server.host, &format!("{name}, first 100"), &[file; 20], 100)?;
-        let mut seconds = Vec::new();
-        let mut models = 0;
-        for _ in 0..5 {
-            let start = Instant::now();
-            models = lines(&server.host, &file)?;
-            seconds.push(start.elapsed().as_secs_f64() * 1e3);
+        pages(&server.host, &format!("{name}, first 100"), &[file; 20], "")?;
+        for (when, as_of) in [("", ""), (", as of then", THEN)] {
+            let mut times = Vec::new();
+            let mut models = 0;
+            for _ in 0..5 {
+                let start = Instant::now();
+                models = lines(&server.host, &format!("{}{as_of}", question(&file)))?;
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+            report::print_times(&format!("{name}, as lines{when}"), models, &times);
         }
-        report::print_times(&format!("{name}, as lines"), models, &seconds);
     }
+    let file = hash("file of three tenths", 0);
+    let start = Instant::now();
+    let models = full_rows(&server.host, &file)?;
+    report::print_times("the same as full rows, page by page", models, &[start.elapsed().as_secs_f64() * 1e3]);
     Ok(())
+}
+
+/// A moment after all that the registry holds, and before the benchmark.
+const THEN: &str = "&as_of=2025-01-01T00:00:00Z";
+
+/// Asks for all models with all that there is to tell of them, a thousand a page, and counts them.
+fn full_rows(host: &str, file: &[u8; 32]) -> Result<u64> {
+    let mut connection = Connection::open(host)?;
+    let (mut models, mut cursor) = (0, String::new());
+    loop {
+        let answer = ask(&mut connection, host, &format!("{}&limit=1000{cursor}", question(file)))?;
+        models += answer["models"].as_array().map_or(0, Vec::len) as u64;
+        match answer["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(models),
+        }
+    }
+}
+
+fn ask(connection: &mut Connection, host: &str, question: &str) -> Result<serde_json::Value> {
+    connection.send(format!("GET {question} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
+    let reply = connection.reply()?;
+    let mut body = Vec::new();
+    connection.body(&reply, |piece| body.extend_from_slice(piece))?;
+    if reply.status != 200 {
+        return Err(format!("no answer: {}", String::from_utf8_lossy(&body)).into());
+    }
+    Ok(serde_json::from_slice(&body)?)
 }
 
 fn question(file: &[u8; 32]) -> String {
     format!("/api/v1/impact?file=sha256:{}", hex::encode(file))
 }
 
-fn pages(host: &str, name: &str, files: &[[u8; 32]], limit: u32) -> Result<()> {
+fn pages(host: &str, name: &str, files: &[[u8; 32]], more: &str) -> Result<()> {
     let mut connection = Connection::open(host)?;
     let mut samples = Vec::new();
     let mut models = 0;
     for (number, file) in files.iter().enumerate() {
         let start = Instant::now();
-        connection.send(format!("GET {}&limit={limit} HTTP/1.1\r\nHost: {host}\r\n\r\n", question(file)).as_bytes())?;
-        let reply = connection.reply()?;
-        let mut body = Vec::new();
-        connection.body(&reply, |piece| body.extend_from_slice(piece))?;
+        let answer = ask(&mut connection, host, &format!("{}{more}", question(file)))?;
         // The first ones open connections and prepare statements.
         if number >= files.len().min(20) / 5 {
             samples.push(start.elapsed().as_secs_f64() * 1e3);
         }
-        let answer: serde_json::Value = serde_json::from_slice(&body)?;
         let shown = answer["models"].as_array().map_or(0, Vec::len);
-        if reply.status != 200 || shown == 0 {
-            return Err(format!("no models: {}", String::from_utf8_lossy(&body)).into());
+        if shown == 0 {
+            return Err(format!("no models of {}", hex::encode(file)).into());
         }
         models = models.max(shown);
     }
@@ -105,8 +144,8 @@ fn pages(host: &str, name: &str, files: &[[u8; 32]], limit: u32) -> Result<()> {
 }
 
 /// Asks for all models as lines, and counts them.
-fn lines(host: &str, file: &[u8; 32]) -> Result<u64> {
-    let (models, last) = http::lines(host, &question(file), "{\"digest\"")?;
+fn lines(host: &str, question: &str) -> Result<u64> {
+    let (models, last) = http::lines(host, question, "{\"digest\"")?;
     if last != format!("{{\"models\":{models}}}") {
         return Err(format!("the answer is not whole: {models} models, and then {last:?}").into());
     }

@@ -428,20 +428,43 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
         })?;
         found.extend(rows);
     }
-    held_so(session, found).await
+    pathed(session, found).await
+}
+
+/// All ways in which a file is held, in order.
+#[derive(Debug, Default)]
+pub struct Ways(Vec<FileRow>);
+
+impl Ways {
+    /// The manifests that hold it.
+    #[must_use]
+    pub fn manifests(&self) -> Vec<NodeId> {
+        let mut manifests: Vec<_> = self.0.iter().map(|row| NodeId(row.manifest_id)).collect();
+        manifests.dedup();
+        manifests
+    }
+
+    /// How the file is in some of the manifests, as [`file_evidence`] tells it.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn told(self, session: &mut Session, manifests: &[NodeId]) -> Result<Vec<Held>> {
+        let asked: HashSet<_> = manifests.iter().map(|node| node.0).collect();
+        pathed(session, self.0.into_iter().filter(|row| asked.contains(&row.manifest_id)).collect()).await
+    }
 }
 
 /// Who holds the file, and how, if that is in at most `most` ways; whether they may be read is not asked.
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn few_with_file(session: &mut Session, sha256: &[u8; 32], most: usize) -> Result<Option<Vec<Held>>> {
+pub async fn few_with_file(session: &mut Session, sha256: &[u8; 32], most: u32) -> Result<Option<Ways>> {
     let (head, tail) = file::columns(sha256);
     let found: Vec<FewRow> = on!(session, |c| {
         let query = sqlx::query_as(sql::FEW_WITH_FILE).bind(head).bind(tail).bind(&sha256[..]);
-        query.bind(rows::signed(most as u64 + 1)).fetch_all(c).await
+        query.bind(i64::from(most) + 1).fetch_all(c).await
     })?;
-    if found.len() > most {
+    if found.len() > most as usize {
         return Ok(None);
     }
     let mut found: Vec<_> = found.into_iter().filter_map(FewRow::held).collect();
@@ -452,7 +475,7 @@ pub async fn few_with_file(session: &mut Session, sha256: &[u8; 32], most: usize
     for row in &mut found {
         row.ways = ways[&row.manifest_id];
     }
-    Ok(Some(held_so(session, found).await?))
+    Ok(Some(Ways(found)))
 }
 
 /// Those of the manifests that were in a repository that `reader` may read, at `as_of`.
@@ -477,7 +500,8 @@ pub async fn readable(
     Ok(readable)
 }
 
-async fn held_so(session: &mut Session, found: Vec<FileRow>) -> Result<Vec<Held>> {
+/// The rows with the paths of the files.
+async fn pathed(session: &mut Session, found: Vec<FileRow>) -> Result<Vec<Held>> {
     let place = |row: &FileRow| row.scan_id.map(|scan| Place { scan: ScanId(scan), position: row.file_position });
     let places: Vec<_> = found.iter().filter_map(place).collect();
     let entries = file::entries_at(session, &places).await?;
@@ -501,7 +525,8 @@ async fn held_so(session: &mut Session, found: Vec<FileRow>) -> Result<Vec<Held>
     held.collect()
 }
 
-#[derive(sqlx::FromRow)]
+/// A way in which a manifest holds a file.
+#[derive(Debug, sqlx::FromRow)]
 struct FileRow {
     manifest_id: i64,
     digest: Vec<u8>,

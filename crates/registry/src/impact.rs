@@ -24,13 +24,13 @@ pub(crate) use self::{cursor::refuse_future, details::claimed};
 use self::{
     cursor::{After, Cursor},
     details::Details,
-    part::{Holders, Part as Rows, Row, View},
+    part::{FEW, Holders, Part as Rows, Row, View},
 };
 use crate::{
     Access, Ctx, Error, Part, Registry, Rung, Thing,
     alike::{self, Asked, Held, Likeness},
     authz,
-    kits::time,
+    kits::{bad_cursor, time},
     matched::{self, Eyes},
     paths, pulls, view,
 };
@@ -40,6 +40,11 @@ const HOLDERS_SHOWN: usize = 100;
 
 /// How many holders the first page looks through for those that are no models.
 const LOOKED_THROUGH: usize = 1000;
+
+/// In how many ways a file is held, at most, for its holders to be found at once.
+const FEWEST: u32 = 1000;
+/// The same from the second page on: there may be more by then.
+const NOT_FEW: u32 = 100_000;
 
 /// What is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,22 +108,18 @@ impl Registry {
     pub async fn impact(&self, ctx: &Ctx, question: &Question) -> Result<view::Impact, Error> {
         let (mut asked, after) = self.ask(ctx, question, "models").await?;
         let is_first = after == After::Nothing;
-        let few = if is_first { asked.few(question).await? } else { None };
-        let mut gathered = match &few {
-            Some(few) => asked.gather(few.holders(), After::Nothing, question.limit).await?,
-            None => asked.gather(holders(&asked.held, question), after, question.limit).await?,
+        let few = asked.few(question, &after).await?;
+        let holders = match &few {
+            Some(few) => Holders::few(few.readable.iter().chain(&asked.held.itself).copied()),
+            None => holders(&asked.held, question),
         };
-        if few.is_some() && gathered.page.ends_among_holders() {
-            // The page after it begins where these end in the order in which very many are found.
-            gathered = asked.gather(holders(&asked.held, question), After::Nothing, question.limit).await?;
-        }
-        let Gathered { mut page, is_counted } = gathered;
+        let Gathered { mut page, is_counted } = asked.gather(holders, after, question.limit).await?;
         let more_others = page.others().saturating_sub(HOLDERS_SHOWN) as u64;
         let Asking { session, view, held, .. } = &mut asked;
         // Later pages are about models; whoever else holds the content was shown with the first.
         let end = page.show(if is_first { HOLDERS_SHOWN } else { 0 });
         let next = end.map(|after| Cursor::new(question, "models", view.as_of, after).to_string());
-        let known = few.map(|few| few.evidence);
+        let known = few.map(|few| few.ways);
         let told = Details::fetch(session, *view, &question.content, held, known, &page.parts).await?;
         let models = page.rows(|part| &part.models, is_first && next.is_none());
         let matched = match question.matched && is_first && next.is_none() {
@@ -321,28 +322,25 @@ struct Gathered {
 /// A file's holders, and how each has it, where they are few.
 struct Few {
     readable: Vec<NodeId>,
-    /// What the asked-for file is itself.
-    itself: Vec<NodeId>,
-    evidence: Vec<graph::Held>,
-}
-
-impl Few {
-    fn holders(&self) -> Holders<'static> {
-        Holders::known(self.readable.iter().chain(&self.itself).copied())
-    }
+    ways: graph::Ways,
 }
 
 impl Asking {
-    /// All that hold the asked-for file, if they fit on the page: then they are found with how they hold it, in one statement.
-    async fn few(&mut self, question: &Question) -> Result<Option<Few>, Error> {
+    /// All that hold the asked-for file, where they are few or were on the page before: one statement finds them, and how each
+    /// holds it.
+    async fn few(&mut self, question: &Question, after: &After) -> Result<Option<Few>, Error> {
         let Holders::File(sha256) = holders(&self.held, question) else { return Ok(None) };
-        let Some(evidence) = graph::few_with_file(&mut self.session, sha256, question.limit).await? else {
+        let goes_on = matches!(after, After::Held(met, _) if met.scan == FEW);
+        if !goes_on && *after != After::Nothing {
             return Ok(None);
+        }
+        let most = if goes_on { NOT_FEW } else { FEWEST };
+        let Some(ways) = graph::few_with_file(&mut self.session, sha256, most).await? else {
+            return if goes_on { Err(bad_cursor()) } else { Ok(None) };
         };
-        let manifests: BTreeSet<_> = evidence.iter().map(|held| held.manifest).collect();
         let View { reader, as_of, .. } = self.view;
-        let readable = graph::readable(&mut self.session, reader, as_of, &Vec::from_iter(manifests)).await?;
-        Ok(Some(Few { readable, itself: self.held.itself.clone(), evidence }))
+        let readable = graph::readable(&mut self.session, reader, as_of, &ways.manifests()).await?;
+        Ok(Some(Few { readable, ways }))
     }
 
     /// Fills a page: with models that hold the content, and then with those that only lead to it.
@@ -358,7 +356,8 @@ impl Asking {
                 if !page.is_short() && !needs_others {
                     break;
                 }
-                let limit = if page.is_short() { page.limit + 1 } else { LOOKED_THROUGH };
+                // One more says that there is another page; on a later page, the last one of the page before is met again.
+                let limit = if page.is_short() { page.limit + 1 + usize::from(!is_first) } else { LOOKED_THROUGH };
                 let (mut met, next) = holders.after(session, *view, from, limit).await?;
                 seen += met.len();
                 known.extend(met.iter().map(|met| NodeId(met.manifest)));
@@ -377,10 +376,11 @@ impl Asking {
         }
         if page.is_short() {
             // Those that were all met need not be found again.
-            let holders = if is_first && is_counted {
-                Holders::known(known.into_iter().chain(held.itself.iter().copied()))
-            } else {
-                holders
+            let holders = match holders {
+                Holders::File(_) if is_first && is_counted => {
+                    Holders::known(known.into_iter().chain(held.itself.iter().copied()))
+                }
+                holders => holders,
             };
             page.add(Rows::reached(session, *view, held, &holders).await?);
         }
@@ -421,12 +421,6 @@ impl Page {
     fn add(&mut self, mut part: Rows) {
         part.models.retain(|row| row.place > self.after);
         self.parts.push(part);
-    }
-
-    /// Whether models that hold the content do not fit on it.
-    fn ends_among_holders(&self) -> bool {
-        let held = self.parts.iter().flat_map(|part| &part.models).filter(|row| matches!(row.place, After::Held(..)));
-        held.count() > self.limit
     }
 
     /// Leaves out what is not shown. Where the page ends, if others follow.

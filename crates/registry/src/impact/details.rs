@@ -45,7 +45,7 @@ impl Details {
         view: View,
         content: &Content,
         held: &Held,
-        known: Option<Vec<graph::Held>>,
+        known: Option<graph::Ways>,
         parts: &[Part],
     ) -> Result<Self, Error> {
         let (mut edges, mut holding) = (BTreeSet::new(), BTreeSet::new());
@@ -230,13 +230,13 @@ async fn held_evidence(
     session: &mut Session,
     content: &Content,
     held: &Held,
-    known: Option<Vec<graph::Held>>,
+    known: Option<graph::Ways>,
     manifests: &[NodeId],
 ) -> Result<HashMap<NodeId, Ways>, Error> {
     let mut found = Vec::new();
     let by_hash = held.layers.is_empty() && held.overlaps.is_empty();
     if let Some(known) = known {
-        found = known;
+        found = known.told(session, manifests).await?;
     } else if let (Content::File(sha256), true) = (content, by_hash) {
         found = graph::file_evidence(session, sha256, manifests).await?;
     } else {

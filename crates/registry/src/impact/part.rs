@@ -26,18 +26,30 @@ pub(super) struct View {
 
 /// What holds the content: all of it, or a file, whose holders are found as they are needed.
 pub(super) enum Holders<'a> {
-    /// These manifests, in order.
-    Known(Vec<NodeId>),
+    /// These manifests, in order, each met by this scan.
+    Known(Vec<NodeId>, i64),
     /// Whatever holds the file.
     File(&'a [u8; 32]),
 }
 
+/// No scan: by this, those are met that are few enough to be found at once. A page that ends with one of them goes on in their
+/// order.
+pub(super) const FEW: i64 = -1;
+
 impl Holders<'_> {
     pub(super) fn known(manifests: impl Iterator<Item = NodeId>) -> Self {
+        Self::met(manifests, 0)
+    }
+
+    pub(super) fn few(manifests: impl Iterator<Item = NodeId>) -> Self {
+        Self::met(manifests, FEW)
+    }
+
+    fn met(manifests: impl Iterator<Item = NodeId>, scan: i64) -> Self {
         let mut manifests: Vec<_> = manifests.collect();
         manifests.sort_unstable();
         manifests.dedup();
-        Self::Known(manifests)
+        Self::Known(manifests, scan)
     }
 
     /// At most `limit` of them after one, in their order, and where to go on, unless that was the end.
@@ -49,10 +61,10 @@ impl Holders<'_> {
         limit: usize,
     ) -> Result<(Vec<Met>, Option<Met>), Error> {
         match self {
-            Self::Known(manifests) => {
+            Self::Known(manifests, scan) => {
                 let from = manifests.partition_point(|node| node.0 <= after.manifest);
                 let met: Vec<_> =
-                    manifests[from..].iter().take(limit).map(|node| Met { scan: 0, manifest: node.0 }).collect();
+                    manifests[from..].iter().take(limit).map(|node| Met { scan: *scan, manifest: node.0 }).collect();
                 let next = met.last().copied().filter(|_| from + met.len() < manifests.len());
                 Ok((met, next))
             }
@@ -65,7 +77,7 @@ impl Holders<'_> {
     /// Those of the nodes that are among them.
     async fn among(&self, session: &mut Session, nodes: &[NodeId]) -> Result<HashSet<NodeId>, Error> {
         Ok(match self {
-            Self::Known(manifests) => {
+            Self::Known(manifests, _) => {
                 nodes.iter().copied().filter(|node| manifests.binary_search(node).is_ok()).collect()
             }
             Self::File(sha256) => graph::file_first_in(session, sha256, nodes).await?.into_keys().collect(),
@@ -134,7 +146,9 @@ impl Part {
         holders: &Holders<'_>,
     ) -> Result<Self, Error> {
         let links = match holders {
-            Holders::Known(manifests) => graph::reach(session, view.reader, view.as_of, view.floor, manifests).await?,
+            Holders::Known(manifests, _) => {
+                graph::reach(session, view.reader, view.as_of, view.floor, manifests).await?
+            }
             Holders::File(sha256) => graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?,
         };
         let mut holds = holders.among(session, &Vec::from_iter(ends(&links))).await?;
