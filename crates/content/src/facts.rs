@@ -7,7 +7,7 @@ use oci::Digest;
 use crate::Metadata;
 
 /// Bumped whenever the facts of the same bytes would change, so that older facts are known to be outdated.
-pub const SCANNER_VERSION: i32 = 3;
+pub const SCANNER_VERSION: i32 = 4;
 
 /// The path of the one file of a raw layer, and of a zip as the file that it is too: the layer's own bytes, which have no
 /// name inside themselves.

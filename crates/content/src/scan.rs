@@ -55,7 +55,7 @@ use crate::{
 /// # What files say of themselves
 ///
 /// Of safetensors, GGUF and Parquet files the headers, or footers, are read as the bytes pass, and of the former two each tensor is
-/// hashed; see [`Metadata`]. If they make no sense, that is told there, and nowhere else.
+/// hashed; see [`Metadata`]. Of texts with front matter that is kept, and the configuration of an adapter whole. If they make no sense, that is told there, and nowhere else.
 ///
 /// `spill` gives files for lists that exceed [`Limits::memory`]; see [`Identity::new`]. Memory is bounded by the limits, whatever
 /// the bytes: some 2 MiB, twice the memory for sorting, and in front of a sparse file of very many pieces up to 16 MiB for

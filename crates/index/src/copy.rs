@@ -32,6 +32,7 @@ const TABLES: &[(&str, &[&str], &str)] = &[
     ("layer_path", &["scan_id", "first"], ALL),
     ("file_metadata", &["scan_id", "position"], ALL),
     ("tensor", &["scan_id", "file", "position"], ALL),
+    ("adapter", &["scan_id", "position"], ALL),
     ("manifest_blob", &["manifest_id", "position"], ALL),
     ("manifest_child", &["parent_id", "position"], ALL),
     ("kit", &["manifest_id"], ALL),

@@ -165,6 +165,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0010_pulls.sql"),
         include_str!("../../../migrations/postgres/0010_pulls.sql"),
     ),
+    (
+        11,
+        "facts",
+        include_str!("../../../migrations/sqlite/0011_facts.sql"),
+        include_str!("../../../migrations/postgres/0011_facts.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).

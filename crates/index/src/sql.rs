@@ -812,6 +812,7 @@ statements! {
     SCAN_FORGET_PATHS: "delete from layer_path where scan_id = $1 and first >= $2";
     SCAN_FORGET_METADATA: "delete from file_metadata where scan_id = $1 and position >= $2";
     SCAN_FORGET_TENSORS: "delete from tensor where scan_id = $1 and file >= $2";
+    SCAN_FORGET_ADAPTERS: "delete from adapter where scan_id = $1 and position >= $2";
     SCAN_FORGET: "delete from scan where id = $1";
 
     LAYER_FILES_INSERT: "insert into layer_file (scan_id, sha256_head, position, name_key, sha256_tail) values {rows}";
@@ -845,6 +846,31 @@ statements! {
            from tensor where sha256_head in ({list})) f
            join layer y on y.scan_id = f.scan_id
          where f.places <= 1000";
+    ADAPTER_INSERT: "insert into adapter (scan_id, position, base, declared) values ($1, $2, $3, $4)";
+    /// The adapters among manifests, by their configurations.
+    ADAPTERS_AMONG:
+        "select distinct b.manifest_id, a.base, a.declared from manifest_blob b join layer y on y.id = b.layer_id
+           join adapter a on a.scan_id = y.scan_id
+         where b.manifest_id in ({list})";
+    ADAPTERS_OF_BASES: concat!(
+        "select distinct b.manifest_id, a.base, a.declared from adapter a join layer y on y.scan_id = a.scan_id
+           join manifest_blob b on b.layer_id = y.id join kit k on k.manifest_id = b.manifest_id and k.is_model
+         where a.base in ({list}) and ", held_by_readable!(), " order by b.manifest_id limit $3");
+    KIT_NAMES:
+        "select w.manifest_id, w.word from kit_word w where w.field = $1 and w.manifest_id in ({list})
+         order by w.manifest_id, w.position";
+    MODELS_CALLED: concat!(
+        "select distinct b.manifest_id from kit_word b join kit k on k.manifest_id = b.manifest_id and k.is_model
+         where b.word = $3 and b.field = $4 and ", held_by_readable!(), " order by b.manifest_id limit $5");
+    REPOSITORIES_WITH_WORD: concat!(
+        "select distinct r.id, r.name from repository_word w join repository r on r.id = w.repository_id
+         where w.word = $2 and w.position >= 0 and ", readable!("r.id"), " order by r.id limit $3");
+    MODELS_IN:
+        "select o.manifest_id from occurrence o join kit k on k.manifest_id = o.manifest_id and k.is_model
+         where o.repository_id = $1 and o.opened_at <= $2 order by o.opened_at desc, o.id desc limit $3";
+    TENSOR_LISTS:
+        "select m.document from layer y join file_metadata m on m.scan_id = y.scan_id
+         where y.id in ({list}) and m.format = 'safetensors' order by y.id, m.position";
     LAYER_PATHS:
         "select scan_id, first, payload from layer_path where first >= $1 and first <= $2 and scan_id in ({list})
          order by scan_id, first";
@@ -1057,10 +1083,10 @@ statements! {
     CLAIM_STATEMENT: concat!(
         "select s.media_type, s.payload from claim q join statement s on s.id = q.statement_id
          where q.id = $2 and ", readable!("q.repository_id"));
-    /// Model cards among the files of a layer, by their places.
+    /// The files of a layer that say something in the format `$3`, by their places.
     CARDS_OF_LAYER:
         "select m.scan_id, m.position, m.document from layer y join file_metadata m on m.scan_id = y.scan_id
-         where y.id = $1 and m.format = 'front-matter' order by m.position limit $2";
+         where y.id = $1 and m.format = $3 order by m.position limit $2";
     /// The stays of the models that have a layer, after one of them.
     MODELS_WITH_LAYER:
         "select distinct o.id, o.repository_id, o.manifest_id, o.opened_by from manifest_blob b
@@ -1383,7 +1409,8 @@ statements! {
         "select (select count(*) from layer_file f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from layer_path f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from file_metadata f where not exists (select 1 from scan s where s.id = f.scan_id))
-           + (select count(*) from tensor f where not exists (select 1 from scan s where s.id = f.scan_id))";
+           + (select count(*) from tensor f where not exists (select 1 from scan s where s.id = f.scan_id))
+           + (select count(*) from adapter f where not exists (select 1 from scan s where s.id = f.scan_id))";
     CHECK_TALLY: "select cast((select count(*) from layer where state = 1) as bigint) - layers from layer_tally where state = 1";
     KEYS_TRACKED: "select object_key from blob union all select object_key from upload";
     MANIFEST_PAGE: "select id, digest, payload from manifest where id > $1 order by id limit $2";

@@ -107,7 +107,7 @@ async fn own_site(request: Request, next: Next) -> Response {
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
         ("rung" = Option<String>, Query, description = "Only what is the same in this way: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`"),
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
-        ("matched" = Option<bool>, Query, description = "Whether to tell of models that nobody says are affected and that have weights of one that is; if one page holds all models"),
+        ("matched" = Option<bool>, Query, description = "Whether to tell of models that nobody says are affected and that have weights of one that is, are its adapters, or the base of one that is an adapter; if one page holds all models"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
         ("pulls" = Option<bool>, Query, description = "`true` tells of each model who pulled its manifest until then; a pull is known a second later"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
