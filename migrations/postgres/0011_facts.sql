@@ -12,3 +12,13 @@ create index adapter_base on adapter (base, scan_id);
 
 -- What is or was in a repository; the other index of it has only what still is.
 create index occurrence_repository on occurrence (repository_id, opened_at);
+
+-- The MD5s of files, where the operator wants them: by these DVC knows files.
+create table file_md5 (
+  scan_id bigint not null,
+  position integer not null, -- as in layer_file
+  md5_head bigint not null, -- the first eight bytes of the hash as a number
+  md5_tail bigint not null, -- the other eight
+  primary key (scan_id, position)
+);
+create index file_md5_content on file_md5 (md5_head, scan_id);

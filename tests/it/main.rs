@@ -30,6 +30,7 @@ mod lifetimes;
 mod limits;
 mod lineage;
 mod matched;
+mod md5;
 mod odd;
 mod operator;
 mod peer;

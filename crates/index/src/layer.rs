@@ -159,6 +159,7 @@ async fn forget_some(session: &mut Session, scan: i64) -> Result<bool> {
         sql::SCAN_FORGET_METADATA,
         sql::SCAN_FORGET_TENSORS,
         sql::SCAN_FORGET_ADAPTERS,
+        sql::SCAN_FORGET_MD5S,
         sql::SCAN_FORGET_PATHS,
     ];
     for text in texts {

@@ -23,6 +23,7 @@ pub mod kit;
 pub mod layer;
 pub mod lineage;
 pub mod manifest;
+pub mod md5;
 pub mod pulls;
 pub mod reference;
 pub mod reindex;

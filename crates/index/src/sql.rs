@@ -812,6 +812,7 @@ statements! {
     SCAN_FORGET_PATHS: "delete from layer_path where scan_id = $1 and first >= $2";
     SCAN_FORGET_METADATA: "delete from file_metadata where scan_id = $1 and position >= $2";
     SCAN_FORGET_TENSORS: "delete from tensor where scan_id = $1 and file >= $2";
+    SCAN_FORGET_MD5S: "delete from file_md5 where scan_id = $1 and position >= $2";
     SCAN_FORGET_ADAPTERS: "delete from adapter where scan_id = $1 and position >= $2";
     SCAN_FORGET: "delete from scan where id = $1";
 
@@ -846,6 +847,24 @@ statements! {
            from tensor where sha256_head in ({list})) f
            join layer y on y.scan_id = f.scan_id
          where f.places <= 1000";
+    FILE_MD5S_INSERT: "insert into file_md5 (scan_id, position, md5_head, md5_tail) values {rows}";
+    /// The distinct files of an MD5: there may be several, for whoever wants to can make them.
+    FILES_OF_MD5:
+        "select distinct f.sha256_head, f.sha256_tail from file_md5 m join layer y on y.scan_id = m.scan_id
+           join layer_file f on f.scan_id = m.scan_id and f.position = m.position
+         where m.md5_head = $1 and m.md5_tail = $2 order by f.sha256_head, f.sha256_tail";
+    /// The MD5 of a file, if one of its newest places tells: scans before MD5s were wanted do not.
+    MD5_OF_FILE:
+        "select m.md5_head, m.md5_tail from (
+           select scan_id, position from layer_file where sha256_head = $1 and sha256_tail = $2
+           order by scan_id desc, position limit 100) f
+           join file_md5 m on m.scan_id = f.scan_id and m.position = f.position
+         order by m.scan_id desc, m.position limit 1";
+    PLACES_OF_MD5:
+        "select y.id, m.scan_id, m.position, f.sha256_head, f.sha256_tail from file_md5 m join layer y on y.scan_id = m.scan_id
+           join layer_file f on f.scan_id = m.scan_id and f.position = m.position
+         where m.md5_head = $1 and m.md5_tail = $2 and (m.scan_id > $3 or (m.scan_id = $3 and m.position > $4))
+         order by m.scan_id, m.position limit $5";
     ADAPTER_INSERT: "insert into adapter (scan_id, position, base, declared) values ($1, $2, $3, $4)";
     /// The adapters among manifests, by their configurations.
     ADAPTERS_AMONG:
@@ -1410,6 +1429,7 @@ statements! {
            + (select count(*) from layer_path f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from file_metadata f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from tensor f where not exists (select 1 from scan s where s.id = f.scan_id))
+           + (select count(*) from file_md5 f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from adapter f where not exists (select 1 from scan s where s.id = f.scan_id))";
     CHECK_TALLY: "select cast((select count(*) from layer where state = 1) as bigint) - layers from layer_tally where state = 1";
     KEYS_TRACKED: "select object_key from blob union all select object_key from upload";

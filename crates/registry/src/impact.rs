@@ -11,11 +11,10 @@ use std::{
     time::Duration,
 };
 
-use content::SCANNER_VERSION;
 use index::{
     Grade, LayerId, Micros, NodeId, Reader, Session, claim, completeness, file,
     graph::{self, Met},
-    kit, layer, manifest,
+    kit, layer, manifest, md5,
 };
 use oci::{Digest, EMPTY_JSON, Hasher, Name, Reference};
 use serde_json::{Value, json};
@@ -102,7 +101,8 @@ impl Registry {
     /// [`Error::Unknown`] when an artifact is asked for that is not there, [`Error::Invalid`] when the question is not one.
     pub async fn impact(&self, ctx: &Ctx, question: &Question) -> Result<view::Impact, Error> {
         let (mut asked, after) = self.ask(ctx, question, "models").await?;
-        let holders = holders(&asked.held, question);
+        let content = asked.content.clone();
+        let holders = holders(&asked.held, question, &content);
         let Asking { session, view, held, .. } = &mut asked;
         let is_first = after == After::Nothing;
         let mut page = Page { after, limit: question.limit, parts: Vec::new() };
@@ -144,7 +144,7 @@ impl Registry {
         // Later pages are about models; whoever else holds the content was shown with the first.
         let end = page.show(if is_first { HOLDERS_SHOWN } else { 0 });
         let next = end.map(|after| Cursor::new(question, "models", view.as_of, after).to_string());
-        let told = Details::fetch(session, *view, &question.content, held, &page.parts).await?;
+        let told = Details::fetch(session, *view, &content, held, &page.parts).await?;
         let models = page.rows(|part| &part.models, is_first && next.is_none());
         let matched = match question.matched && is_first && next.is_none() {
             true => {
@@ -179,11 +179,12 @@ impl Registry {
     /// As [`Registry::impact`].
     pub async fn impact_digests(&self, ctx: &Ctx, question: &Question) -> Result<view::Affected, Error> {
         let (mut asked, _) = self.ask(ctx, question, "digests").await?;
-        let holders = holders(&asked.held, question);
+        let content = asked.content.clone();
+        let holders = holders(&asked.held, question, &content);
         let Asking { session, view, held, .. } = &mut asked;
         let mut models: HashMap<Digest, u32> = HashMap::new();
         let mut others = BTreeSet::new();
-        if let (Holders::File(sha256), true) = (&holders, view.floor <= Grade::Packaged) {
+        if let (Holders::File(sha256), true, true) = (&holders, view.floor <= Grade::Packaged, held.beside.is_empty()) {
             // All that has the file counts, so that one statement will do.
             let found = graph::affected_by_file(session, view.reader, view.as_of, view.floor, sha256).await?;
             let starts = found.holders.iter().map(|node| node.id).chain(held.itself.iter().copied());
@@ -224,7 +225,8 @@ impl Registry {
         // Holding is a fact, which has no grade.
         let question = &Question { grade: None, ..question.clone() };
         let (mut asked, after) = self.ask(ctx, question, "holders").await?;
-        let holders = holders(&asked.held, question);
+        let content = asked.content.clone();
+        let holders = holders(&asked.held, question, &content);
         let Asking { session, view, held, .. } = &mut asked;
         let is_first = after == After::Nothing;
         let mut page = Page { after, limit: question.limit, parts: Vec::new() };
@@ -239,7 +241,7 @@ impl Registry {
             from = next;
         }
         let next = page.show(0).map(|after| Cursor::new(question, "holders", view.as_of, after).to_string());
-        let told = Details::fetch(session, *view, &question.content, held, &page.parts).await?;
+        let told = Details::fetch(session, *view, &content, held, &page.parts).await?;
         let rows = page.rows(|part| &part.models, is_first && next.is_none());
         let answer = view::Impact {
             query: query(&question.content, view.as_of),
@@ -268,10 +270,18 @@ impl Registry {
             Some(as_of) => as_of,
             None => self.latest(&mut session).await?,
         };
-        let completeness = count(&mut session, ctx.reader).await?;
-        let held = self.hold_content(ctx, &mut session, question, as_of).await?;
+        let completeness = count(&mut session, ctx.reader, self.limits.scanner_version()).await?;
+        let (content, beside) = known_otherwise(&mut session, question).await?;
+        let mut held = self.hold_content(ctx, &mut session, question, &content, as_of).await?;
+        held.itself.extend(&beside);
+        held.beside = beside;
+        held.by_md5 = match &question.content {
+            Content::External(identity) => identity.md5().map(hex::encode),
+            _ => None,
+        };
         let view = View { reader: ctx.reader, as_of, floor: question.grade.unwrap_or(Grade::Matched) };
-        Ok((Asking { session, view, held, completeness }, cursor.map_or(After::Nothing, |cursor| cursor.after)))
+        let asking = Asking { session, view, content, held, completeness };
+        Ok((asking, cursor.map_or(After::Nothing, |cursor| cursor.after)))
     }
 
     /// Finds what holds the content.
@@ -280,6 +290,7 @@ impl Registry {
         ctx: &Ctx,
         session: &mut Session,
         question: &Question,
+        content: &Content,
         as_of: Micros,
     ) -> Result<Held, Error> {
         let likeness = Likeness {
@@ -288,7 +299,7 @@ impl Registry {
             ubiquitous: self.ubiquitous,
         };
         let mut itself = Vec::new();
-        let asked = match &question.content {
+        let asked = match content {
             // Whoever has the file is found as it is needed; statements may name it by its digest.
             Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => {
                 let itself = manifest::known_node(session, &Digest::sha256(*sha256)).await?;
@@ -327,6 +338,8 @@ impl Registry {
 struct Asking {
     session: Session,
     view: View,
+    /// What is asked about, as it is known here.
+    content: Content,
     held: Held,
     completeness: view::Completeness,
 }
@@ -389,9 +402,43 @@ impl Page {
     }
 }
 
+/// What is asked about, as it is known here, and by which other names statements may say that it was used. DVC knows a file by
+/// its MD5: asked about by that, it is the file here that has it, and asked about as the file, it is used by that name, too.
+async fn known_otherwise(session: &mut Session, question: &Question) -> Result<(Content, Vec<NodeId>), Error> {
+    let content = &question.content;
+    // On any other rung something else is asked about.
+    if question.rung.is_some_and(|rung| rung != Rung::File) {
+        return Ok((content.clone(), Vec::new()));
+    }
+    match content {
+        Content::File(sha256) => {
+            let identity = md5::of_file(session, sha256).await?.map(claims::External::of_md5);
+            let beside = match identity {
+                Some(identity) => claim::external(session, identity.as_str()).await?,
+                None => None,
+            };
+            Ok((content.clone(), beside.into_iter().collect()))
+        }
+        Content::External(identity) => {
+            let files = match identity.md5() {
+                Some(md5) => md5::files(session, &md5).await?,
+                None => Vec::new(),
+            };
+            let known = match files[..] {
+                [] => return Ok((content.clone(), Vec::new())),
+                [file] => Content::File(file),
+                _ => Content::Files { files: files.into_iter().collect(), tree: None, contents: None },
+            };
+            let beside = claim::external(session, identity.as_str()).await?;
+            Ok((known, beside.into_iter().collect()))
+        }
+        _ => Ok((content.clone(), Vec::new())),
+    }
+}
+
 /// How the holders are found: those of a file as they are needed, for they may be very many.
-fn holders<'a>(held: &Held, question: &'a Question) -> Holders<'a> {
-    match &question.content {
+fn holders<'a>(held: &Held, question: &Question, content: &'a Content) -> Holders<'a> {
+    match content {
         Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => Holders::File(sha256),
         _ => Holders::known(held.manifests.iter().chain(&held.itself).copied()),
     }
@@ -511,8 +558,9 @@ fn refuse_empty(content: &Content) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) async fn count(session: &mut Session, reader: Reader) -> Result<view::Completeness, Error> {
-    Ok(completeness::count(session, reader, SCANNER_VERSION).await?.into())
+/// What an answer for `reader` could know, where facts of `scanner` are the newest.
+pub(crate) async fn count(session: &mut Session, reader: Reader, scanner: i32) -> Result<view::Completeness, Error> {
+    Ok(completeness::count(session, reader, scanner).await?.into())
 }
 
 fn query(content: &Content, as_of: Micros) -> Value {

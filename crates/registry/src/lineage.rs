@@ -213,7 +213,7 @@ impl Registry {
             AsOfKind::Occurred => (cursor.as_ref().map_or(latest, |cursor| cursor.known), as_of),
         };
         let view = View { reader: ctx.reader, known, occurred, floor: question.grade.unwrap_or(Grade::Matched) };
-        let completeness = count(&mut session, ctx.reader).await?;
+        let completeness = count(&mut session, ctx.reader, self.limits.scanner_version()).await?;
         let (id, itself, repository) = self.asked(ctx, &mut session, &question.about, known).await?;
         let starts = match itself {
             // What an index lists is asked about with it, by those who may read the index.

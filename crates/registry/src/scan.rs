@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use content::{Known, SCANNER_VERSION, ScanError};
+use content::{Known, ScanError};
 use index::{
     JobKind, LayerId, LayerState, Micros, OccurrenceId, Priority, ScanId,
     adapter::{self, Base},
@@ -155,7 +155,7 @@ impl Registry {
         let Some(blob) = blob else { return self.purged(job, owner, &layer).await };
         let reader = self.store.reader(&self.key(&blob.key)?).await?;
         let content::Limits { entries, bytes, depth, .. } = self.limits;
-        let scanner = layer::Scanner { version: SCANNER_VERSION, entries, bytes, depth };
+        let scanner = layer::Scanner { version: self.limits.scanner_version(), entries, bytes, depth };
         let mut tx = self.db.begin().await?;
         let scan = layer::begin_scan(&mut tx, id, scanner, self.now()).await?;
         tx.commit().await?;
@@ -167,7 +167,7 @@ impl Registry {
         let pass = tokio::task::spawn_blocking(move || {
             let (mut batch, mut position, mut paths) = (Vec::new(), 0, 0);
             let sink = |file: content::File| {
-                let content::File { path, size, sha256, depth, metadata } = file;
+                let content::File { path, size, sha256, md5, depth, metadata } = file;
                 if let Some(metadata) = metadata.filter(|metadata| says_something(metadata, &path)) {
                     let (format, document) = (metadata.format.as_str(), document(&metadata).to_string());
                     let (tensors, base) = (telling(&metadata), base(&metadata));
@@ -176,7 +176,7 @@ impl Registry {
                 }
                 position += 1;
                 paths += path.len();
-                batch.push(file::File { path, size, sha256, depth });
+                batch.push(file::File { path, size, sha256, md5, depth });
                 let is_full = batch.len() >= BATCH || paths >= BATCH_PATHS;
                 if !is_full || !batch.len().is_multiple_of(file::BLOCK_SIZE) {
                     return Ok(());

@@ -240,9 +240,12 @@ pub struct Evidence {
     /// How many files are shared, where files were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
-    /// The file, where many were asked for.
+    /// The file, where many were asked for, or one by another name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The MD5 of the file, where that alone says that it is what was asked for: somebody may have made two files of one MD5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub md5: Option<String>,
     /// The component that has it, or that declares the edge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<ComponentName>,

@@ -101,7 +101,7 @@ async fn own_site(request: Request, next: Next) -> Response {
         ("file" = Option<String>, Query, description = "A file, by its SHA-256: `sha256:` and 64 hexadecimal digits"),
         ("layer" = Option<String>, Query, description = "A layer, by its digest"),
         ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
-        ("external" = Option<String>, Query, description = "Something in no registry, by its identity: `hf://…@commit`, `s3://…?versionId=…`, `git+https://…@commit`, …"),
+        ("external" = Option<String>, Query, description = "Something in no registry, by its identity: `hf://…@commit`, `s3://…?versionId=…`, `git+https://…@commit`, …; also a file by the name that others have for it: `dvc:md5:…` (known of what was scanned with `scan_md5`), `lfs:sha256:…`"),
         ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
         ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
@@ -286,13 +286,14 @@ async fn holders(
     Ok(Json(Holders { query, completeness, holders, next }))
 }
 
-/// Files in layers, by what they hold or by what they are called.
+/// Files in layers, by what they hold (their SHA-256, or their MD5) or by what they are called.
 ///
 /// Names are compared without folders and whatever their case. Files inside of files are found too.
 #[utoipa::path(
     get, tag = "questions", path = "/api/v1/files",
     params(
         ("sha256" = Option<String>, Query, description = "The file's SHA-256: 64 hexadecimal digits, with or without `sha256:`"),
+        ("md5" = Option<String>, Query, description = "The file's MD5: 32 hexadecimal digits; known of what was scanned with `scan_md5`"),
         ("name" = Option<String>, Query, description = "The file's name, without folders"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Files on a page, or a few more; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
@@ -309,15 +310,20 @@ async fn files(
 ) -> Result<Json<registry::Files>, Problem> {
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
-    query.only(&["sha256", "name", "limit", "cursor"])?;
-    let wanted = match (query.get("sha256"), query.get("name")) {
-        (Some(text), None) => {
+    query.only(&["sha256", "md5", "name", "limit", "cursor"])?;
+    let wanted = match ["sha256", "md5", "name"].map(|name| query.get(name)) {
+        [Some(text), None, None] => {
             let digest = format!("sha256:{}", text.trim_start_matches("sha256:")).parse::<Digest>();
             let digest = digest.map_err(|e| Problem::new(400, format!("parameter sha256={text}: {e}")))?;
             Wanted::Sha256(digest.as_sha256().copied().unwrap_or_default())
         }
-        (None, Some(name)) => Wanted::Name(name.to_owned()),
-        _ => return Err(Problem::new(400, "ask for one thing: sha256=… or name=…")),
+        [None, Some(text), None] => {
+            let md5 = ::claims::External::parse(&format!("dvc:md5:{text}")).and_then(|identity| identity.md5());
+            let why = || Problem::new(400, format!("parameter md5={text}: write 32 hexadecimal digits"));
+            Wanted::Md5(md5.ok_or_else(why)?)
+        }
+        [None, None, Some(name)] => Wanted::Name(name.to_owned()),
+        _ => return Err(Problem::new(400, "ask for one thing: sha256=…, md5=… or name=…")),
     };
     let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
     let found = app.registry.files(&ctx, &wanted, query.get("cursor"), limit).await;
@@ -578,10 +584,7 @@ fn question(query: &Query) -> Result<Question, Problem> {
             Content::File(sha256.ok_or_else(|| wrong("files are known by their sha256 alone".into()))?)
         }
         "layer" => Content::Layer(digest()?),
-        "external" => Content::External(
-            ::claims::External::parse(text)
-                .ok_or_else(|| wrong("it is no identity, such as s3://bucket/key".into()))?,
-        ),
+        "external" => external(text).ok_or_else(|| wrong("it is no identity, such as s3://bucket/key".into()))?,
         _ => {
             let (repository, reference) =
                 artifact(text).ok_or_else(|| wrong("write repository:tag or repository@digest".into()))?;
@@ -592,6 +595,14 @@ fn question(query: &Query) -> Result<Question, Problem> {
         return Err(Problem::new(400, "parameter dataset goes with ref"));
     }
     question_about(content, query)
+}
+
+/// Something that is in no registry, or a file by the name of its content that others have for it, as Git LFS does.
+fn external(text: &str) -> Option<Content> {
+    match ::claims::Target::parse(text) {
+        Some(::claims::Target::Content(digest)) => digest.as_sha256().copied().map(Content::File),
+        _ => ::claims::External::parse(text).map(Content::External),
+    }
 }
 
 /// A question about content, with what any question may say beside that.

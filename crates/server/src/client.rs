@@ -358,6 +358,8 @@ pub(crate) struct Evidence {
     pub(crate) overlap: Option<Overlap>,
     pub(crate) component: Option<Component>,
     pub(crate) path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) md5: Option<String>,
     pub(crate) reference: Option<String>,
     pub(crate) late: Option<bool>,
     pub(crate) assumed: Option<bool>,

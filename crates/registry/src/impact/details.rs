@@ -255,6 +255,11 @@ async fn held_evidence(
     let places: Vec<_> = places.map(|found| found.first.place).collect();
     let entries = file::entries_at(session, &places).await?;
 
+    // Whoever asks by another name wants to know which file that is here.
+    let asked_file = match (content, &held.by_md5) {
+        (Content::File(sha256), Some(_)) => Some(Digest::sha256(*sha256).to_string()),
+        _ => None,
+    };
     let mut evidence: HashMap<NodeId, Ways> = HashMap::new();
     for one in found {
         let mut rungs = one.layer_id.and_then(|layer| held.layers.get(&layer)).cloned().unwrap_or_default();
@@ -280,6 +285,8 @@ async fn held_evidence(
             component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
             layer: Some(one.layer.to_string()),
             path: one.path.as_ref().map(|path| String::from_utf8_lossy(path).into_owned()),
+            file: asked_file.clone(),
+            md5: held.by_md5.clone(),
             ..Default::default()
         };
         if !files.is_empty() && rungs.iter().all(|rung| *rung >= Rung::File) {

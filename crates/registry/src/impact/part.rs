@@ -135,7 +135,12 @@ impl Part {
     ) -> Result<Self, Error> {
         let links = match holders {
             Holders::Known(manifests) => graph::reach(session, view.reader, view.as_of, view.floor, manifests).await?,
-            Holders::File(sha256) => graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?,
+            Holders::File(sha256) => {
+                let by_file = graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?;
+                let by_name = graph::reach(session, view.reader, view.as_of, view.floor, &held.beside).await?;
+                let known: HashSet<_> = by_file.iter().copied().collect();
+                by_file.into_iter().chain(by_name.into_iter().filter(|link| !known.contains(link))).collect()
+            }
         };
         let mut holds = holders.among(session, &Vec::from_iter(ends(&links))).await?;
         holds.extend(&held.itself);

@@ -89,10 +89,11 @@ fn question(query: &Query) -> Result<LineageQuestion, Problem> {
             About::Digest(text.parse::<Digest>().map_err(|e| wrong("digest", text, &e.to_string()))?)
         }
         [None, None, Some(text)] => {
-            let identity = claims::External::parse(text);
-            About::External(
-                identity.ok_or_else(|| wrong("external", text, "it is no identity, such as s3://bucket/key"))?,
-            )
+            let about = match claims::Target::parse(text) {
+                Some(claims::Target::Content(digest)) => Some(About::Digest(digest)),
+                _ => claims::External::parse(text).map(About::External),
+            };
+            about.ok_or_else(|| wrong("external", text, "it is no identity, such as s3://bucket/key"))?
         }
         _ => {
             let why = "ask about one thing: ref=repository:tag, digest=sha256:… or external=hf://…";

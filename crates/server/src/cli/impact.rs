@@ -264,6 +264,7 @@ fn way(evidence: &Evidence) -> String {
 /// In which way it is the same, unless it is simply the file.
 fn likeness(evidence: &Evidence) -> Option<String> {
     match (evidence.rungs.first().map(String::as_str)?, &evidence.overlap) {
+        ("file", _) if evidence.md5.is_some() => Some("the same file by its MD5".into()),
         ("overlap", Some(overlap)) => Some(format!("has {} of the {} files", overlap.common, overlap.asked)),
         ("file" | "overlap", _) => None,
         (rung, _) => Some(format!("the same {rung}")),
