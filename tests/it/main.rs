@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod api;
+mod as_of;
 mod audit;
 mod authority;
 mod buckets;

@@ -15,6 +15,19 @@ use crate::{
     rows, sql,
 };
 
+/// Whose view of the graph it is, and as of when.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Who asks.
+    pub reader: Reader,
+    /// What was recorded until then.
+    pub known: Micros,
+    /// What happened until then, by the producers' word or else when it was recorded.
+    pub occurred: Micros,
+    /// Claims of this grade or better.
+    pub floor: Grade,
+}
+
 /// A link that was walked: `from` uses, derives from or lists `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Link {
@@ -555,40 +568,28 @@ pub async fn manifest_layers(session: &mut Session, manifest: NodeId) -> Result<
 /// everywhere).
 pub(crate) type LinkRow = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>, Option<bool>);
 
-/// Every link that leads to one of the nodes, or to what leads there, and so on. Only claims that `reader` may read, that
-/// stood at `as_of`, and that are graded `grade` or better. No depth limit; cycles do no harm.
+/// Every link that leads to one of the nodes, or to what leads there, and so on, as far as `view` has it. No depth limit; cycles
+/// do no harm.
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn reach(
-    session: &mut Session,
-    reader: Reader,
-    as_of: Micros,
-    grade: Grade,
-    nodes: &[NodeId],
-) -> Result<Vec<Link>> {
-    walk(session, [sql::REACH_SQLITE, sql::REACH_POSTGRES], |link| link.from, reader, as_of, grade, nodes).await
+pub async fn reach(session: &mut Session, view: View, nodes: &[NodeId]) -> Result<Vec<Link>> {
+    walk(session, [sql::REACH_SQLITE, sql::REACH_POSTGRES], |link| link.from, view, nodes).await
 }
 
 /// The same of all that hold a file.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn reach_file(
-    session: &mut Session,
-    reader: Reader,
-    as_of: Micros,
-    grade: Grade,
-    sha256: &[u8; 32],
-) -> Result<Vec<Link>> {
+pub async fn reach_file(session: &mut Session, view: View, sha256: &[u8; 32]) -> Result<Vec<Link>> {
     let (head, tail) = file::columns(sha256);
     let text = match session.engine() {
         Engine::Postgres(..) => sql::REACH_FILE_POSTGRES,
         Engine::Sqlite(_) => sql::REACH_FILE_SQLITE,
     };
     let found: Vec<LinkRow> = on!(session, |c| {
-        let query = sqlx::query_as(text).bind(reader.0).bind(as_of.0).bind(grade.code());
-        query.bind(head).bind(tail).bind(&sha256[..]).fetch_all(c).await
+        let query = sqlx::query_as(text).bind(view.reader.0).bind(view.known.0).bind(view.floor.code());
+        query.bind(head).bind(tail).bind(&sha256[..]).bind(view.occurred.0).fetch_all(c).await
     })?;
     Ok(sorted(found.into_iter().map(link).collect::<Result<_>>()?))
 }
@@ -598,23 +599,15 @@ pub async fn reach_file(
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn uses(
-    session: &mut Session,
-    reader: Reader,
-    as_of: Micros,
-    grade: Grade,
-    nodes: &[NodeId],
-) -> Result<Vec<Link>> {
-    walk(session, [sql::USES_SQLITE, sql::USES_POSTGRES], |link| link.to, reader, as_of, grade, nodes).await
+pub async fn uses(session: &mut Session, view: View, nodes: &[NodeId]) -> Result<Vec<Link>> {
+    walk(session, [sql::USES_SQLITE, sql::USES_POSTGRES], |link| link.to, view, nodes).await
 }
 
 async fn walk(
     session: &mut Session,
     [sqlite, postgres]: [&'static str; 2],
     end: fn(&Link) -> NodeId,
-    reader: Reader,
-    as_of: Micros,
-    grade: Grade,
+    view: View,
     nodes: &[NodeId],
 ) -> Result<Vec<Link>> {
     let text = match session.engine() {
@@ -629,9 +622,10 @@ async fn walk(
         if chunk.is_empty() {
             continue;
         }
-        let text = sql::list(text, 4, sql::padded(chunk.len()));
+        let text = sql::list(text, 5, sql::padded(chunk.len()));
         let found: Vec<LinkRow> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(grade.code());
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(view.reader.0).bind(view.known.0);
+            let query = query.bind(view.floor.code()).bind(view.occurred.0);
             sql::filled(&chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
         for row in found {

@@ -92,13 +92,17 @@ macro_rules! held_by_readable {
     };
 }
 
-/// Use in training and derivation count, testing does not, nor what was not yet or no longer said at `$2`.
+/// Use in training and derivation count, testing does not, nor what was not yet or no longer said at `$2`; nor, if a moment is given,
+/// what happened after it by its producer's word.
 macro_rules! edge_counts {
     () => {
         concat!(
             "e.kind in (1, 3, 4, 5) and e.grade >= $3 and e.recorded_at <= $2 and (e.retracted_at is null or e.retracted_at > $2) and ",
             readable!("e.repository_id")
         )
+    };
+    ($happened:literal) => {
+        concat!(edge_counts!(), " and coalesce(e.occurred_at, e.recorded_at) <= ", $happened)
     };
 }
 
@@ -396,37 +400,37 @@ macro_rules! affected {
 
 /// All that is walked from some nodes, as the links to and between them: (from, to, edge or null, …). To their `users` by use,
 /// derivation and membership in an index; or along their `uses`, and what an index of these lists, which costs no distance.
-/// `$2` is the moment. SQLite takes the tables of a `cross join` in their order: from what was walked to its edges, of which there
+/// `$2` is the moment, and `$happened` until when it happened by its producer's word, or else was recorded. SQLite takes the tables of a `cross join` in their order: from what was walked to its edges, of which there
 /// are many; Postgres does so for what is lateral, and would else read all edges, for it cannot tell how few are walked.
 macro_rules! walk {
-    ($engine:ident, users of $nodes:expr) => {
-        walk!(@$engine $nodes, "", "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
+    ($engine:ident, users of $nodes:expr, until $happened:literal) => {
+        walk!(@$engine $nodes, $happened, "", "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
     };
-    ($engine:ident, uses of $nodes:expr) => {
-        walk!(@$engine $nodes, "e.kind <> 3 and ", "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
+    ($engine:ident, uses of $nodes:expr, until $happened:literal) => {
+        walk!(@$engine $nodes, $happened, "e.kind <> 3 and ", "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
     };
-    (@sqlite $nodes:expr, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
+    (@sqlite $nodes:expr, $happened:literal, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
             "with recursive walked (id) as (", $nodes,
-            " union select ", $next, " from walked w join edge e on ", $at, " = w.id where ", $kind, edge_counts!(),
+            " union select ", $next, " from walked w join edge e on ", $at, " = w.id where ", $kind, edge_counts!($happened),
             " union select ", $child_next, " from walked w join manifest_child c on ", $child_at, " = w.id where ", child_counts!(),
             ") select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
-                from walked w cross join edge e where ", $at, " = w.id and ", $kind, edge_counts!(),
+                from walked w cross join edge e where ", $at, " = w.id and ", $kind, edge_counts!($happened),
             " union all
               select c.parent_id, c.child_id, null, null, null, null, null, null
                 from walked w cross join manifest_child c where ", $child_at, " = w.id and ", child_counts!()
         )
     };
-    (@postgres $nodes:expr, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
+    (@postgres $nodes:expr, $happened:literal, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
             "with recursive walked (id) as (", $nodes, " union select x.id from walked w cross join lateral (
-               select ", $next, " as id from edge e where ", $at, " = w.id and ", $kind, edge_counts!(), "
+               select ", $next, " as id from edge e where ", $at, " = w.id and ", $kind, edge_counts!($happened), "
                union all
                select ", $child_next, " from manifest_child c where ", $child_at, " = w.id and ", child_counts!(), "
                offset 0) x)
              select l.* from walked w cross join lateral (
                select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
-                 from edge e where ", $at, " = w.id and ", $kind, edge_counts!(), "
+                 from edge e where ", $at, " = w.id and ", $kind, edge_counts!($happened), "
                union all
                select c.parent_id, c.child_id, null, null, null, null, null, null
                  from manifest_child c where ", $child_at, " = w.id and ", child_counts!(), "
@@ -1000,11 +1004,18 @@ statements! {
          order by k.manifest_id, p.position, c.position";
     KIT_DOCUMENTS:
         "select o.manifest_id, k.document from occurrence o join kit k on k.manifest_id = o.manifest_id
-         where o.repository_id = $1 order by o.opened_at, o.id";
+         where o.repository_id = $1 and o.opened_at <= $2 order by o.opened_at, o.id";
     /// The kits of a repository, newest stay first.
     KIT_LIST: concat!(
         "select m.id, m.digest, k.kind, k.is_model, k.name, k.version, o.id, o.opened_at, o.opened_by, k.document
          from repository r join occurrence o on o.repository_id = r.id and o.closed_at is null
+           join manifest m on m.id = o.manifest_id join kit k on k.manifest_id = m.id
+         where r.name = $2 and o.id < $3 and ", readable!("r.id"), " order by o.id desc limit $4");
+    /// Those that were in it at `$5`, also if they are not any more.
+    KIT_LIST_AT: concat!(
+        "select m.id, m.digest, k.kind, k.is_model, k.name, k.version, o.id, o.opened_at, o.opened_by, k.document
+         from repository r join occurrence o on o.repository_id = r.id and o.opened_at <= $5
+             and (o.closed_at is null or o.closed_at > $5)
            join manifest m on m.id = o.manifest_id join kit k on k.manifest_id = m.id
          where r.name = $2 and o.id < $3 and ", readable!("r.id"), " order by o.id desc limit $4");
     KIT_ROWS:
@@ -1263,14 +1274,14 @@ statements! {
         "select y.id from layer y join scan s on s.id = y.scan_id
          where y.state = 1 and s.contents is null and y.id in ({list}) order by y.id";
 
-    REACH_SQLITE: walk!(sqlite, users of "select n.id from node n where n.id in ({list})");
-    REACH_POSTGRES: walk!(postgres, users of "select n.id from node n where n.id in ({list})");
-    REACH_FILE_SQLITE: walk!(sqlite, users of file_holders!());
-    REACH_FILE_POSTGRES: walk!(postgres, users of file_holders!());
+    REACH_SQLITE: walk!(sqlite, users of "select n.id from node n where n.id in ({list})", until "$4");
+    REACH_POSTGRES: walk!(postgres, users of "select n.id from node n where n.id in ({list})", until "$4");
+    REACH_FILE_SQLITE: walk!(sqlite, users of file_holders!(), until "$7");
+    REACH_FILE_POSTGRES: walk!(postgres, users of file_holders!(), until "$7");
     AFFECTED_BY_FILE_SQLITE: affected!(sqlite, all_file_holders!());
     AFFECTED_BY_FILE_POSTGRES: affected!(postgres, all_file_holders!());
-    USES_SQLITE: walk!(sqlite, uses of "select n.id from node n where n.id in ({list})");
-    USES_POSTGRES: walk!(postgres, uses of "select n.id from node n where n.id in ({list})");
+    USES_SQLITE: walk!(sqlite, uses of "select n.id from node n where n.id in ({list})", until "$4");
+    USES_POSTGRES: walk!(postgres, uses of "select n.id from node n where n.id in ({list})", until "$4");
     EDGES_TOLD:
         "select e.id, e.kind, e.grade, e.source_id, e.target_id, e.recorded_at, e.occurred_at, f.declared, f.late, f.assumed,
            p.role, coalesce(p.name, f.name) as component, t.digest, n.kind as node_kind, n.key as node_key, q.kind as claim, q.id as claim_id, q.actor,

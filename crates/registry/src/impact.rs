@@ -13,7 +13,7 @@ use std::{
 
 use index::{
     Grade, LayerId, Micros, NodeId, Reader, Session, claim, completeness, file,
-    graph::{self, Met},
+    graph::{self, Met, View},
     kit, layer, manifest, md5,
 };
 use oci::{Digest, EMPTY_JSON, Hasher, Name, Reference};
@@ -23,10 +23,10 @@ pub(crate) use self::{cursor::refuse_future, details::claimed};
 use self::{
     cursor::{After, Cursor},
     details::Details,
-    part::{Holders, Part as Rows, Row, View},
+    part::{Holders, Part as Rows, Row},
 };
 use crate::{
-    Access, Ctx, Error, Part, Registry, Rung, Thing,
+    Access, AsOfKind, Ctx, Error, Part, Registry, Rung, Thing,
     alike::{self, Asked, Held, Likeness},
     authz,
     kits::time,
@@ -76,6 +76,8 @@ pub struct Question {
     pub content: Content,
     /// As of when; now if it is not said.
     pub as_of: Option<Micros>,
+    /// By which time of what is said. Content is held from its push on.
+    pub as_of_kind: AsOfKind,
     /// Only models with a path that is wholly of this grade or better.
     pub grade: Option<Grade>,
     /// Only what is the same on this rung.
@@ -103,7 +105,8 @@ impl Registry {
         let (mut asked, after) = self.ask(ctx, question, "models").await?;
         let content = asked.content.clone();
         let holders = holders(&asked.held, question, &content);
-        let Asking { session, view, held, .. } = &mut asked;
+        let Asking { session, view, as_of, held, .. } = &mut asked;
+        let as_of = *as_of;
         let is_first = after == After::Nothing;
         let mut page = Page { after, limit: question.limit, parts: Vec::new() };
         let (mut is_counted, mut known) = (false, Vec::new());
@@ -143,30 +146,30 @@ impl Registry {
         }
         // Later pages are about models; whoever else holds the content was shown with the first.
         let end = page.show(if is_first { HOLDERS_SHOWN } else { 0 });
-        let next = end.map(|after| Cursor::new(question, "models", view.as_of, after).to_string());
+        let next = end.map(|after| Cursor::new(question, "models", view.known, as_of, after).to_string());
         let told = Details::fetch(session, *view, &content, held, &page.parts).await?;
         let models = page.rows(|part| &part.models, is_first && next.is_none());
         let matched = match question.matched && is_first && next.is_none() {
             true => {
                 let nodes: BTreeSet<_> = models.iter().map(|(row, _)| row.manifest).collect();
-                let eyes = Eyes { reader: view.reader, as_of: view.as_of, ubiquitous: self.ubiquitous };
+                let eyes = Eyes { reader: view.reader, as_of: view.known, ubiquitous: self.ubiquitous };
                 Some(matched::find(session, eyes, &Vec::from_iter(nodes)).await?)
             }
             false => None,
         };
-        let models = models.into_iter().filter_map(|(row, part)| told.model(row, part, held, view.as_of));
+        let models = models.into_iter().filter_map(|(row, part)| told.model(row, part, held, view.known));
         let mut models: Vec<_> = models.collect();
         if question.pulls {
-            pulls::tell(session, view.reader, view.as_of, &mut models).await?;
+            pulls::tell(session, view.reader, view.known, &mut models).await?;
         }
         let others = page.rows(|part| &part.others, is_counted && more_others == 0);
         Ok(view::Impact {
-            query: query(&question.content, view.as_of),
+            query: query(question, as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             models,
             matched,
-            holders: others.into_iter().filter_map(|(row, part)| told.holder(row, part, view.as_of)).collect(),
+            holders: others.into_iter().filter_map(|(row, part)| told.holder(row, part, view.known)).collect(),
             more_holders: (is_first && is_counted).then_some(more_others),
             next,
             completeness: asked.completeness,
@@ -181,12 +184,14 @@ impl Registry {
         let (mut asked, _) = self.ask(ctx, question, "digests").await?;
         let content = asked.content.clone();
         let holders = holders(&asked.held, question, &content);
-        let Asking { session, view, held, .. } = &mut asked;
+        let Asking { session, view, as_of, held, .. } = &mut asked;
+        let as_of = *as_of;
         let mut models: HashMap<Digest, u32> = HashMap::new();
         let mut others = BTreeSet::new();
-        if let (Holders::File(sha256), true, true) = (&holders, view.floor <= Grade::Packaged, held.beside.is_empty()) {
+        let is_plain = view.floor <= Grade::Packaged && view.occurred == Micros::MAX && held.beside.is_empty();
+        if let (Holders::File(sha256), true) = (&holders, is_plain) {
             // All that has the file counts, so that one statement will do.
-            let found = graph::affected_by_file(session, view.reader, view.as_of, view.floor, sha256).await?;
+            let found = graph::affected_by_file(session, view.reader, view.known, view.floor, sha256).await?;
             let starts = found.holders.iter().map(|node| node.id).chain(held.itself.iter().copied());
             let away = paths::distances(starts, &found.links);
             others.extend(found.holders.iter().filter(|node| !node.is_model).map(|node| node.digest));
@@ -208,7 +213,7 @@ impl Registry {
             }
         }
         Ok(view::Affected {
-            query: query(&question.content, view.as_of),
+            query: query(question, as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             completeness: asked.completeness,
@@ -227,7 +232,8 @@ impl Registry {
         let (mut asked, after) = self.ask(ctx, question, "holders").await?;
         let content = asked.content.clone();
         let holders = holders(&asked.held, question, &content);
-        let Asking { session, view, held, .. } = &mut asked;
+        let Asking { session, view, as_of, held, .. } = &mut asked;
+        let as_of = *as_of;
         let is_first = after == After::Nothing;
         let mut page = Page { after, limit: question.limit, parts: Vec::new() };
         let mut from = Some(page.begin());
@@ -240,16 +246,16 @@ impl Registry {
             page.add(part);
             from = next;
         }
-        let next = page.show(0).map(|after| Cursor::new(question, "holders", view.as_of, after).to_string());
+        let next = page.show(0).map(|after| Cursor::new(question, "holders", view.known, as_of, after).to_string());
         let told = Details::fetch(session, *view, &content, held, &page.parts).await?;
         let rows = page.rows(|part| &part.models, is_first && next.is_none());
         let answer = view::Impact {
-            query: query(&question.content, view.as_of),
+            query: query(question, as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             models: Vec::new(),
             matched: None,
-            holders: rows.into_iter().filter_map(|(row, part)| told.holder(row, part, view.as_of)).collect(),
+            holders: rows.into_iter().filter_map(|(row, part)| told.holder(row, part, view.known)).collect(),
             more_holders: None,
             next: None,
             completeness: asked.completeness,
@@ -266,21 +272,28 @@ impl Registry {
             self.settled(ctx.reader, question.wait).await?;
         }
         let mut session = self.db.snapshot().await?;
-        let as_of = match cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of) {
-            Some(as_of) => as_of,
-            None => self.latest(&mut session).await?,
+        let asked = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of);
+        let known = match (&cursor, question.as_of_kind, asked) {
+            (Some(cursor), _, _) => cursor.known,
+            (None, AsOfKind::Recorded, Some(as_of)) => as_of,
+            (None, _, _) => self.latest(&mut session).await?,
+        };
+        let as_of = asked.unwrap_or(known);
+        let occurred = match question.as_of_kind {
+            AsOfKind::Recorded => Micros::MAX,
+            AsOfKind::Occurred => as_of,
         };
         let completeness = count(&mut session, ctx.reader, self.limits.scanner_version()).await?;
         let (content, beside) = known_otherwise(&mut session, question).await?;
-        let mut held = self.hold_content(ctx, &mut session, question, &content, as_of).await?;
+        let mut held = self.hold_content(ctx, &mut session, question, &content, known).await?;
         held.itself.extend(&beside);
         held.beside = beside;
         held.by_md5 = match &question.content {
             Content::External(identity) => identity.md5().map(hex::encode),
             _ => None,
         };
-        let view = View { reader: ctx.reader, as_of, floor: question.grade.unwrap_or(Grade::Matched) };
-        let asking = Asking { session, view, content, held, completeness };
+        let view = View { reader: ctx.reader, known, occurred, floor: question.grade.unwrap_or(Grade::Matched) };
+        let asking = Asking { session, view, as_of, content, held, completeness };
         Ok((asking, cursor.map_or(After::Nothing, |cursor| cursor.after)))
     }
 
@@ -338,6 +351,8 @@ impl Registry {
 struct Asking {
     session: Session,
     view: View,
+    /// The moment that was asked for.
+    as_of: Micros,
     /// What is asked about, as it is known here.
     content: Content,
     held: Held,
@@ -563,22 +578,22 @@ pub(crate) async fn count(session: &mut Session, reader: Reader, scanner: i32) -
     Ok(completeness::count(session, reader, scanner).await?.into())
 }
 
-fn query(content: &Content, as_of: Micros) -> Value {
-    let as_of = time(as_of);
-    match content {
-        Content::File(sha256) => json!({"file": Digest::sha256(*sha256).to_string(), "as_of": as_of}),
-        Content::Layer(digest) => json!({"layer": digest.to_string(), "as_of": as_of}),
-        Content::External(identity) => json!({"external": identity.as_str(), "as_of": as_of}),
+/// The question as it was understood.
+fn query(question: &Question, as_of: Micros) -> Value {
+    let mut query = match &question.content {
+        Content::File(sha256) => json!({"file": Digest::sha256(*sha256).to_string()}),
+        Content::Layer(digest) => json!({"layer": digest.to_string()}),
+        Content::External(identity) => json!({"external": identity.as_str()}),
         Content::Artifact { repository, reference, dataset } => {
             let separator = if matches!(reference, Reference::Digest(_)) { '@' } else { ':' };
-            let mut query = json!({"ref": format!("{repository}{separator}{reference}"), "as_of": as_of});
+            let mut query = json!({"ref": format!("{repository}{separator}{reference}")});
             if let (Some(dataset), Some(members)) = (dataset, query.as_object_mut()) {
                 members.insert("dataset".into(), json!(dataset));
             }
             query
         }
         Content::Files { files, tree, contents } => {
-            let mut query = json!({"files": files.len(), "as_of": as_of});
+            let mut query = json!({"files": files.len()});
             for (name, identity) in [("tree", tree), ("contents", contents)] {
                 if let (Some(identity), Some(members)) = (identity, query.as_object_mut()) {
                     members.insert(name.into(), json!(Digest::sha256(*identity).to_string()));
@@ -586,5 +601,10 @@ fn query(content: &Content, as_of: Micros) -> Value {
             }
             query
         }
+    };
+    if let Some(members) = query.as_object_mut() {
+        members.insert("as_of".into(), json!(time(as_of)));
+        members.insert("as_of_kind".into(), json!(question.as_of_kind.as_str()));
     }
+    query
 }

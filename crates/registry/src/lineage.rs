@@ -13,8 +13,8 @@ use std::{
 
 use index::{
     Grade, Micros, NodeId, RepositoryId, Session, claim,
-    graph::{self, Link, Told},
-    lineage::{self, Named, Node, View, Way},
+    graph::{self, Link, Told, View},
+    lineage::{self, Named, Node, Way},
     manifest, repository, tag,
 };
 use oci::{Digest, Name, Reference};

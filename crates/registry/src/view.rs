@@ -553,7 +553,10 @@ pub struct Repository {
 pub struct Versions {
     /// The repository.
     pub repository: String,
-    /// What is in it.
+    /// As of when, if a moment was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// What is, or was, in it.
     pub versions: Vec<Version>,
     /// The components of all these, each with its version in each of them.
     pub matrix: Vec<ComponentRow>,

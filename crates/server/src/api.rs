@@ -29,8 +29,8 @@ use axum::{
 use futures_util::stream;
 use oci::{Digest, Name, Reference};
 use registry::{
-    Affected, Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Search,
-    Thing, Wanted,
+    Affected, AsOfKind, Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung,
+    Search, Thing, Wanted,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -103,7 +103,8 @@ async fn own_site(request: Request, next: Next) -> Response {
         ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
         ("external" = Option<String>, Query, description = "Something in no registry, by its identity: `hf://…@commit`, `s3://…?versionId=…`, `git+https://…@commit`, …; also a file by the name that others have for it: `dvc:md5:…` (known of what was scanned with `scan_md5`), `lfs:sha256:…`"),
         ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
-        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("as_of" = Option<String>, Query, description = "As of this moment (RFC 3339)"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded`, if it is not said: as the registry knew it at that moment; `occurred`: what had happened by then by the producers' word, as far as it is known now. Content is held from its push on, by either"),
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
         ("rung" = Option<String>, Query, description = "Only what is the same in this way: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`"),
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
@@ -195,7 +196,8 @@ const FILES_BYTES: usize = 8 << 20;
 #[utoipa::path(
     post, tag = "questions", path = "/api/v1/impact",
     params(
-        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("as_of" = Option<String>, Query, description = "As of this moment (RFC 3339)"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded`, if it is not said: as the registry knew it at that moment; `occurred`: what had happened by then by the producers' word, as far as it is known now. Content is held from its push on, by either"),
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
         ("rung" = Option<String>, Query, description = "Only what is the same in this way: `tree`, `contents`, `file`, `overlap`"),
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
@@ -219,7 +221,18 @@ async fn impact_of_files(
 ) -> Result<Response, Problem> {
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
-    query.only(&["as_of", "grade", "rung", "min_overlap", "matched", "wait", "pulls", "limit", "cursor"])?;
+    query.only(&[
+        "as_of",
+        "as_of_kind",
+        "grade",
+        "rung",
+        "min_overlap",
+        "matched",
+        "wait",
+        "pulls",
+        "limit",
+        "cursor",
+    ])?;
     let body = whole(body)?;
     let asked: Files =
         serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body is no question: {e}")))?;
@@ -260,7 +273,8 @@ pub(crate) struct Holders {
         ("layer" = Option<String>, Query, description = "A layer, by its digest"),
         ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
         ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
-        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("as_of" = Option<String>, Query, description = "As of this moment (RFC 3339)"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded`, if it is not said: as the registry knew it at that moment; `occurred`: what had happened by then by the producers' word, as far as it is known now. Content is held from its push on, by either"),
         ("rung" = Option<String>, Query, description = "Only what is the same in this way: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`"),
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
@@ -499,11 +513,13 @@ fn unknown_call() -> Problem {
     )
 }
 
-/// What is in a repository, the latest push first.
+/// What is in a repository, or was, the latest push first.
 #[utoipa::path(
     get, tag = "questions", path = "/api/v1/repositories/{name}/-/versions",
     params(
         ("name" = String, Path, description = "The repository's name, slashes and all"),
+        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339); the same with each page"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded` or `occurred`, which are the same here: tags are moved and manifests pushed in the registry itself, so that it knows of it when it happens"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Versions on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
     ),
@@ -514,9 +530,10 @@ fn unknown_call() -> Problem {
     ),
 )]
 async fn versions(app: &App, ctx: &Ctx, name: &Name, query: &Query) -> Result<Json<registry::Versions>, Problem> {
-    query.only(&["cursor", "limit"])?;
+    query.only(&["as_of", "as_of_kind", "cursor", "limit"])?;
+    as_of_kind(query)?;
     let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
-    let found = app.registry.versions(ctx, name, query.get("cursor"), limit).await;
+    let found = app.registry.versions(ctx, name, moment(query, "as_of")?, query.get("cursor"), limit).await;
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
@@ -557,6 +574,7 @@ fn question(query: &Query) -> Result<Question, Problem> {
         "external",
         "dataset",
         "as_of",
+        "as_of_kind",
         "grade",
         "rung",
         "min_overlap",
@@ -624,6 +642,7 @@ fn question_about(content: Content, query: &Query) -> Result<Question, Problem> 
     Ok(Question {
         content,
         as_of: moment(query, "as_of")?,
+        as_of_kind: as_of_kind(query)?,
         grade: grade(query)?,
         rung: rung.transpose()?,
         min_overlap: min_overlap.transpose()?,
@@ -647,6 +666,14 @@ fn flag(query: &Query, name: &str) -> Result<bool, Problem> {
 fn moment(query: &Query, name: &str) -> Result<Option<Micros>, Problem> {
     let read = |text: &str| micros(text).ok_or_else(|| no_moment(&format!("parameter {name}={text}")));
     query.get(name).map(read).transpose()
+}
+
+/// By which time an answer is as of a moment.
+fn as_of_kind(query: &Query) -> Result<AsOfKind, Problem> {
+    query.get("as_of_kind").map_or(Ok(AsOfKind::Recorded), |text| {
+        let why = || Problem::new(400, format!("parameter as_of_kind={text}: it is recorded or occurred"));
+        AsOfKind::from_text(text).ok_or_else(why)
+    })
 }
 
 fn micros(text: &str) -> Option<Micros> {

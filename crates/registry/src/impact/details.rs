@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use index::{EdgeKind, Grade, Micros, NodeId, RepositoryId, Session, claim, file, graph, tag};
+use index::{
+    EdgeKind, Grade, Micros, NodeId, RepositoryId, Session, claim, file,
+    graph::{self, View},
+    tag,
+};
 use oci::Digest;
 
 use super::{
     Content,
-    part::{Part, Row, View},
+    part::{Part, Row},
 };
 use crate::{
     Error, Rung,
@@ -59,15 +63,15 @@ impl Details {
             edges: HashMap::new(),
             tags: HashMap::new(),
             indexes: HashMap::new(),
-            signers: claim::signers(session, view.reader, view.as_of, &shown).await?,
+            signers: claim::signers(session, view.reader, view.known, &shown).await?,
         };
         for told in graph::told(session, &Vec::from_iter(edges)).await? {
             details.edges.insert(told.id, told);
         }
-        for named in tag::ever_of(session, view.reader, view.as_of, &shown).await? {
+        for named in tag::ever_of(session, view.reader, view.known, &shown).await? {
             details.tags.entry((named.manifest, named.repository)).or_default().push(named);
         }
-        for (node, repository, digest) in graph::indexes_of(session, view.reader, view.as_of, &shown).await? {
+        for (node, repository, digest) in graph::indexes_of(session, view.reader, view.known, &shown).await? {
             details.indexes.entry((node, repository)).or_default().push(digest.to_string());
         }
         Ok(details)

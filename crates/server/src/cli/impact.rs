@@ -37,9 +37,12 @@ pub(super) struct Arguments {
     /// The smallest share of the files that is an overlap, from 0 to 1; one half if it is not said
     #[arg(long, value_name = "SHARE")]
     min_overlap: Option<f64>,
-    /// As the registry was at this moment (RFC 3339)
+    /// As of this moment (RFC 3339)
     #[arg(long, value_name = "MOMENT")]
     as_of: Option<String>,
+    /// By which time: recorded (as the registry knew it then) or occurred (as producers say)
+    #[arg(long, value_name = "KIND", requires = "as_of")]
+    as_of_kind: Option<String>,
     /// Tell of models, too, that nobody says are affected and that have weights of one that is, or are its adapters
     #[arg(long)]
     matched: bool,
@@ -67,6 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         ("external", arguments.external.clone()),
         ("dataset", arguments.dataset.clone()),
         ("as_of", arguments.as_of.clone()),
+        ("as_of_kind", arguments.as_of_kind.clone()),
         ("matched", arguments.matched.then(|| "true".to_owned())),
         ("grade", arguments.grade.clone()),
         ("rung", arguments.rung.clone()),
