@@ -88,6 +88,7 @@ fn named(layer: u64, number: u64, arguments: &Arguments) -> file::File {
         path: format!("data/train/part-{:05}/record-{content:09}.csv", content % 1000).into_bytes(),
         size: 1000 + content % 100_000,
         sha256: digest.as_sha256().copied().unwrap_or_default(),
+        md5: None,
         depth: 0,
     }
 }

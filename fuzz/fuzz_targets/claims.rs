@@ -1,9 +1,9 @@
-//! Statements, events, model cards and identities, of any bytes: `media type NUL document`, or only a document. What is
+//! Statements, events, model cards, configurations of adapters and identities, of any bytes: `media type NUL document`, or only a document. What is
 //! read reads the same again, and identities are canonical.
 
 #![no_main]
 
-use claims::{External, Target, Use, model_card, openlineage, statement};
+use claims::{External, Target, Use, adapter_config, model_card, openlineage, statement};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -14,7 +14,9 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let read = statement(media_type, document);
     assert_eq!(statement(media_type, document), read);
-    for said in [read.ok(), model_card(document).ok().flatten()].into_iter().flatten() {
+    let config = adapter_config(document).ok().flatten();
+    let adapter = config.as_ref().map(|config| config.statement());
+    for said in [read.ok(), model_card(document).ok().flatten(), adapter].into_iter().flatten() {
         assert!(!said.incomplete || !said.problems.is_empty());
         said.uses.iter().for_each(plausible);
     }

@@ -224,7 +224,7 @@ on_both_engines! {
         let page = server.api(&format!("{question}&limit=1"), 200);
         let mut parts: Vec<_> = page["next"].as_str().unwrap().split('~').collect();
         let least = i64::MIN.to_string();
-        (parts[3], parts[4]) = ("0", &least);
+        (parts[4], parts[5]) = ("0", &least);
         server.api(&format!("{question}&limit=1&cursor={}", parts.join("~")), 200);
 
         // As lines it is each digest once, with its distance.

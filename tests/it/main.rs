@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod api;
+mod as_of;
 mod audit;
 mod authority;
 mod buckets;
@@ -30,6 +31,7 @@ mod lifetimes;
 mod limits;
 mod lineage;
 mod matched;
+mod md5;
 mod odd;
 mod operator;
 mod peer;

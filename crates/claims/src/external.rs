@@ -5,15 +5,17 @@ mod hub;
 
 use std::fmt;
 
-use oci::Digest;
-
 use crate::purl::Purl;
 use crate::secrets::{self, without_secrets};
+use crate::target::content;
 use git::Git;
 use hub::Hub;
 
 /// The longest identity in bytes, above that of a key in any bucket.
 pub const EXTERNAL_LIMIT: usize = 4096;
+
+/// How DVC names what it knows by an MD5.
+const DVC_MD5: &str = "dvc:md5:";
 
 /// How often a text is read until it stays the same. Real ones do after the first time.
 const READINGS: usize = 8;
@@ -43,7 +45,7 @@ pub struct External {
 
 impl External {
     /// The identity that a text names. `None` if it is empty, longer than [`EXTERNAL_LIMIT`], holds control characters,
-    /// or is a digest, which names content wherever it is.
+    /// or is a digest (also as an object's id of Git LFS), which names content wherever it is.
     /// What was read from a canonical text is the same again.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -71,6 +73,20 @@ impl External {
         self.versioned
     }
 
+    /// How DVC names a file of this MD5.
+    #[must_use]
+    pub fn of_md5(md5: [u8; 16]) -> Self {
+        Self::new(format!("{DVC_MD5}{:032x}", u128::from_be_bytes(md5)), true)
+    }
+
+    /// The MD5 of the file that DVC names so. That of a folder is the MD5 of a list that DVC makes, and of no file in it.
+    #[must_use]
+    pub fn md5(&self) -> Option<[u8; 16]> {
+        let hash = self.text.strip_prefix(DVC_MD5)?;
+        let is_hash = hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hash.then(|| u128::from_str_radix(hash, 16).ok()).flatten().map(u128::to_be_bytes)
+    }
+
     /// Whether it is a git repository, or part of one.
     #[must_use]
     pub fn is_git(&self) -> bool {
@@ -89,7 +105,7 @@ impl External {
 
     fn read(text: &str) -> Option<Self> {
         let text = text.trim();
-        if text.len() > EXTERNAL_LIMIT || text.contains(char::is_control) || text.parse::<Digest>().is_ok() {
+        if text.len() > EXTERNAL_LIMIT || text.contains(char::is_control) || content(text).is_some() {
             return None;
         }
         let clean = without_secrets(text);

@@ -1,10 +1,11 @@
-//! What people say about artifacts, read into one shape: in-toto statements, bills of materials, OpenLineage events and
-//! model cards.
+//! What people say about artifacts, read into one shape: in-toto statements, bills of materials, OpenLineage events, model
+//! cards and the configurations of adapters.
 //!
 //! Pure: bytes in, meaning out. It does no IO and knows no clock. It verifies no signature (it is given the payload, once
 //! somebody has looked at the signature), does not know what the registry stores, and does not know whether anything
 //! that it reads is true. What it hands out holds no credentials: see [`External`].
 
+mod adapter_config;
 mod cyclonedx;
 mod external;
 mod in_toto;
@@ -19,6 +20,7 @@ mod spdx;
 mod statement;
 mod target;
 
+pub use adapter_config::{AdapterConfig, adapter_config};
 pub use external::{EXTERNAL_LIMIT, External};
 pub use model_card::{CARD_LIMIT, model_card};
 pub use relation::Relation;

@@ -171,7 +171,8 @@ fn used(text: &str, relation: Relation, word: Option<&str>, folder: &str, draft:
     draft.used(Use { relation, word, name: None, declared: shown(text), target });
 }
 
-fn target(text: &str, folder: &str) -> Option<Target> {
+/// What a card's text names: on the hub, below `folder` there, unless it says where.
+pub(crate) fn target(text: &str, folder: &str) -> Option<Target> {
     if text.len() > EXTERNAL_LIMIT {
         return None;
     }

@@ -61,6 +61,8 @@ pub enum Format {
     OpenLineage,
     /// The front matter of a model card.
     ModelCard,
+    /// The configuration of an adapter.
+    AdapterConfig,
     /// Some other JSON.
     Other,
 }
@@ -109,6 +111,7 @@ impl Format {
             Self::ModelSigning => "model-signing",
             Self::OpenLineage => "openlineage",
             Self::ModelCard => "model-card",
+            Self::AdapterConfig => "adapter-config",
             Self::Other => "other",
         }
     }

@@ -29,7 +29,8 @@ pub enum Target {
 impl Target {
     /// What a text identifies, by these rules in order. `None` for what [`External::parse`] refuses and is no digest.
     ///
-    /// 1. A digest is content.
+    /// 1. A digest is content, as is the id of an object of Git LFS: `lfs:sha256:…`, `oid sha256:…` as its pointers have it, and
+    ///    the URL of an object, which ends in `/info/lfs/objects/…`.
     /// 2. `oci://`, `docker://`, `pkg:oci/`, `pkg:docker/`, and a registry's own URL of a manifest are artifacts.
     /// 3. What has a scheme or is a path in git is external.
     /// 4. What reads as a reference with a host, a tag or a digest is an artifact.
@@ -37,11 +38,11 @@ impl Target {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        if let Ok(digest) = text.parse() {
-            return Some(Self::Content(digest));
-        }
         if text.len() > EXTERNAL_LIMIT {
             return None;
+        }
+        if let Some(digest) = content(text) {
+            return Some(Self::Content(digest));
         }
         let clean = without_secrets(text);
         if let Some(target) = of_registry(&clean) {
@@ -84,6 +85,20 @@ impl Target {
             }
         })
     }
+}
+
+/// The digest of content that a text is, in one of the ways in which these are written.
+pub(crate) fn content(text: &str) -> Option<Digest> {
+    if let Ok(digest) = text.parse() {
+        return Some(digest);
+    }
+    if let Some((_, object)) = text.split_once("://").and_then(|(_, rest)| rest.rsplit_once("/info/lfs/objects/")) {
+        let object = object.split(['?', '#']).next().unwrap_or_default();
+        return format!("sha256:{}", object.to_ascii_lowercase()).parse().ok();
+    }
+    let (word, rest) = text.split_once([':', ' '])?;
+    let is_lfs = ["lfs", "git-lfs", "oid"].iter().any(|known| word.eq_ignore_ascii_case(known));
+    is_lfs.then(|| rest.trim().to_ascii_lowercase().parse().ok()).flatten()
 }
 
 /// A package URL, a URL with the scheme of a registry, or one below `/v2/`.

@@ -1,5 +1,6 @@
 //! What real and broken statements say.
 
+mod adapters;
 mod arbitrary;
 mod boms;
 mod cards;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
 use crate::{Known, budget::Budget};
@@ -84,17 +85,38 @@ impl Hashing {
     }
 }
 
+/// What all bytes of something are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whole {
+    pub(crate) sha256: [u8; 32],
+    pub(crate) size: u64,
+    /// Where it is wanted.
+    pub(crate) md5: Option<[u8; 16]>,
+}
+
 /// Bytes that are hashed as they are consumed.
 pub(crate) struct Hashed<'a> {
     bytes: &'a mut (dyn Bytes + 'a),
     hash: Hashing,
+    md5: Option<Md5>,
     read: u64,
     feeds: Option<&'a Budget>,
 }
 
 impl<'a> Hashed<'a> {
     pub(crate) fn new(bytes: &'a mut (dyn Bytes + 'a), hash: Hashing) -> Self {
-        Self { bytes, hash, read: 0, feeds: None }
+        Self { bytes, hash, md5: None, read: 0, feeds: None }
+    }
+
+    /// Computes the MD5 as well, if that is `wanted`. Nothing may have been consumed yet.
+    pub(crate) fn with_md5(mut self, wanted: bool) -> Self {
+        self.md5 = wanted.then(Md5::default);
+        self
+    }
+
+    /// Computes no MD5: nobody will ask for it.
+    pub(crate) fn without_md5(&mut self) {
+        self.md5 = None;
     }
 
     /// From here on, as much as is consumed may unpack to more.
@@ -107,22 +129,23 @@ impl<'a> Hashed<'a> {
         self.read
     }
 
-    /// The hash of all bytes, if it is known without reading them.
+    /// The hash of all bytes, if it is known without reading them and nothing else is wanted.
     pub(crate) fn known(&self) -> Option<[u8; 32]> {
         match self.hash {
-            Hashing::Known(hash) => Some(hash),
-            Hashing::Running(_) => None,
+            Hashing::Known(hash) if self.md5.is_none() => Some(hash),
+            Hashing::Known(_) | Hashing::Running(_) => None,
         }
     }
 
-    /// Reads to the end; the hash of all bytes, and their number.
-    pub(crate) fn finish(&mut self) -> Result<([u8; 32], u64), Halt> {
+    /// Reads to the end; what all bytes are.
+    pub(crate) fn finish(&mut self) -> Result<Whole, Halt> {
         self.skip(u64::MAX)?;
-        let hash = match &self.hash {
+        let sha256 = match &self.hash {
             Hashing::Known(hash) => *hash,
             Hashing::Running(hash) => hash.clone().finalize().into(),
         };
-        Ok((hash, self.read))
+        let md5 = self.md5.as_ref().map(|hash| hash.clone().finalize().into());
+        Ok(Whole { sha256, size: self.read, md5 })
     }
 }
 
@@ -136,8 +159,12 @@ impl Bytes for Hashed<'_> {
     }
 
     fn consume(&mut self, count: usize) {
+        let consumed = &self.bytes.buffered()[..count];
         if let Hashing::Running(hash) = &mut self.hash {
-            hash.update(&self.bytes.buffered()[..count]);
+            hash.update(consumed);
+        }
+        if let Some(hash) = &mut self.md5 {
+            hash.update(consumed);
         }
         self.bytes.consume(count);
         self.read += count as u64;

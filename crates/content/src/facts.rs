@@ -6,8 +6,9 @@ use oci::Digest;
 
 use crate::Metadata;
 
-/// Bumped whenever the facts of the same bytes would change, so that older facts are known to be outdated.
-pub const SCANNER_VERSION: i32 = 3;
+/// Bumped by two whenever the facts of the same bytes would change, so that older facts are known to be outdated. It is even: the
+/// number after it says that MD5s were computed as well, see [`Limits::scanner_version`].
+pub const SCANNER_VERSION: i32 = 4;
 
 /// The path of the one file of a raw layer, and of a zip as the file that it is too: the layer's own bytes, which have no
 /// name inside themselves.
@@ -17,7 +18,7 @@ pub const WHOLE: &[u8] = b"";
 /// and the content's name, which is empty.
 pub const INNER: &[u8] = b"!";
 
-/// Where a scan stops. What was found until then stays findable and the layer is [`State::Partial`].
+/// Where a scan stops, and what it computes. What was found until it stops stays findable and the layer is [`State::Partial`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most entries of archives, of any kind; ten million by default. As many again may be inside files.
@@ -45,6 +46,18 @@ pub struct Limits {
     /// The memory for sorting paths, in bytes, before they spill to a file; 32 MiB by default. Growing buffers may hold
     /// twice as much for a moment.
     pub memory: usize,
+    /// Whether to compute the MD5 of each file as well, by which DVC knows files; not by default, for it takes longer than
+    /// the SHA-256.
+    pub md5: bool,
+}
+
+impl Limits {
+    /// The version of a scanner that does this. One that computes more than another is newer, so that facts without MD5s are
+    /// outdated where these are wanted, and facts with them are not where they are not.
+    #[must_use]
+    pub const fn scanner_version(&self) -> i32 {
+        SCANNER_VERSION + self.md5 as i32
+    }
 }
 
 impl Default for Limits {
@@ -60,6 +73,7 @@ impl Default for Limits {
             metadata: 8 << 20,
             window_log: 27,
             memory: 32 << 20,
+            md5: false,
         }
     }
 }
@@ -86,6 +100,8 @@ pub struct File {
     pub size: u64,
     /// The SHA-256 of the content as extraction would write it.
     pub sha256: [u8; 32],
+    /// Its MD5, if [`Limits::md5`] asks for it.
+    pub md5: Option<[u8; 16]>,
     /// How many files it is inside of: 0 for the layer's own, which alone make its identities.
     pub depth: u32,
     /// What it says of itself, if it is of a format that does.

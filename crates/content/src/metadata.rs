@@ -4,6 +4,7 @@
 //! bounded by [`crate::Limits::metadata`]. A header that cannot be understood is a problem of the metadata alone. The file
 //! is the same file, and its layer none the worse for it.
 
+mod adapter;
 mod front_matter;
 mod gguf;
 mod parquet;
@@ -38,6 +39,8 @@ pub struct Metadata {
     pub entries: BTreeMap<String, String>,
     /// The YAML at the start of a text, with the lines of dashes around it.
     pub front_matter: Option<String>,
+    /// The configuration of an adapter, whole.
+    pub adapter_config: Option<String>,
     /// Why some or all of this is missing.
     pub problem: Option<String>,
 }
@@ -53,10 +56,12 @@ pub enum FileFormat {
     Parquet,
     /// <https://huggingface.co/docs/hub/model-cards>, and whatever else begins with YAML between lines of dashes.
     FrontMatter,
+    /// <https://huggingface.co/docs/peft/developer_guides/checkpoint>, `adapter_config.json`, and whatever else begins as JSON.
+    AdapterConfig,
 }
 
 impl FileFormat {
-    /// The name: `safetensors`, `gguf`, `parquet`, `front-matter`.
+    /// The name: `safetensors`, `gguf`, `parquet`, `front-matter`, `adapter-config`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -64,6 +69,7 @@ impl FileFormat {
             Self::Gguf => "gguf",
             Self::Parquet => "parquet",
             Self::FrontMatter => "front-matter",
+            Self::AdapterConfig => "adapter-config",
         }
     }
 
@@ -73,6 +79,7 @@ impl FileFormat {
             [b'G', b'G', b'U', b'F', ..] => Some(Self::Gguf),
             [b'P', b'A', b'R', b'1', ..] => Some(Self::Parquet),
             _ if front_matter::is_front_matter(start) => Some(Self::FrontMatter),
+            _ if adapter::is_object(start) => Some(Self::AdapterConfig),
             _ => safetensors::is_safetensors(start).then_some(Self::Safetensors),
         }
     }
@@ -89,6 +96,7 @@ impl FileFormat {
             entry_count: 0,
             entries: BTreeMap::new(),
             front_matter: None,
+            adapter_config: None,
             problem: None,
         };
         let read = match self {
@@ -96,6 +104,7 @@ impl FileFormat {
             Self::Gguf => gguf::read(content, limit, &mut metadata),
             Self::Parquet => parquet::read(content, limit, &mut metadata),
             Self::FrontMatter => front_matter::read(content, limit, &mut metadata),
+            Self::AdapterConfig => adapter::read(content, limit, &mut metadata),
         };
         match read {
             Ok(()) => {}

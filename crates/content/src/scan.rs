@@ -8,7 +8,7 @@ use crate::{
     Archive, Compression, Facts, File, Form, INNER, Identities, Identity, Known, Limits, Metadata, ScanError, Skipped,
     State, WHOLE,
     budget::Budget,
-    bytes::{AHEAD, Bytes, Halt, Hashed, Hashing, Window},
+    bytes::{AHEAD, Bytes, Halt, Hashed, Hashing, Whole, Window},
     format::{Format, SNIFFED},
     identity::EMPTY,
     path,
@@ -55,7 +55,7 @@ use crate::{
 /// # What files say of themselves
 ///
 /// Of safetensors, GGUF and Parquet files the headers, or footers, are read as the bytes pass, and of the former two each tensor is
-/// hashed; see [`Metadata`]. If they make no sense, that is told there, and nowhere else.
+/// hashed; see [`Metadata`]. Of texts with front matter that is kept, and the configuration of an adapter whole. If they make no sense, that is told there, and nowhere else.
 ///
 /// `spill` gives files for lists that exceed [`Limits::memory`]; see [`Identity::new`]. Memory is bounded by the limits, whatever
 /// the bytes: some 2 MiB, twice the memory for sorting, and in front of a sparse file of very many pieces up to 16 MiB for
@@ -128,8 +128,8 @@ impl<E> From<Halt> for Stop<E> {
 /// What the layer turned out to be.
 struct Layer {
     form: Form,
-    /// The hash of the uncompressed bytes, and their number.
-    content: Option<([u8; 32], u64)>,
+    /// The uncompressed bytes.
+    content: Option<Whole>,
     /// Why the layer is partial.
     problem: Option<String>,
 }
@@ -151,13 +151,15 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         let compression = Compression::of(start);
         if compression == Compression::None {
             let mut bytes = Plain::new(source, self.own);
-            return self.content(Hashed::new(&mut bytes, Hashing::new(self.known)), compression);
+            let content = Hashed::new(&mut bytes, Hashing::new(self.known)).with_md5(self.limits.md5);
+            return self.content(content, compression);
         }
-        let mut stored = Hashed::new(source, Hashing::new(self.known));
+        let mut stored = Hashed::new(source, Hashing::new(self.known)).with_md5(self.limits.md5);
         let window = Window::default();
         let mut bytes =
             Unpacked::new(&mut stored, self.limits.window_log, self.own, window).map_err(ScanError::Read)?;
-        let layer = self.content(Hashed::new(&mut bytes, Hashing::running()), compression)?;
+        let content = Hashed::new(&mut bytes, Hashing::running()).with_md5(self.limits.md5);
+        let layer = self.content(content, compression)?;
         // Bytes that are no good compressed stream are a file all the same.
         if layer.form.archive != Archive::Tar && !layer.content.is_some_and(is_nothing) {
             let stored = stored.finish().map_err(fault)?;
@@ -178,6 +180,10 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
             Err(_) => Archive::Raw,
         };
         let path = if compression == Compression::None { WHOLE } else { INNER };
+        if archive == Archive::Tar {
+            // The archive itself is no file.
+            content.without_md5();
+        }
         let read = match archive {
             Archive::Tar => self.entries(&mut content, archive, b"", 0).map(|()| None),
             Archive::Zip => {
@@ -194,7 +200,7 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
             Err(Stop::Halt(halt)) => (None, Some(reason(halt)?)),
             Err(Stop::Fail(error)) => return Err(error),
         };
-        let known = self.known.and_then(|known| Some((content.known()?, known.size)));
+        let known = self.known.and_then(|known| Some(Whole { sha256: content.known()?, size: known.size, md5: None }));
         let whole = match known {
             // Nothing more is to be learnt from the bytes.
             Some(known) if archive == Archive::Raw && problem.is_none() => Ok(known),
@@ -213,7 +219,7 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
             (Archive::Raw, Some(whole)) => {
                 self.files += 1;
                 if !is_nothing(whole) {
-                    self.identity.add_pathless(&whole.0).map_err(ScanError::Spill)?;
+                    self.identity.add_pathless(&whole.sha256).map_err(ScanError::Spill)?;
                     self.hand_on(path, whole, metadata)?;
                 }
             }
@@ -237,10 +243,10 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
     fn hand_on(
         &mut self,
         path: &[u8],
-        (sha256, size): ([u8; 32], u64),
+        Whole { sha256, size, md5 }: Whole,
         metadata: Option<Box<Metadata>>,
     ) -> Result<(), ScanError<E>> {
-        (self.sink)(File { path: path.to_vec(), size, sha256, depth: 0, metadata }).map_err(ScanError::Sink)
+        (self.sink)(File { path: path.to_vec(), size, sha256, md5, depth: 0, metadata }).map_err(ScanError::Sink)
     }
 
     fn facts(self, layer: Layer) -> Result<Facts, ScanError<E>> {
@@ -256,11 +262,11 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         Ok(Facts {
             state: problem.or(inside).map_or(State::Indexed, State::Partial),
             form,
-            diff_id: content.map(|(hash, _)| Digest::sha256(hash)),
+            diff_id: content.map(|whole| Digest::sha256(whole.sha256)),
             tree,
             contents,
             files: self.files,
-            bytes: content.map_or_else(|| self.own.bytes(), |(_, size)| size),
+            bytes: content.map_or_else(|| self.own.bytes(), |whole| whole.size),
             inner_files: self.inner_files,
             inner_bytes: self.inner.bytes(),
             skipped: self.skipped,
@@ -325,15 +331,15 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
 
     /// Reads a file, and what is inside it.
     fn file(&mut self, body: &mut dyn Bytes, spot: Spot) -> Result<(), Stop<E>> {
-        let mut content = Hashed::new(body, Hashing::running());
+        let mut content = Hashed::new(body, Hashing::running()).with_md5(self.limits.md5);
         if spot.depth == 0 && !self.whole {
             self.inner.begin();
             content.feed(self.inner);
         }
         let metadata = self.look(&mut content, &spot)?;
-        let (sha256, size) = content.finish()?;
+        let Whole { sha256, size, md5 } = content.finish()?;
         let Spot { path, depth, .. } = spot;
-        self.found(File { path, size, sha256, depth, metadata }).map_err(Stop::Fail)
+        self.found(File { path, size, sha256, md5, depth, metadata }).map_err(Stop::Fail)
     }
 
     fn found(&mut self, file: File) -> Result<(), ScanError<E>> {
@@ -455,6 +461,6 @@ fn fault<E>(halt: Halt) -> ScanError<E> {
 }
 
 /// Whether a raw layer stands for nothing: it is empty, or what image-spec puts where nothing is.
-fn is_nothing((sha256, size): ([u8; 32], u64)) -> bool {
+fn is_nothing(Whole { sha256, size, .. }: Whole) -> bool {
     size == 0 || (size == 2 && Digest::sha256(sha256).to_string() == oci::EMPTY_JSON)
 }

@@ -596,13 +596,13 @@ pub struct Card {
     pub document: Vec<u8>,
 }
 
-/// The first model cards in a layer.
+/// The first files of a layer that say something in this format, such as model cards.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn cards(session: &mut Session, layer: LayerId, limit: u32) -> Result<Vec<Card>> {
+pub async fn cards(session: &mut Session, layer: LayerId, format: &str, limit: u32) -> Result<Vec<Card>> {
     let found: Vec<(i64, i32, Vec<u8>)> = on!(session, |c| {
-        sqlx::query_as(sql::CARDS_OF_LAYER).bind(layer.0).bind(i64::from(limit)).fetch_all(c).await
+        sqlx::query_as(sql::CARDS_OF_LAYER).bind(layer.0).bind(i64::from(limit)).bind(format).fetch_all(c).await
     })?;
     let card = |(scan, position, document): (i64, i32, Vec<u8>)| {
         Ok(Card { place: Place { scan: ScanId(scan), position }, document: file::decompress(&document)? })

@@ -166,6 +166,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/postgres/0010_pulls.sql"),
     ),
     (
+        11,
+        "facts",
+        include_str!("../../../migrations/sqlite/0011_facts.sql"),
+        include_str!("../../../migrations/postgres/0011_facts.sql"),
+    ),
+    (
         12,
         "scans",
         include_str!("../../../migrations/sqlite/0012_scans.sql"),

@@ -9,7 +9,7 @@ use oci::{Algorithm, Hasher};
 use sqlx::AssertSqlSafe;
 use zstd::bulk::Decompressor;
 
-use crate::{Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session, db::on, rows, sql};
+use crate::{Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session, db::on, md5, rows, sql};
 
 /// A file in a layer, or inside of one of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct File {
     pub size: u64,
     /// The hash of its content.
     pub sha256: [u8; 32],
+    /// Its MD5, where the scan computed that.
+    pub md5: Option<[u8; 16]>,
     /// How many files it is inside of.
     pub depth: u32,
 }
@@ -145,6 +147,8 @@ pub async fn add(session: &mut Session, scan: ScanId, position: u64, files: &[Fi
             query.execute(c).await.map(drop)
         })?;
     }
+    let hashed = sorted.iter().filter_map(|&(_, position, file)| Some((position, file.md5?)));
+    md5::add(session, scan, hashed.collect()).await?;
     for (block, first) in files.chunks(BLOCK_SIZE).zip((first..).step_by(BLOCK_SIZE)) {
         let payload = pack(block).map_err(|_| Error::Unreadable("block of paths"))?;
         on!(session, |c| {
@@ -298,7 +302,7 @@ pub async fn entries_at(session: &mut Session, places: &[Place]) -> Result<HashM
     Ok(entries)
 }
 
-/// The files of a layer by the scan whose facts serve, in order: at most `limit` from position `from` on.
+/// The files of a layer by the scan whose facts serve, in order: at most `limit` from position `from` on. Without their MD5s.
 ///
 /// # Errors
 /// When a statement fails.
@@ -314,7 +318,7 @@ pub async fn of_layer(session: &mut Session, layer: LayerId, from: i32, limit: u
     for (position, head, tail) in found {
         let entry = entries.remove(&Place { scan, position }).ok_or(Error::Unreadable("path of a file"))?;
         let Entry { size, depth, path } = entry;
-        files.push((position, File { path, size, depth, sha256: sha256(head, &tail)? }));
+        files.push((position, File { path, size, depth, sha256: sha256(head, &tail)?, md5: None }));
     }
     Ok(files)
 }
@@ -406,9 +410,9 @@ pub async fn find_content(session: &mut Session, sha256: &[u8; 32], after: Place
 }
 
 /// (layer, scan, position, the two columns of the hash)
-type FoundRow = (i64, i64, i32, i64, Vec<u8>);
+pub(crate) type FoundRow = (i64, i64, i32, i64, Vec<u8>);
 
-fn found((layer, scan, position, head, tail): FoundRow) -> Result<Found> {
+pub(crate) fn found((layer, scan, position, head, tail): FoundRow) -> Result<Found> {
     let place = Place { scan: ScanId(scan), position };
     Ok(Found { layer: LayerId(layer), place, sha256: sha256(head, &tail)? })
 }
@@ -563,7 +567,7 @@ mod tests {
     use super::*;
 
     fn file(path: &[u8], size: u64, depth: u32) -> File {
-        File { path: path.to_vec(), size, sha256: [0; 32], depth }
+        File { path: path.to_vec(), size, sha256: [0; 32], md5: None, depth }
     }
 
     #[test]

@@ -16,6 +16,19 @@ use crate::{
     rows, sql,
 };
 
+/// Whose view of the graph it is, and as of when.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Who asks.
+    pub reader: Reader,
+    /// What was recorded until then.
+    pub known: Micros,
+    /// What happened until then, by the producers' word or else when it was recorded.
+    pub occurred: Micros,
+    /// Claims of this grade or better.
+    pub floor: Grade,
+}
+
 /// A link that was walked: `from` uses, derives from or lists `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Link {
@@ -687,41 +700,29 @@ pub async fn manifest_layers(session: &mut Session, manifest: NodeId) -> Result<
 /// everywhere).
 pub(crate) type LinkRow = (i64, i64, Option<i64>, Option<i32>, Option<i32>, Option<i64>, Option<i64>, Option<bool>);
 
-/// Every link that leads to one of the nodes, or to what leads there, and so on. Only claims that `reader` may read, that
-/// stood at `as_of`, and that are graded `grade` or better. No depth limit; cycles do no harm.
+/// Every link that leads to one of the nodes, or to what leads there, and so on, as far as `view` has it. No depth limit; cycles
+/// do no harm.
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn reach(
-    session: &mut Session,
-    reader: Reader,
-    as_of: Micros,
-    grade: Grade,
-    nodes: &[NodeId],
-) -> Result<Vec<Link>> {
+pub async fn reach(session: &mut Session, view: View, nodes: &[NodeId]) -> Result<Vec<Link>> {
     let texts = Walk { step: sql::REACH_STEP, sqlite: sql::REACH_SQLITE, postgres: sql::REACH_POSTGRES };
-    walk(session, texts, |link| link.from, reader, as_of, grade, nodes).await
+    walk(session, texts, |link| link.from, view, nodes).await
 }
 
 /// The same of all that hold a file.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn reach_file(
-    session: &mut Session,
-    reader: Reader,
-    as_of: Micros,
-    grade: Grade,
-    sha256: &[u8; 32],
-) -> Result<Vec<Link>> {
+pub async fn reach_file(session: &mut Session, view: View, sha256: &[u8; 32]) -> Result<Vec<Link>> {
     let (head, tail) = file::columns(sha256);
     let text = match session.engine() {
         Engine::Postgres(..) => sql::REACH_FILE_POSTGRES,
         Engine::Sqlite(_) => sql::REACH_FILE_SQLITE,
     };
     let found: Vec<LinkRow> = on!(session, |c| {
-        let query = sqlx::query_as(text).bind(reader.0).bind(as_of.0).bind(grade.code());
-        query.bind(head).bind(tail).bind(&sha256[..]).fetch_all(c).await
+        let query = sqlx::query_as(text).bind(view.reader.0).bind(view.known.0).bind(view.floor.code());
+        query.bind(head).bind(tail).bind(&sha256[..]).bind(view.occurred.0).fetch_all(c).await
     })?;
     Ok(sorted(found.into_iter().map(link).collect::<Result<_>>()?))
 }
@@ -731,15 +732,9 @@ pub async fn reach_file(
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn uses(
-    session: &mut Session,
-    reader: Reader,
-    as_of: Micros,
-    grade: Grade,
-    nodes: &[NodeId],
-) -> Result<Vec<Link>> {
+pub async fn uses(session: &mut Session, view: View, nodes: &[NodeId]) -> Result<Vec<Link>> {
     let texts = Walk { step: sql::USES_STEP, sqlite: sql::USES_SQLITE, postgres: sql::USES_POSTGRES };
-    walk(session, texts, |link| link.to, reader, as_of, grade, nodes).await
+    walk(session, texts, |link| link.to, view, nodes).await
 }
 
 /// What finds the links at some nodes, and all links that are walked from some.
@@ -753,9 +748,7 @@ async fn walk(
     session: &mut Session,
     texts: Walk,
     end: fn(&Link) -> NodeId,
-    reader: Reader,
-    as_of: Micros,
-    grade: Grade,
+    view: View,
     nodes: &[NodeId],
 ) -> Result<Vec<Link>> {
     let further = match session.engine() {
@@ -766,7 +759,7 @@ async fn walk(
     let mut reached: HashSet<NodeId> = HashSet::new();
     // Most often nothing is there, or little: a look at each node is cheaper than a walk from all of them.
     for chunk in nodes.chunks(sql::LIST) {
-        links.extend(links_at(session, texts.step, reader, as_of, grade, chunk).await?);
+        links.extend(links_at(session, texts.step, view, chunk).await?);
     }
     let known: HashSet<_> = nodes.iter().copied().collect();
     let ends: HashSet<_> = links.iter().map(end).filter(|node| !known.contains(node)).collect();
@@ -778,7 +771,7 @@ async fn walk(
         if chunk.is_empty() {
             continue;
         }
-        for link in links_at(session, further, reader, as_of, grade, &chunk).await? {
+        for link in links_at(session, further, view, &chunk).await? {
             reached.insert(end(&link));
             links.push(link);
         }
@@ -787,17 +780,11 @@ async fn walk(
 }
 
 /// The links that one statement finds for as many nodes as one list has.
-async fn links_at(
-    session: &mut Session,
-    text: &str,
-    reader: Reader,
-    as_of: Micros,
-    grade: Grade,
-    nodes: &[NodeId],
-) -> Result<Vec<Link>> {
-    let text = sql::list(text, 4, sql::padded(nodes.len()));
+async fn links_at(session: &mut Session, text: &str, view: View, nodes: &[NodeId]) -> Result<Vec<Link>> {
+    let text = sql::list(text, 5, sql::padded(nodes.len()));
     let found: Vec<LinkRow> = on!(session, |c| {
-        let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(grade.code());
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(view.reader.0).bind(view.known.0);
+        let query = query.bind(view.floor.code()).bind(view.occurred.0);
         sql::filled(nodes).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
     })?;
     found.into_iter().map(link).collect()

@@ -318,17 +318,19 @@ pub async fn component_layers(session: &mut Session, repository: RepositoryId) -
     found.into_iter().map(layer).collect()
 }
 
-/// What the kits say that are or were in a repository, in the order of their pushes; a kit that came again stands again.
+/// What the kits say that are or were in a repository until `as_of`, in the order of their pushes; a kit that came again stands
+/// again.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn documents(session: &mut Session, repository: RepositoryId) -> Result<Vec<Documented>> {
+pub async fn documents(session: &mut Session, repository: RepositoryId, as_of: Micros) -> Result<Vec<Documented>> {
     let found: Vec<(i64, Vec<u8>)> =
-        on!(session, |c| sqlx::query_as(sql::KIT_DOCUMENTS).bind(repository.0).fetch_all(c).await)?;
+        on!(session, |c| sqlx::query_as(sql::KIT_DOCUMENTS).bind(repository.0).bind(as_of.0).fetch_all(c).await)?;
     Ok(found.into_iter().map(|(id, document)| Documented { manifest: NodeId(id), document }).collect())
 }
 
-/// The kits of a repository, the latest push first, those before the stay `before`.
+/// The kits of a repository, the latest push first, those before the stay `before`; those that were in it at `as_of`, if that is
+/// given.
 ///
 /// # Errors
 /// When the statement fails.
@@ -337,12 +339,17 @@ pub async fn list(
     reader: Reader,
     repository: &Name,
     before: OccurrenceId,
+    as_of: Option<Micros>,
     limit: u32,
 ) -> Result<Vec<Listed>> {
     type Row = (i64, Vec<u8>, String, bool, Option<Vec<u8>>, Option<Vec<u8>>, i64, i64, String, Vec<u8>);
     let found: Vec<Row> = on!(session, |c| {
-        let query = sqlx::query_as(sql::KIT_LIST).bind(reader.0).bind(&**repository).bind(before.0);
-        query.bind(i64::from(limit)).fetch_all(c).await
+        let text = if as_of.is_some() { sql::KIT_LIST_AT } else { sql::KIT_LIST };
+        let query = sqlx::query_as(text).bind(reader.0).bind(&**repository).bind(before.0).bind(i64::from(limit));
+        match as_of {
+            Some(as_of) => query.bind(as_of.0).fetch_all(c).await,
+            None => query.fetch_all(c).await,
+        }
     })?;
     let listed = |(id, digest, kind, is_model, name, version, occurrence, pushed_at, pushed_by, document): Row| {
         Ok(Listed {

@@ -154,7 +154,14 @@ pub async fn forget_superseded(session: &mut Session, scan: ScanId) -> Result<bo
 async fn forget_some(session: &mut Session, scan: i64) -> Result<bool> {
     let last: i32 = on!(session, |c| sqlx::query_scalar(sql::SCAN_LAST_FILE).bind(scan).fetch_one(c).await)?;
     let from = (last - 5_000).max(0);
-    let texts = [sql::SCAN_FORGET_FILES, sql::SCAN_FORGET_METADATA, sql::SCAN_FORGET_TENSORS, sql::SCAN_FORGET_PATHS];
+    let texts = [
+        sql::SCAN_FORGET_FILES,
+        sql::SCAN_FORGET_METADATA,
+        sql::SCAN_FORGET_TENSORS,
+        sql::SCAN_FORGET_ADAPTERS,
+        sql::SCAN_FORGET_MD5S,
+        sql::SCAN_FORGET_PATHS,
+    ];
     for text in texts {
         on!(session, |c| sqlx::query(text).bind(scan).bind(from).execute(c).await.map(drop))?;
     }

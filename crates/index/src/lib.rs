@@ -4,6 +4,7 @@
 //! what time it is: moments come from the caller. Functions that write take a [`Session`] that the caller began and
 //! commits, so that one operation is one transaction; lookups return `Option`.
 
+pub mod adapter;
 pub mod audit;
 pub mod blob;
 pub mod check;
@@ -22,6 +23,7 @@ pub mod kit;
 pub mod layer;
 pub mod lineage;
 pub mod manifest;
+pub mod md5;
 pub mod pulls;
 pub mod reference;
 pub mod reindex;

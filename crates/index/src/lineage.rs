@@ -9,9 +9,9 @@ use oci::Digest;
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    Grade, Micros, NodeId, Reader, Result, Session,
+    Micros, NodeId, Reader, Result, Session,
     db::{Engine, on},
-    graph::{self, Link, LinkRow},
+    graph::{self, Link, LinkRow, View},
     rows, sql,
 };
 
@@ -22,19 +22,6 @@ pub enum Way {
     Up,
     /// To what was made from it.
     Down,
-}
-
-/// Whose view of the graph it is, and as of when.
-#[derive(Debug, Clone, Copy)]
-pub struct View {
-    /// Who asks.
-    pub reader: Reader,
-    /// What was recorded until then.
-    pub known: Micros,
-    /// What happened until then, by the producers' word or else when it was recorded.
-    pub occurred: Micros,
-    /// Claims of this grade or better.
-    pub floor: Grade,
 }
 
 /// Every link that is reached from the nodes in one direction, at most `depth` edges away. What indexes list costs no step.

@@ -92,13 +92,17 @@ macro_rules! held_by_readable {
     };
 }
 
-/// Use in training and derivation count, testing does not, nor what was not yet or no longer said at `$2`.
+/// Use in training and derivation count, testing does not, nor what was not yet or no longer said at `$2`; nor, if a moment is given,
+/// what happened after it by its producer's word.
 macro_rules! edge_counts {
     () => {
         concat!(
             "e.kind in (1, 3, 4, 5) and e.grade >= $3 and e.recorded_at <= $2 and (e.retracted_at is null or e.retracted_at > $2) and ",
             readable!("e.repository_id")
         )
+    };
+    ($happened:literal) => {
+        concat!(edge_counts!(), " and coalesce(e.occurred_at, e.recorded_at) <= ", $happened)
     };
 }
 
@@ -412,7 +416,7 @@ macro_rules! step {
             $at,
             " in ({list}) and ",
             $kind,
-            edge_counts!(),
+            edge_counts!("$4"),
             "
              union all
              select c.parent_id, c.child_id, null, null, null, null, null, null
@@ -426,37 +430,37 @@ macro_rules! step {
 
 /// All that is walked from some nodes, as the links to and between them: (from, to, edge or null, …). To their `users` by use,
 /// derivation and membership in an index; or along their `uses`, and what an index of these lists, which costs no distance.
-/// `$2` is the moment. SQLite takes the tables of a `cross join` in their order: from what was walked to its edges, of which there
+/// `$2` is the moment, and `$happened` until when it happened by its producer's word, or else was recorded. SQLite takes the tables of a `cross join` in their order: from what was walked to its edges, of which there
 /// are many; Postgres does so for what is lateral, and would else read all edges, for it cannot tell how few are walked.
 macro_rules! walk {
-    ($engine:ident, users of $nodes:expr) => {
-        walk!(@$engine $nodes, "", "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
+    ($engine:ident, users of $nodes:expr, until $happened:literal) => {
+        walk!(@$engine $nodes, $happened, "", "e.target_id", "e.source_id", "c.child_id", "c.parent_id")
     };
-    ($engine:ident, uses of $nodes:expr) => {
-        walk!(@$engine $nodes, "e.kind <> 3 and ", "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
+    ($engine:ident, uses of $nodes:expr, until $happened:literal) => {
+        walk!(@$engine $nodes, $happened, "e.kind <> 3 and ", "e.source_id", "e.target_id", "c.parent_id", "c.child_id")
     };
-    (@sqlite $nodes:expr, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
+    (@sqlite $nodes:expr, $happened:literal, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
             "with recursive walked (id) as (", $nodes,
-            " union select ", $next, " from walked w join edge e on ", $at, " = w.id where ", $kind, edge_counts!(),
+            " union select ", $next, " from walked w join edge e on ", $at, " = w.id where ", $kind, edge_counts!($happened),
             " union select ", $child_next, " from walked w join manifest_child c on ", $child_at, " = w.id where ", child_counts!(),
             ") select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
-                from walked w cross join edge e where ", $at, " = w.id and ", $kind, edge_counts!(),
+                from walked w cross join edge e where ", $at, " = w.id and ", $kind, edge_counts!($happened),
             " union all
               select c.parent_id, c.child_id, null, null, null, null, null, null
                 from walked w cross join manifest_child c where ", $child_at, " = w.id and ", child_counts!()
         )
     };
-    (@postgres $nodes:expr, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
+    (@postgres $nodes:expr, $happened:literal, $kind:literal, $at:literal, $next:literal, $child_at:literal, $child_next:literal) => {
         concat!(
             "with recursive walked (id) as (", $nodes, " union select x.id from walked w cross join lateral (
-               select ", $next, " as id from edge e where ", $at, " = w.id and ", $kind, edge_counts!(), "
+               select ", $next, " as id from edge e where ", $at, " = w.id and ", $kind, edge_counts!($happened), "
                union all
                select ", $child_next, " from manifest_child c where ", $child_at, " = w.id and ", child_counts!(), "
                offset 0) x)
              select l.* from walked w cross join lateral (
                select e.source_id, e.target_id, e.id, e.kind, e.grade, e.occurrence_id, e.repository_id, e.everywhere
-                 from edge e where ", $at, " = w.id and ", $kind, edge_counts!(), "
+                 from edge e where ", $at, " = w.id and ", $kind, edge_counts!($happened), "
                union all
                select c.parent_id, c.child_id, null, null, null, null, null, null
                  from manifest_child c where ", $child_at, " = w.id and ", child_counts!(), "
@@ -868,6 +872,8 @@ statements! {
     SCAN_FORGET_PATHS: "delete from layer_path where scan_id = $1 and first >= $2";
     SCAN_FORGET_METADATA: "delete from file_metadata where scan_id = $1 and position >= $2";
     SCAN_FORGET_TENSORS: "delete from tensor where scan_id = $1 and file >= $2";
+    SCAN_FORGET_MD5S: "delete from file_md5 where scan_id = $1 and position >= $2";
+    SCAN_FORGET_ADAPTERS: "delete from adapter where scan_id = $1 and position >= $2";
     SCAN_FORGET: "delete from scan where id = $1";
 
     LAYER_FILES_INSERT: "insert into layer_file (scan_id, sha256_head, position, name_key, sha256_tail) values {rows}";
@@ -901,6 +907,49 @@ statements! {
            from tensor where sha256_head in ({list})) f
            join layer y on y.scan_id = f.scan_id
          where f.places <= 1000";
+    FILE_MD5S_INSERT: "insert into file_md5 (scan_id, position, md5_head, md5_tail) values {rows}";
+    /// The distinct files of an MD5: there may be several, for whoever wants to can make them.
+    FILES_OF_MD5:
+        "select distinct f.sha256_head, f.sha256_tail from file_md5 m join layer y on y.scan_id = m.scan_id
+           join layer_file f on f.scan_id = m.scan_id and f.position = m.position
+         where m.md5_head = $1 and m.md5_tail = $2 order by f.sha256_head, f.sha256_tail";
+    /// The MD5 of a file, if one of its newest places tells: scans before MD5s were wanted do not.
+    MD5_OF_FILE:
+        "select m.md5_head, m.md5_tail from (
+           select scan_id, position from layer_file where sha256_head = $1 and sha256_tail = $2
+           order by scan_id desc, position limit 100) f
+           join file_md5 m on m.scan_id = f.scan_id and m.position = f.position
+         order by m.scan_id desc, m.position limit 1";
+    PLACES_OF_MD5:
+        "select y.id, m.scan_id, m.position, f.sha256_head, f.sha256_tail from file_md5 m join layer y on y.scan_id = m.scan_id
+           join layer_file f on f.scan_id = m.scan_id and f.position = m.position
+         where m.md5_head = $1 and m.md5_tail = $2 and (m.scan_id > $3 or (m.scan_id = $3 and m.position > $4))
+         order by m.scan_id, m.position limit $5";
+    ADAPTER_INSERT: "insert into adapter (scan_id, position, base, declared) values ($1, $2, $3, $4)";
+    /// The adapters among manifests, by their configurations.
+    ADAPTERS_AMONG:
+        "select distinct b.manifest_id, a.base, a.declared from manifest_blob b join layer y on y.id = b.layer_id
+           join adapter a on a.scan_id = y.scan_id
+         where b.manifest_id in ({list})";
+    ADAPTERS_OF_BASES: concat!(
+        "select distinct b.manifest_id, a.base, a.declared from adapter a join layer y on y.scan_id = a.scan_id
+           join manifest_blob b on b.layer_id = y.id join kit k on k.manifest_id = b.manifest_id and k.is_model
+         where a.base in ({list}) and ", held_by_readable!(), " order by b.manifest_id limit $3");
+    KIT_NAMES:
+        "select w.manifest_id, w.word from kit_word w where w.field = $1 and w.manifest_id in ({list})
+         order by w.manifest_id, w.position";
+    MODELS_CALLED: concat!(
+        "select distinct b.manifest_id from kit_word b join kit k on k.manifest_id = b.manifest_id and k.is_model
+         where b.word = $3 and b.field = $4 and ", held_by_readable!(), " order by b.manifest_id limit $5");
+    REPOSITORIES_WITH_WORD: concat!(
+        "select distinct r.id, r.name from repository_word w join repository r on r.id = w.repository_id
+         where w.word = $2 and w.position >= 0 and ", readable!("r.id"), " order by r.id limit $3");
+    MODELS_IN:
+        "select o.manifest_id from occurrence o join kit k on k.manifest_id = o.manifest_id and k.is_model
+         where o.repository_id = $1 and o.opened_at <= $2 order by o.opened_at desc, o.id desc limit $3";
+    TENSOR_LISTS:
+        "select m.document from layer y join file_metadata m on m.scan_id = y.scan_id
+         where y.id in ({list}) and m.format = 'safetensors' order by y.id, m.position";
     LAYER_PATHS:
         "select scan_id, first, payload from layer_path where first >= $1 and first <= $2 and scan_id in ({list})
          order by scan_id, first";
@@ -1011,11 +1060,18 @@ statements! {
          order by k.manifest_id, p.position, c.position";
     KIT_DOCUMENTS:
         "select o.manifest_id, k.document from occurrence o join kit k on k.manifest_id = o.manifest_id
-         where o.repository_id = $1 order by o.opened_at, o.id";
+         where o.repository_id = $1 and o.opened_at <= $2 order by o.opened_at, o.id";
     /// The kits of a repository, newest stay first.
     KIT_LIST: concat!(
         "select m.id, m.digest, k.kind, k.is_model, k.name, k.version, o.id, o.opened_at, o.opened_by, k.document
          from repository r join occurrence o on o.repository_id = r.id and o.closed_at is null
+           join manifest m on m.id = o.manifest_id join kit k on k.manifest_id = m.id
+         where r.name = $2 and o.id < $3 and ", readable!("r.id"), " order by o.id desc limit $4");
+    /// Those that were in it at `$5`, also if they are not any more.
+    KIT_LIST_AT: concat!(
+        "select m.id, m.digest, k.kind, k.is_model, k.name, k.version, o.id, o.opened_at, o.opened_by, k.document
+         from repository r join occurrence o on o.repository_id = r.id and o.opened_at <= $5
+             and (o.closed_at is null or o.closed_at > $5)
            join manifest m on m.id = o.manifest_id join kit k on k.manifest_id = m.id
          where r.name = $2 and o.id < $3 and ", readable!("r.id"), " order by o.id desc limit $4");
     KIT_ROWS:
@@ -1113,10 +1169,10 @@ statements! {
     CLAIM_STATEMENT: concat!(
         "select s.media_type, s.payload from claim q join statement s on s.id = q.statement_id
          where q.id = $2 and ", readable!("q.repository_id"));
-    /// Model cards among the files of a layer, by their places.
+    /// The files of a layer that say something in the format `$3`, by their places.
     CARDS_OF_LAYER:
         "select m.scan_id, m.position, m.document from layer y join file_metadata m on m.scan_id = y.scan_id
-         where y.id = $1 and m.format = 'front-matter' order by m.position limit $2";
+         where y.id = $1 and m.format = $3 order by m.position limit $2";
     /// The stays of the models that have a layer, after one of them.
     MODELS_WITH_LAYER:
         "select distinct o.id, o.repository_id, o.manifest_id, o.opened_by from manifest_blob b
@@ -1219,7 +1275,8 @@ statements! {
     FEW_WITH_FILE:
         "select b.manifest_id, y.digest, f.scan_id, f.position as file_position, coalesce(b.path, p.path) as called,
            y.digest = $3 as whole, p.role, p.name, p.position as component_position, b.position as layer_position
-         from (select scan_id, position from layer_file where sha256_head = $1 and sha256_tail = $2 limit $4) f
+         from (select scan_id, position from layer_file where sha256_head = $1 and sha256_tail = $2
+           order by scan_id limit $4) f
            left join layer y on y.scan_id = f.scan_id
            left join manifest_blob b on b.layer_id = y.id
            left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
@@ -1294,16 +1351,16 @@ statements! {
         "select y.id from layer y join scan s on s.id = y.scan_id
          where y.state = 1 and s.contents is null and y.id in ({list}) order by y.id";
 
-    REACH_SQLITE: walk!(sqlite, users of "select n.id from node n where n.id in ({list})");
-    REACH_POSTGRES: walk!(postgres, users of "select n.id from node n where n.id in ({list})");
-    REACH_FILE_SQLITE: walk!(sqlite, users of file_holders!());
-    REACH_FILE_POSTGRES: walk!(postgres, users of file_holders!());
+    REACH_SQLITE: walk!(sqlite, users of "select n.id from node n where n.id in ({list})", until "$4");
+    REACH_POSTGRES: walk!(postgres, users of "select n.id from node n where n.id in ({list})", until "$4");
+    REACH_FILE_SQLITE: walk!(sqlite, users of file_holders!(), until "$7");
+    REACH_FILE_POSTGRES: walk!(postgres, users of file_holders!(), until "$7");
     AFFECTED_BY_FILE_SQLITE: affected!(sqlite, all_file_holders!());
     AFFECTED_BY_FILE_POSTGRES: affected!(postgres, all_file_holders!());
     REACH_STEP: step!(users);
     USES_STEP: step!(uses);
-    USES_SQLITE: walk!(sqlite, uses of "select n.id from node n where n.id in ({list})");
-    USES_POSTGRES: walk!(postgres, uses of "select n.id from node n where n.id in ({list})");
+    USES_SQLITE: walk!(sqlite, uses of "select n.id from node n where n.id in ({list})", until "$4");
+    USES_POSTGRES: walk!(postgres, uses of "select n.id from node n where n.id in ({list})", until "$4");
     EDGES_TOLD:
         "select e.id, e.kind, e.grade, e.source_id, e.target_id, e.recorded_at, e.occurred_at, f.declared, f.late, f.assumed,
            p.role, coalesce(p.name, f.name) as component, t.digest, n.kind as node_kind, n.key as node_key, q.kind as claim, q.id as claim_id, q.actor,
@@ -1465,7 +1522,9 @@ statements! {
         "select (select count(*) from layer_file f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from layer_path f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from file_metadata f where not exists (select 1 from scan s where s.id = f.scan_id))
-           + (select count(*) from tensor f where not exists (select 1 from scan s where s.id = f.scan_id))";
+           + (select count(*) from tensor f where not exists (select 1 from scan s where s.id = f.scan_id))
+           + (select count(*) from file_md5 f where not exists (select 1 from scan s where s.id = f.scan_id))
+           + (select count(*) from adapter f where not exists (select 1 from scan s where s.id = f.scan_id))";
     CHECK_TALLY: "select cast((select count(*) from layer where state = 1) as bigint) - layers from layer_tally where state = 1";
     KEYS_TRACKED: "select object_key from blob union all select object_key from upload";
     MANIFEST_PAGE: "select id, digest, payload from manifest where id > $1 order by id limit $2";

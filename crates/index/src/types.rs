@@ -151,6 +151,8 @@ codes! {
         ModelCard = 3 "model_card",
         /// An assertion by the API.
         Assertion = 4 "assertion",
+        /// The configuration of an adapter.
+        AdapterConfig = 5 "adapter_config",
     }
 }
 

@@ -111,6 +111,10 @@ pub(crate) struct Held {
     pub(crate) manifests: Vec<NodeId>,
     /// The artifacts that were asked for, where those themselves are the content.
     pub(crate) itself: Vec<NodeId>,
+    /// Those of them that stand beside a file, as other names for it.
+    pub(crate) beside: Vec<NodeId>,
+    /// The MD5 by which files were asked for, in hexadecimal digits.
+    pub(crate) by_md5: Option<String>,
     /// The smallest share of the asked-for files that is an overlap.
     pub(crate) min_overlap: f64,
     /// Files that made no match by themselves, and in how many repositories they are.

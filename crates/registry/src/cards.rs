@@ -1,4 +1,4 @@
-//! Model cards in the layers of models: what they say a model was made from.
+//! Model cards and configurations of adapters in the layers of models: what they say a model was made from.
 
 use std::collections::BTreeMap;
 
@@ -20,20 +20,74 @@ const CARDS: u32 = 64;
 /// For how many stays of models the card of a layer is read in one transaction.
 const STAYS: u32 = 200;
 
-/// A model card.
+/// What a file in a layer says of the models that have the layer.
 struct Card {
+    kind: Kind,
     text: String,
     problem: Option<String>,
     declared: Vec<Declared>,
 }
 
+/// The files that are read.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    ModelCard,
+    AdapterConfig,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::ModelCard, Self::AdapterConfig];
+
+    /// What the scanner calls it, and under which name it kept the text.
+    const fn kept(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ModelCard => ("front-matter", "front_matter"),
+            Self::AdapterConfig => ("adapter-config", "adapter_config"),
+        }
+    }
+
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::ModelCard => "text/markdown",
+            Self::AdapterConfig => "application/json",
+        }
+    }
+
+    const fn claim(self) -> ClaimKind {
+        match self {
+            Self::ModelCard => ClaimKind::ModelCard,
+            Self::AdapterConfig => ClaimKind::AdapterConfig,
+        }
+    }
+
+    const fn format(self) -> claims::Format {
+        match self {
+            Self::ModelCard => claims::Format::ModelCard,
+            Self::AdapterConfig => claims::Format::AdapterConfig,
+        }
+    }
+
+    /// What a text says, if it says anything.
+    fn read(self, text: &[u8]) -> Result<Option<claims::Statement>, claims::Unread> {
+        match self {
+            Self::ModelCard => claims::model_card(text),
+            Self::AdapterConfig => Ok(claims::adapter_config(text)?.map(|config| config.statement())),
+        }
+    }
+}
+
 impl Registry {
-    /// Records what the card in a layer says, for the models that have it, after one stay; a job does the rest.
+    /// Records what the cards in a layer say, for the models that have it, after one stay; a job does the rest.
     pub(crate) async fn read_cards(&self, tx: &mut Session, layer: LayerId, after: OccurrenceId) -> Result<(), Error> {
-        let Some(card) = self.card(tx, layer).await? else { return Ok(()) };
+        let cards = self.cards(tx, layer).await?;
+        if cards.is_empty() {
+            return Ok(());
+        }
         let stays = claim::models_with(tx, layer, after, STAYS).await?;
         for stay in &stays {
-            self.record_card(tx, &card, stay).await?;
+            for card in &cards {
+                self.record_card(tx, card, stay).await?;
+            }
         }
         if let Some(last) = stays.last().filter(|_| stays.len() == STAYS as usize) {
             let subject = format!("{} {}", layer.0, last.stay.0);
@@ -62,16 +116,26 @@ impl Registry {
         stay: &ModelStay,
     ) -> Result<(), Error> {
         for layer in layers {
-            if let Some(card) = self.card(tx, *layer).await? {
+            for card in self.cards(tx, *layer).await? {
                 self.record_card(tx, &card, stay).await?;
             }
         }
         Ok(())
     }
 
+    /// What the cards of a layer say: one of each kind.
+    async fn cards(&self, tx: &mut Session, layer: LayerId) -> Result<Vec<Card>, Error> {
+        let mut cards = Vec::new();
+        for kind in Kind::ALL {
+            cards.extend(self.card(tx, layer, kind).await?);
+        }
+        Ok(cards)
+    }
+
     /// The card of a layer that is nearest to its root, if it says anything.
-    async fn card(&self, tx: &mut Session, layer: LayerId) -> Result<Option<Card>, Error> {
-        let cards = claim::cards(tx, layer, CARDS).await?;
+    async fn card(&self, tx: &mut Session, layer: LayerId, kind: Kind) -> Result<Option<Card>, Error> {
+        let (format, member) = kind.kept();
+        let cards = claim::cards(tx, layer, format, CARDS).await?;
         let places: Vec<_> = cards.iter().map(|card| card.place).collect();
         let entries = file::entries_at(tx, &places).await?;
         let depth = |card: &&claim::Card| {
@@ -80,8 +144,8 @@ impl Registry {
         };
         let Some(card) = cards.iter().min_by_key(depth) else { return Ok(None) };
         let document: Value = serde_json::from_slice(&card.document).unwrap_or_default();
-        let Some(text) = document["front_matter"].as_str() else { return Ok(None) };
-        let (declared, problem) = match claims::model_card(text.as_bytes()) {
+        let Some(text) = document[member].as_str() else { return Ok(None) };
+        let (declared, problem) = match kind.read(text.as_bytes()) {
             Ok(Some(said)) => {
                 let problem = said.problems.join("; ");
                 let declared = said.uses.iter().flat_map(|used| declared(used, &self.names));
@@ -90,14 +154,15 @@ impl Registry {
             Ok(None) => return Ok(None),
             Err(unread) => (Vec::new(), Some(unread.to_string())),
         };
-        let card = Card { text: text.to_owned(), problem, declared };
+        let card = Card { kind, text: text.to_owned(), problem, declared };
         Ok(Some(card).filter(|card| !card.declared.is_empty() || card.problem.is_some()))
     }
 
     /// Records what a card says of a model, once in a repository.
     async fn record_card(&self, tx: &mut Session, card: &Card, stay: &ModelStay) -> Result<(), Error> {
         let now = self.now();
-        let statement = claim::keep(tx, "text/markdown", &BTreeMap::new(), card.text.as_bytes(), now).await?;
+        let media_type = card.kind.media_type();
+        let statement = claim::keep(tx, media_type, &BTreeMap::new(), card.text.as_bytes(), now).await?;
         let repository = Some(stay.repository);
         if claim::known(tx, statement, stay.model, repository).await?.is_some() {
             return Ok(());
@@ -107,9 +172,9 @@ impl Registry {
             manifest: Some(stay.model),
             subject: Some(stay.model),
             statement: Some(statement),
-            format: Some("model-card"),
+            format: Some(card.kind.format().as_str()),
             problem: card.problem.as_deref(),
-            ..NewClaim::of(ClaimKind::ModelCard, &stay.by)
+            ..NewClaim::of(card.kind.claim(), &stay.by)
         };
         let claim = claim::insert(tx, &new, now).await?;
         let voice = Voice::unsigned(claim, repository, stay.model);

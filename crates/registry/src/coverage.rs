@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use content::SCANNER_VERSION;
 use index::{LayerId, LayerState, NodeId, ReferenceId, Session, completeness, coverage, repository};
 use oci::Name;
 
@@ -121,9 +120,10 @@ impl Registry {
             }
             None => None,
         };
+        let scanner = self.limits.scanner_version();
         let counts = match repository {
-            Some(repository) => completeness::count_in(&mut session, ctx.reader, repository, SCANNER_VERSION).await?,
-            None => completeness::count(&mut session, ctx.reader, SCANNER_VERSION).await?,
+            Some(repository) => completeness::count_in(&mut session, ctx.reader, repository, scanner).await?,
+            None => completeness::count(&mut session, ctx.reader, scanner).await?,
         };
         let view = coverage::View { reader: ctx.reader, repository };
         let chosen = |gap: &Gap| question.states.is_empty() || question.states.contains(gap);
@@ -132,7 +132,7 @@ impl Registry {
             let mut after = if gap == start.gap { start } else { Position { gap, scanner: i32::MIN, id: 0 } };
             // One more than is shown tells whether there are more.
             while found.len() <= limit {
-                let page = gaps(&mut session, view, after, limit + 1 - found.len()).await?;
+                let page = gaps(&mut session, view, scanner, after, limit + 1 - found.len()).await?;
                 let Some(&(last, _)) = page.last() else { break };
                 after = last;
                 // What is listed already by its state is not listed again for being outdated.
@@ -153,10 +153,11 @@ impl Registry {
     }
 }
 
-/// The next rows of one kind.
+/// The next rows of one kind. `scanner` is the version of now.
 async fn gaps(
     session: &mut Session,
     view: coverage::View,
+    scanner: i32,
     after: Position,
     limit: usize,
 ) -> Result<Vec<(Position, view::Gap)>, Error> {
@@ -194,7 +195,7 @@ async fn gaps(
                 Some(state) => coverage::layers(session, view, state, LayerId(after.id), limit).await?,
                 None => {
                     let after = (after.scanner, LayerId(after.id));
-                    coverage::outdated(session, view, SCANNER_VERSION, after, limit).await?
+                    coverage::outdated(session, view, scanner, after, limit).await?
                 }
             };
             let ids: Vec<_> = layers.iter().map(|layer| layer.id).collect();
@@ -202,15 +203,15 @@ async fn gaps(
             let row = |layer: coverage::Layer| {
                 let (first, more_places) = shown(places.remove(&layer.id).unwrap_or_default());
                 let position = Position { gap, scanner: layer.scanner.unwrap_or(i32::MIN), id: layer.id.0 };
-                (position, view::Gap { places: first, more_places, ..layer_row(layer) })
+                (position, view::Gap { places: first, more_places, ..layer_row(layer, scanner) })
             };
             Ok(layers.into_iter().map(row).collect())
         }
     }
 }
 
-fn layer_row(layer: coverage::Layer) -> view::Gap {
-    let is_outdated = layer.scanner.is_some_and(|scanner| scanner < SCANNER_VERSION);
+fn layer_row(layer: coverage::Layer, scanner: i32) -> view::Gap {
+    let is_outdated = layer.scanner.is_some_and(|by| by < scanner);
     let (job, scanned_at) = (layer.job, layer.scanned_at);
     let last_try = job.as_ref().and_then(|job| job.reason.clone());
     view::Gap {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use index::{
     LayerId, Micros, NodeId, ScanId, Session,
     file::{self, Place},
-    graph, kit, layer, manifest,
+    graph, kit, layer, manifest, md5,
 };
 use oci::Digest;
 
@@ -16,6 +16,8 @@ use crate::{Access, Ctx, Error, Registry, authz, kits::bad_cursor, view};
 pub enum Wanted {
     /// Those with this SHA-256.
     Sha256([u8; 32]),
+    /// Those with this MD5, as far as MD5s were computed.
+    Md5([u8; 16]),
     /// Those of this name, in any folder and in any case.
     Name(String),
 }
@@ -42,6 +44,7 @@ impl Registry {
         let next = loop {
             let found = match wanted {
                 Wanted::Sha256(sha256) => file::find_content(&mut session, sha256, after, limit).await?,
+                Wanted::Md5(md5) => md5::places(&mut session, md5, after, limit).await?,
                 Wanted::Name(name) => file::find_named(&mut session, ctx.reader, name.as_bytes(), after, limit).await?,
             };
             let Some(last) = found.last().map(|found| found.place) else { break None };
@@ -59,7 +62,7 @@ impl Registry {
                 let own = Some(&entry.path).filter(|path| !path.is_empty() && *path != b"!");
                 let called = |path: &&Vec<u8>| match wanted {
                     Wanted::Name(name) => file::has_name(path, name.as_bytes()),
-                    Wanted::Sha256(_) => true,
+                    Wanted::Sha256(_) | Wanted::Md5(_) => true,
                 };
                 let path = match (own, wanted) {
                     (Some(path), _) if !called(&path) => continue,
@@ -67,7 +70,7 @@ impl Registry {
                     (None, Wanted::Name(name)) => {
                         holder.called.as_ref().filter(called).cloned().unwrap_or_else(|| name.clone().into_bytes())
                     }
-                    (None, Wanted::Sha256(_)) => holder.called.clone().unwrap_or_default(),
+                    (None, Wanted::Sha256(_) | Wanted::Md5(_)) => holder.called.clone().unwrap_or_default(),
                 };
                 files.push(view::File {
                     sha256: Digest::sha256(found.sha256).to_string(),

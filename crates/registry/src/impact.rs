@@ -11,11 +11,10 @@ use std::{
     time::Duration,
 };
 
-use content::SCANNER_VERSION;
 use index::{
     Grade, LayerId, Micros, NodeId, Reader, Session, claim, completeness, file,
-    graph::{self, Met},
-    kit, layer, manifest,
+    graph::{self, Met, View},
+    kit, layer, manifest, md5,
 };
 use oci::{Digest, EMPTY_JSON, Hasher, Name, Reference};
 use serde_json::{Value, json};
@@ -24,10 +23,10 @@ pub(crate) use self::{cursor::refuse_future, details::claimed};
 use self::{
     cursor::{After, Cursor},
     details::Details,
-    part::{FEW, Holders, Part as Rows, Row, View},
+    part::{FEW, Holders, Part as Rows, Row},
 };
 use crate::{
-    Access, Ctx, Error, Part, Registry, Rung, Thing,
+    Access, AsOfKind, Ctx, Error, Part, Registry, Rung, Thing,
     alike::{self, Asked, Held, Likeness},
     authz,
     kits::{bad_cursor, time},
@@ -82,6 +81,8 @@ pub struct Question {
     pub content: Content,
     /// As of when; now if it is not said.
     pub as_of: Option<Micros>,
+    /// By which time of what is said. Content is held from its push on.
+    pub as_of_kind: AsOfKind,
     /// Only models with a path that is wholly of this grade or better.
     pub grade: Option<Grade>,
     /// Only what is the same on this rung.
@@ -107,42 +108,44 @@ impl Registry {
     /// [`Error::Unknown`] when an artifact is asked for that is not there, [`Error::Invalid`] when the question is not one.
     pub async fn impact(&self, ctx: &Ctx, question: &Question) -> Result<view::Impact, Error> {
         let (mut asked, after) = self.ask(ctx, question, "models").await?;
+        let content = asked.content.clone();
         let is_first = after == After::Nothing;
         let few = asked.few(question, &after).await?;
         let holders = match &few {
             Some(few) => Holders::few(few.readable.iter().chain(&asked.held.itself).copied()),
-            None => holders(&asked.held, question),
+            None => holders(&asked.held, question, &content),
         };
         let Gathered { mut page, is_counted } = asked.gather(holders, after, question.limit).await?;
         let more_others = page.others().saturating_sub(HOLDERS_SHOWN) as u64;
-        let Asking { session, view, held, .. } = &mut asked;
+        let Asking { session, view, as_of, held, .. } = &mut asked;
+        let as_of = *as_of;
         // Later pages are about models; whoever else holds the content was shown with the first.
         let end = page.show(if is_first { HOLDERS_SHOWN } else { 0 });
-        let next = end.map(|after| Cursor::new(question, "models", view.as_of, after).to_string());
+        let next = end.map(|after| Cursor::new(question, "models", view.known, as_of, after).to_string());
         let known = few.map(|few| few.ways);
-        let told = Details::fetch(session, *view, &question.content, held, known, &page.parts).await?;
+        let told = Details::fetch(session, *view, &content, held, known, &page.parts).await?;
         let models = page.rows(|part| &part.models, is_first && next.is_none());
         let matched = match question.matched && is_first && next.is_none() {
             true => {
                 let nodes: BTreeSet<_> = models.iter().map(|(row, _)| row.manifest).collect();
-                let eyes = Eyes { reader: view.reader, as_of: view.as_of, ubiquitous: self.ubiquitous };
+                let eyes = Eyes { reader: view.reader, as_of: view.known, ubiquitous: self.ubiquitous };
                 Some(matched::find(session, eyes, &Vec::from_iter(nodes)).await?)
             }
             false => None,
         };
-        let models = models.into_iter().filter_map(|(row, part)| told.model(row, part, held, view.as_of));
+        let models = models.into_iter().filter_map(|(row, part)| told.model(row, part, held, view.known));
         let mut models: Vec<_> = models.collect();
         if question.pulls {
-            pulls::tell(session, view.reader, view.as_of, &mut models).await?;
+            pulls::tell(session, view.reader, view.known, &mut models).await?;
         }
         let others = page.rows(|part| &part.others, is_counted && more_others == 0);
         Ok(view::Impact {
-            query: query(&question.content, view.as_of),
+            query: query(question, as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             models,
             matched,
-            holders: others.into_iter().filter_map(|(row, part)| told.holder(row, part, view.as_of)).collect(),
+            holders: others.into_iter().filter_map(|(row, part)| told.holder(row, part, view.known)).collect(),
             more_holders: (is_first && is_counted).then_some(more_others),
             next,
             completeness: asked.completeness,
@@ -155,13 +158,16 @@ impl Registry {
     /// As [`Registry::impact`].
     pub async fn impact_digests(&self, ctx: &Ctx, question: &Question) -> Result<view::Affected, Error> {
         let (mut asked, _) = self.ask(ctx, question, "digests").await?;
-        let holders = holders(&asked.held, question);
-        let Asking { session, view, held, .. } = &mut asked;
+        let content = asked.content.clone();
+        let holders = holders(&asked.held, question, &content);
+        let Asking { session, view, as_of, held, .. } = &mut asked;
+        let as_of = *as_of;
         let mut others = BTreeSet::new();
         let models: Vec<(Digest, u32)>;
-        if let (Holders::File(sha256), true) = (&holders, view.floor <= Grade::Packaged) {
+        let is_plain = view.floor <= Grade::Packaged && view.occurred == Micros::MAX && held.beside.is_empty();
+        if let (Holders::File(sha256), true) = (&holders, is_plain) {
             // All that has the file counts, so that one statement will do.
-            let found = graph::affected_by_file(session, view.reader, view.as_of, view.floor, sha256).await?;
+            let found = graph::affected_by_file(session, view.reader, view.known, view.floor, sha256).await?;
             let ends: HashSet<_> = found.links.iter().map(|&(_, to, _)| to).collect();
             let starts = found.holders.iter().map(|node| node.id).filter(|node| ends.contains(node));
             let away = paths::distances(starts.chain(held.itself.iter().copied()), &found.links);
@@ -188,7 +194,7 @@ impl Registry {
             models = nearest.into_iter().collect();
         }
         Ok(view::Affected {
-            query: query(&question.content, view.as_of),
+            query: query(question, as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             completeness: asked.completeness,
@@ -205,8 +211,10 @@ impl Registry {
         // Holding is a fact, which has no grade.
         let question = &Question { grade: None, ..question.clone() };
         let (mut asked, after) = self.ask(ctx, question, "holders").await?;
-        let holders = holders(&asked.held, question);
-        let Asking { session, view, held, .. } = &mut asked;
+        let content = asked.content.clone();
+        let holders = holders(&asked.held, question, &content);
+        let Asking { session, view, as_of, held, .. } = &mut asked;
+        let as_of = *as_of;
         let is_first = after == After::Nothing;
         let mut page = Page { after, limit: question.limit, parts: Vec::new() };
         let mut from = Some(page.begin());
@@ -219,16 +227,16 @@ impl Registry {
             page.add(part);
             from = next;
         }
-        let next = page.show(0).map(|after| Cursor::new(question, "holders", view.as_of, after).to_string());
-        let told = Details::fetch(session, *view, &question.content, held, None, &page.parts).await?;
+        let next = page.show(0).map(|after| Cursor::new(question, "holders", view.known, as_of, after).to_string());
+        let told = Details::fetch(session, *view, &content, held, None, &page.parts).await?;
         let rows = page.rows(|part| &part.models, is_first && next.is_none());
         let answer = view::Impact {
-            query: query(&question.content, view.as_of),
+            query: query(question, as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             models: Vec::new(),
             matched: None,
-            holders: rows.into_iter().filter_map(|(row, part)| told.holder(row, part, view.as_of)).collect(),
+            holders: rows.into_iter().filter_map(|(row, part)| told.holder(row, part, view.known)).collect(),
             more_holders: None,
             next: None,
             completeness: asked.completeness,
@@ -245,14 +253,29 @@ impl Registry {
             self.settled(ctx.reader, question.wait).await?;
         }
         let mut session = self.db.snapshot().await?;
-        let as_of = match cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of) {
-            Some(as_of) => as_of,
-            None => self.latest(&mut session).await?,
+        let asked = cursor.as_ref().map(|cursor| cursor.as_of).or(question.as_of);
+        let known = match (&cursor, question.as_of_kind, asked) {
+            (Some(cursor), _, _) => cursor.known,
+            (None, AsOfKind::Recorded, Some(as_of)) => as_of,
+            (None, _, _) => self.latest(&mut session).await?,
         };
-        let completeness = count(&mut session, ctx.reader).await?;
-        let held = self.hold_content(ctx, &mut session, question, as_of).await?;
-        let view = View { reader: ctx.reader, as_of, floor: question.grade.unwrap_or(Grade::Matched) };
-        Ok((Asking { session, view, held, completeness }, cursor.map_or(After::Nothing, |cursor| cursor.after)))
+        let as_of = asked.unwrap_or(known);
+        let occurred = match question.as_of_kind {
+            AsOfKind::Recorded => Micros::MAX,
+            AsOfKind::Occurred => as_of,
+        };
+        let completeness = count(&mut session, ctx.reader, self.limits.scanner_version()).await?;
+        let (content, beside) = known_otherwise(&mut session, question).await?;
+        let mut held = self.hold_content(ctx, &mut session, question, &content, known).await?;
+        held.itself.extend(&beside);
+        held.beside = beside;
+        held.by_md5 = match &question.content {
+            Content::External(identity) => identity.md5().map(hex::encode),
+            _ => None,
+        };
+        let view = View { reader: ctx.reader, known, occurred, floor: question.grade.unwrap_or(Grade::Matched) };
+        let asking = Asking { session, view, as_of, content, held, completeness };
+        Ok((asking, cursor.map_or(After::Nothing, |cursor| cursor.after)))
     }
 
     /// Finds what holds the content.
@@ -261,6 +284,7 @@ impl Registry {
         ctx: &Ctx,
         session: &mut Session,
         question: &Question,
+        content: &Content,
         as_of: Micros,
     ) -> Result<Held, Error> {
         let likeness = Likeness {
@@ -269,7 +293,7 @@ impl Registry {
             ubiquitous: self.ubiquitous,
         };
         let mut itself = Vec::new();
-        let asked = match &question.content {
+        let asked = match content {
             // Whoever has the file is found as it is needed; statements may name it by its digest.
             Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => {
                 let itself = manifest::known_node(session, &Digest::sha256(*sha256)).await?;
@@ -308,6 +332,10 @@ impl Registry {
 struct Asking {
     session: Session,
     view: View,
+    /// The moment that was asked for.
+    as_of: Micros,
+    /// What is asked about, as it is known here.
+    content: Content,
     held: Held,
     completeness: view::Completeness,
 }
@@ -329,7 +357,7 @@ impl Asking {
     /// All that hold the asked-for file, where they are few or were on the page before: one statement finds them, and how each
     /// holds it.
     async fn few(&mut self, question: &Question, after: &After) -> Result<Option<Few>, Error> {
-        let Holders::File(sha256) = holders(&self.held, question) else { return Ok(None) };
+        let Holders::File(sha256) = holders(&self.held, question, &self.content) else { return Ok(None) };
         let goes_on = matches!(after, After::Held(met, _) if met.scan == FEW);
         if !goes_on && *after != After::Nothing {
             return Ok(None);
@@ -338,8 +366,8 @@ impl Asking {
         let Some(ways) = graph::few_with_file(&mut self.session, sha256, most).await? else {
             return if goes_on { Err(bad_cursor()) } else { Ok(None) };
         };
-        let View { reader, as_of, .. } = self.view;
-        let readable = graph::readable(&mut self.session, reader, as_of, &ways.manifests()).await?;
+        let View { reader, known, .. } = self.view;
+        let readable = graph::readable(&mut self.session, reader, known, &ways.manifests()).await?;
         Ok(Some(Few { readable, ways }))
     }
 
@@ -446,9 +474,43 @@ impl Page {
     }
 }
 
+/// What is asked about, as it is known here, and by which other names statements may say that it was used. DVC knows a file by
+/// its MD5: asked about by that, it is the file here that has it, and asked about as the file, it is used by that name, too.
+async fn known_otherwise(session: &mut Session, question: &Question) -> Result<(Content, Vec<NodeId>), Error> {
+    let content = &question.content;
+    // On any other rung something else is asked about.
+    if question.rung.is_some_and(|rung| rung != Rung::File) {
+        return Ok((content.clone(), Vec::new()));
+    }
+    match content {
+        Content::File(sha256) => {
+            let identity = md5::of_file(session, sha256).await?.map(claims::External::of_md5);
+            let beside = match identity {
+                Some(identity) => claim::external(session, identity.as_str()).await?,
+                None => None,
+            };
+            Ok((content.clone(), beside.into_iter().collect()))
+        }
+        Content::External(identity) => {
+            let files = match identity.md5() {
+                Some(md5) => md5::files(session, &md5).await?,
+                None => Vec::new(),
+            };
+            let known = match files[..] {
+                [] => return Ok((content.clone(), Vec::new())),
+                [file] => Content::File(file),
+                _ => Content::Files { files: files.into_iter().collect(), tree: None, contents: None },
+            };
+            let beside = claim::external(session, identity.as_str()).await?;
+            Ok((known, beside.into_iter().collect()))
+        }
+        _ => Ok((content.clone(), Vec::new())),
+    }
+}
+
 /// How the holders are found: those of a file as they are needed, for they may be very many.
-fn holders<'a>(held: &Held, question: &'a Question) -> Holders<'a> {
-    match &question.content {
+fn holders<'a>(held: &Held, question: &Question, content: &'a Content) -> Holders<'a> {
+    match content {
         Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => Holders::File(sha256),
         _ => Holders::known(held.manifests.iter().chain(&held.itself).copied()),
     }
@@ -568,26 +630,27 @@ fn refuse_empty(content: &Content) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) async fn count(session: &mut Session, reader: Reader) -> Result<view::Completeness, Error> {
-    Ok(completeness::count(session, reader, SCANNER_VERSION).await?.into())
+/// What an answer for `reader` could know, where facts of `scanner` are the newest.
+pub(crate) async fn count(session: &mut Session, reader: Reader, scanner: i32) -> Result<view::Completeness, Error> {
+    Ok(completeness::count(session, reader, scanner).await?.into())
 }
 
-fn query(content: &Content, as_of: Micros) -> Value {
-    let as_of = time(as_of);
-    match content {
-        Content::File(sha256) => json!({"file": Digest::sha256(*sha256).to_string(), "as_of": as_of}),
-        Content::Layer(digest) => json!({"layer": digest.to_string(), "as_of": as_of}),
-        Content::External(identity) => json!({"external": identity.as_str(), "as_of": as_of}),
+/// The question as it was understood.
+fn query(question: &Question, as_of: Micros) -> Value {
+    let mut query = match &question.content {
+        Content::File(sha256) => json!({"file": Digest::sha256(*sha256).to_string()}),
+        Content::Layer(digest) => json!({"layer": digest.to_string()}),
+        Content::External(identity) => json!({"external": identity.as_str()}),
         Content::Artifact { repository, reference, dataset } => {
             let separator = if matches!(reference, Reference::Digest(_)) { '@' } else { ':' };
-            let mut query = json!({"ref": format!("{repository}{separator}{reference}"), "as_of": as_of});
+            let mut query = json!({"ref": format!("{repository}{separator}{reference}")});
             if let (Some(dataset), Some(members)) = (dataset, query.as_object_mut()) {
                 members.insert("dataset".into(), json!(dataset));
             }
             query
         }
         Content::Files { files, tree, contents } => {
-            let mut query = json!({"files": files.len(), "as_of": as_of});
+            let mut query = json!({"files": files.len()});
             for (name, identity) in [("tree", tree), ("contents", contents)] {
                 if let (Some(identity), Some(members)) = (identity, query.as_object_mut()) {
                     members.insert(name.into(), json!(Digest::sha256(*identity).to_string()));
@@ -595,5 +658,10 @@ fn query(content: &Content, as_of: Micros) -> Value {
             }
             query
         }
+    };
+    if let Some(members) = query.as_object_mut() {
+        members.insert("as_of".into(), json!(time(as_of)));
+        members.insert("as_of_kind".into(), json!(question.as_of_kind.as_str()));
     }
+    query
 }

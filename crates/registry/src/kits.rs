@@ -6,7 +6,7 @@ use index::{LayerState, Micros, NodeId, OccurrenceId, Session, kit, manifest, re
 use oci::{Algorithm, Hasher, Name, Reference};
 use serde_json::Value;
 
-use crate::{Access, Ctx, Error, Part, Registry, Thing, authz, component_versions, view};
+use crate::{Access, Ctx, Error, Part, Registry, Thing, authz, component_versions, impact::refuse_future, view};
 
 impl Registry {
     /// The repositories, by name.
@@ -33,7 +33,7 @@ impl Registry {
         Ok(view::Repositories { repositories: found.into_iter().map(shown).collect(), next })
     }
 
-    /// What is in a repository, the latest push first.
+    /// What is in a repository, or was at `as_of`, the latest push first.
     ///
     /// # Errors
     /// [`Error::Unknown`] when there is no such repository, [`Error::Invalid`] when the cursor is not one.
@@ -41,29 +41,32 @@ impl Registry {
         &self,
         ctx: &Ctx,
         name: &Name,
+        as_of: Option<Micros>,
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<view::Versions, Error> {
         authz::check(ctx, Access::Pull)?;
+        refuse_future(as_of, self.now())?;
         let before = cursor.map_or(Ok(i64::MAX), str::parse);
         let before = before.map_err(|_| bad_cursor())?;
         let mut session = self.db.snapshot().await?;
         let found = repository::find(&mut session, ctx.reader, name).await?;
         let id = found.ok_or_else(|| Error::Unknown(Thing::Repository(name.to_string())))?;
         let limit = limit.clamp(1, 1000);
-        let mut found = kit::list(&mut session, ctx.reader, name, OccurrenceId(before), limit + 1).await?;
+        let mut found = kit::list(&mut session, ctx.reader, name, OccurrenceId(before), as_of, limit + 1).await?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
         let next = found.last().filter(|_| more).map(|last| last.occurrence.0.to_string());
         let nodes: Vec<_> = found.iter().map(|kit| kit.id).collect();
+        let until = as_of.unwrap_or(Micros::MAX);
         let mut tags: HashMap<NodeId, Vec<String>> = HashMap::new();
-        for named in tag::ever_of(&mut session, ctx.reader, Micros::MAX, &nodes).await? {
+        for named in tag::ever_of(&mut session, ctx.reader, until, &nodes).await? {
             if named.still && named.repository == id {
                 tags.entry(named.manifest).or_default().push(named.tag);
             }
         }
         let layers = kit::component_layers(&mut session, id).await?;
-        let numbered = component_versions::number(&layers, &kit::documents(&mut session, id).await?);
+        let numbered = component_versions::number(&layers, &kit::documents(&mut session, id, until).await?);
         let matrix = numbered.matrix(&nodes);
         let shown = |kit: kit::Listed| view::Version {
             component_versions: numbered.of(kit.id),
@@ -78,7 +81,7 @@ impl Registry {
             components: components(&document(&kit.document)),
         };
         let versions = found.into_iter().map(shown).collect();
-        Ok(view::Versions { repository: name.to_string(), versions, matrix, next })
+        Ok(view::Versions { repository: name.to_string(), as_of: as_of.map(time), versions, matrix, next })
     }
 
     /// One kit, whole; by digest also when it was deleted.

@@ -3,6 +3,7 @@
 //! Every operation takes its context first and authorises before it reads. This crate knows neither HTTP nor SQL text nor
 //! where objects are; it decides, at each miss, what the miss means.
 
+mod adapters;
 mod alike;
 mod assertions;
 mod audit;
@@ -90,11 +91,11 @@ pub use tags::{
 };
 pub use upload::{Finished, Incoming, Position};
 pub use view::{
-    Affected, Audit, Capped, Change, Changes, Claim, ClaimTold, Claims, Completeness, Component, ComponentDiff,
-    ComponentName, Coverage, Diff, Evidence, File, FileChange, FileChanges, Files, Found, FoundKit, Holder, Impact,
-    Kit, KitLayer, LayerCounts, Lineage, LineageEdge, LineageNode, LineagePlace, Matched, Model, Outside, Overlap,
-    Place, Pull, PullOf, Pulls, Record, Repositories, Repository, Retraction, Scope, Signature, Statement, Target,
-    Ubiquitous, Used, Version, Versions, WholeEdge, WholeLineage, WholeNode,
+    Adapter, Affected, Audit, Capped, Change, Changes, Claim, ClaimTold, Claims, Completeness, Component,
+    ComponentDiff, ComponentName, Coverage, Diff, Evidence, File, FileChange, FileChanges, Files, Found, FoundKit,
+    Holder, Impact, Kit, KitLayer, LayerCounts, Lineage, LineageEdge, LineageNode, LineagePlace, Matched, Model,
+    Outside, Overlap, Place, Pull, PullOf, Pulls, Record, Repositories, Repository, Retraction, Scope, Signature,
+    Statement, Target, Ubiquitous, Used, Version, Versions, WholeEdge, WholeLineage, WholeNode,
 };
 
 /// The largest manifest that is accepted: what clients are known to accept (oras caps at the same).

@@ -13,8 +13,8 @@ use std::{
 
 use index::{
     Grade, Micros, NodeId, RepositoryId, Session, claim,
-    graph::{self, Link, Told},
-    lineage::{self, Far, Named, Node, View, Way},
+    graph::{self, Link, Told, View},
+    lineage::{self, Far, Named, Node, Way},
     manifest, repository, tag,
 };
 use oci::{Digest, Name, Reference};
@@ -221,7 +221,7 @@ impl Registry {
             AsOfKind::Occurred => (cursor.as_ref().map_or(latest, |cursor| cursor.known), as_of),
         };
         let view = View { reader: ctx.reader, known, occurred, floor: question.grade.unwrap_or(Grade::Matched) };
-        let completeness = count(&mut session, ctx.reader).await?;
+        let completeness = count(&mut session, ctx.reader, self.limits.scanner_version()).await?;
         let (id, itself, repository) = self.asked(ctx, &mut session, &question.about, known).await?;
         let starts = match itself {
             // What an index lists is asked about with it, by those who may read the index.

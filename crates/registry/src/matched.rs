@@ -1,4 +1,5 @@
-//! Derivation that nobody declared: models that have the same weights as others, or share tensors with them.
+//! Derivation that nobody declared: models that have the same weights as others, share tensors with them, or are adapters of
+//! them.
 //!
 //! It is symmetric: who was made from whom it does not say, and so it is told apart and leads nowhere further.
 
@@ -12,6 +13,7 @@ use oci::Digest;
 
 use crate::{
     Error,
+    adapters::{self, By, Pair},
     alike::share_of,
     kits::{state, time},
     view,
@@ -39,14 +41,20 @@ const WEIGHTS: [&str; 14] = [
     "npz",
 ];
 
-/// A model that has weights of another.
+/// A model that matches another.
 struct Match {
     other: NodeId,
     of: NodeId,
-    /// The file that both have; none where only tensors are shared.
-    file: Option<Sha256>,
-    /// Which part of the other's weights it is, from 0 to 1.
-    share: f64,
+    how: How,
+}
+
+enum How {
+    /// Both have this file of weights.
+    File(Sha256),
+    /// This part of the other's weights is tensors that both have, from 0 to 1.
+    Tensors(f64),
+    /// One of them is an adapter of the other.
+    Adapter(Pair),
 }
 
 /// What a question about weights is asked with.
@@ -58,7 +66,7 @@ pub(crate) struct Eyes {
     pub(crate) ubiquitous: u64,
 }
 
-/// The models that are not among `models` and have weights of one of them.
+/// The models that are not among `models` and match one of them.
 pub(crate) async fn find(session: &mut Session, eyes: Eyes, models: &[NodeId]) -> Result<Vec<view::Matched>, Error> {
     let own: HashSet<_> = models.iter().copied().collect();
     let weights = weights::of_manifests(session, models).await?;
@@ -71,8 +79,28 @@ pub(crate) async fn find(session: &mut Session, eyes: Eyes, models: &[NodeId]) -
     let known: HashSet<_> = found.iter().map(|found| found.other).collect();
     let tensors = shared_tensors(session, eyes, &layers, &owners, &own).await?;
     found.extend(tensors.into_iter().filter(|tensors| !known.contains(&tensors.other)));
+    let known: HashSet<_> = found.iter().map(|found| found.other).collect();
+    let adapters = adapters(adapters::find(session, eyes, models).await?, &own);
+    found.extend(adapters.into_iter().filter(|adapter| !known.contains(&adapter.other)));
     found.truncate(SHOWN);
     tell(session, eyes, &found).await
+}
+
+/// The pairs of adapters and bases from the point of view of `own`: each other model with the one that it matches best.
+fn adapters(pairs: Vec<Pair>, own: &HashSet<NodeId>) -> Vec<Match> {
+    let mut best: BTreeMap<NodeId, Match> = BTreeMap::new();
+    for pair in pairs {
+        let (other, of) = if own.contains(&pair.base) { (pair.adapter, pair.base) } else { (pair.base, pair.adapter) };
+        let strength = |by: &BTreeSet<By>| (by.last().copied(), by.first().copied());
+        let is_better = best.get(&other).is_none_or(|known| match &known.how {
+            How::Adapter(known) => strength(&pair.by) > strength(&known.by),
+            How::File(_) | How::Tensors(_) => false,
+        });
+        if is_better {
+            best.insert(other, Match { other, of, how: How::Adapter(pair) });
+        }
+    }
+    best.into_values().collect()
 }
 
 /// Whoever has a file of these weights as weights.
@@ -108,7 +136,7 @@ async fn same_files(
     Ok(others
         .filter_map(|(other, layers)| {
             let file = of_layer.get(layers.first()?)?;
-            Some(Match { other, of: *owner.get(file)?, file: Some(*file), share: 1.0 })
+            Some(Match { other, of: *owner.get(file)?, how: How::File(*file) })
         })
         .collect())
 }
@@ -147,7 +175,7 @@ async fn shared_tensors(
         let Some((of, bytes)) = most else { continue };
         let share = share_of(bytes, whole);
         if share >= MIN_SHARE {
-            matches.push(Match { other, of, file: None, share });
+            matches.push(Match { other, of, how: How::Tensors(share) });
         }
     }
     Ok(matches)
@@ -175,6 +203,11 @@ async fn tell(session: &mut Session, eyes: Eyes, found: &[Match]) -> Result<Vec<
                 named.iter().filter(|tag| tag.still && (tag.manifest, tag.repository) == (found.other, repository));
             let tags: Vec<_> = tags.map(|tag| tag.tag.clone()).collect();
             let deleted = stay.closed_at.is_some_and(|closed| closed <= eyes.as_of);
+            let (file, share, adapter) = match &found.how {
+                How::File(file) => (Some(Digest::sha256(*file).to_string()), Some(1.0), None),
+                How::Tensors(share) => (None, Some((share * 1000.0).round() / 1000.0), None),
+                How::Adapter(pair) => (None, None, Some(told_pair(pair, found.other))),
+            };
             told.push(view::Matched {
                 repository: stay.name.to_string(),
                 digest: kit.digest.to_string(),
@@ -187,11 +220,20 @@ async fn tell(session: &mut Session, eyes: Eyes, found: &[Match]) -> Result<Vec<
                 pushed_by: stay.opened_by.clone(),
                 grade: index::Grade::Matched.as_str(),
                 with: of.digest.to_string(),
-                file: found.file.map(|file| Digest::sha256(file).to_string()),
-                share: (found.share * 1000.0).round() / 1000.0,
+                file,
+                share,
+                adapter,
             });
         }
     }
     told.sort_by(|a, b| (&a.repository, &a.digest).cmp(&(&b.repository, &b.digest)));
     Ok(told)
+}
+
+fn told_pair(pair: &Pair, row: NodeId) -> view::Adapter {
+    view::Adapter {
+        this_is: if row == pair.adapter { "adapter" } else { "base" },
+        base: pair.declared.clone(),
+        by: pair.by.iter().map(|by| by.as_str()).collect(),
+    }
 }

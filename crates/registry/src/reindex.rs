@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use content::SCANNER_VERSION;
 use futures_util::future::try_join_all;
 use index::{
     JobKind, LayerId, LayerState, Micros, NodeId, Priority, Reader, ReferenceState, Session, job, manifest, reference,
@@ -100,7 +99,7 @@ impl Registry {
     ) -> Result<Rebuilt, Error> {
         authz::check(ctx, Access::Push)?;
         let scope = reindex::Scope { repository: what.repository.clone(), failed: what.failed };
-        let version = format!("{VERSION} {SCANNER_VERSION}");
+        let version = format!("{VERSION} {}", self.limits.scanner_version());
         let mut tx = self.db.begin().await?;
         if let Some(name) = &what.repository
             && repository::find(&mut tx, ctx.reader, name).await?.is_none()
@@ -393,7 +392,8 @@ impl Registry {
         if now < sweep.not_before {
             return Ok(false);
         }
-        let found = reindex::outdated(&mut self.db.read().await?, SCANNER_VERSION, sweep.after, OUTDATED).await?;
+        let scanner = self.limits.scanner_version();
+        let found = reindex::outdated(&mut self.db.read().await?, scanner, sweep.after, OUTDATED).await?;
         let next = match found.last() {
             Some(&(scanner, last, _)) => Sweep { after: (scanner, last), ..sweep },
             None => Sweep { not_before: Micros(now.0 + SEARCH_AGAIN), ..Sweep::default() },

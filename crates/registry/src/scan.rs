@@ -9,12 +9,16 @@ use std::{
     time::Duration,
 };
 
-use content::{Known, SCANNER_VERSION, ScanError};
-use index::{JobKind, LayerId, LayerState, Micros, OccurrenceId, Priority, ScanId, file, job, layer, weights};
+use content::{Known, ScanError};
+use index::{
+    JobKind, LayerId, LayerState, Micros, OccurrenceId, Priority, ScanId,
+    adapter::{self, Base},
+    file, job, layer, weights,
+};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::{Error, Registry, plan::compact};
+use crate::{Error, Registry, adapters, plan::compact};
 
 /// How long a worker holds a job without a sign of life.
 const LEASE: i64 = 60_000_000;
@@ -151,7 +155,7 @@ impl Registry {
         let Some(blob) = blob else { return self.purged(job, owner, &layer).await };
         let reader = self.store.reader(&self.key(&blob.key)?).await?;
         let content::Limits { entries, bytes, depth, .. } = self.limits;
-        let scanner = layer::Scanner { version: SCANNER_VERSION, entries, bytes, depth };
+        let scanner = layer::Scanner { version: self.limits.scanner_version(), entries, bytes, depth };
         let mut tx = self.db.begin().await?;
         let scan = layer::begin_scan(&mut tx, id, scanner, self.now()).await?;
         tx.commit().await?;
@@ -163,15 +167,16 @@ impl Registry {
         let pass = tokio::task::spawn_blocking(move || {
             let (mut batch, mut position, mut paths) = (Vec::new(), 0, 0);
             let sink = |file: content::File| {
-                let content::File { path, size, sha256, depth, metadata } = file;
+                let content::File { path, size, sha256, md5, depth, metadata } = file;
                 if let Some(metadata) = metadata.filter(|metadata| says_something(metadata, &path)) {
                     let (format, document) = (metadata.format.as_str(), document(&metadata).to_string());
-                    let tensors = telling(&metadata);
-                    findings.blocking_send(Finding::Metadata { position, format, document, tensors }).map_err(drop)?;
+                    let (tensors, base) = (telling(&metadata), base(&metadata));
+                    let finding = Finding::Metadata { position, format, document, tensors, base };
+                    findings.blocking_send(finding).map_err(drop)?;
                 }
                 position += 1;
                 paths += path.len();
-                batch.push(file::File { path, size, sha256, depth });
+                batch.push(file::File { path, size, sha256, md5, depth });
                 let is_full = batch.len() >= BATCH || paths >= BATCH_PATHS;
                 if !is_full || !batch.len().is_multiple_of(file::BLOCK_SIZE) {
                     return Ok(());
@@ -257,9 +262,12 @@ impl Registry {
                     file::add(&mut tx, scan, position, &batch).await?;
                     position += batch.len() as u64;
                 }
-                Finding::Metadata { position, format, document, tensors } => {
+                Finding::Metadata { position, format, document, tensors, base } => {
                     file::add_metadata(&mut tx, scan, position, format, document.as_bytes()).await?;
                     weights::add(&mut tx, scan, position, &tensors).await?;
+                    if let Some(base) = base {
+                        adapter::add(&mut tx, scan, position, &base).await?;
+                    }
                 }
             }
             tx.commit().await?;
@@ -305,7 +313,13 @@ struct Wanted<R> {
 /// What a scan hands on.
 enum Finding {
     Files(Vec<file::File>),
-    Metadata { position: u64, format: &'static str, document: String, tensors: Vec<([u8; 32], u64)> },
+    Metadata {
+        position: u64,
+        format: &'static str,
+        document: String,
+        tensors: Vec<([u8; 32], u64)>,
+        base: Option<Base>,
+    },
 }
 
 impl<R: Read> Read for Wanted<R> {
@@ -352,11 +366,20 @@ fn telling(metadata: &content::Metadata) -> Vec<([u8; 32], u64)> {
     telling.filter_map(|tensor| Some((tensor.sha256?, tensor.size))).collect()
 }
 
-/// Of what begins with front matter only model cards are kept, which are called README.md.
+/// Of what begins with front matter only model cards are kept, which are called README.md; of JSON, configurations of adapters.
 fn says_something(metadata: &content::Metadata, path: &[u8]) -> bool {
     let name = path.rsplit(|byte| matches!(byte, b'/' | b'!')).next().unwrap_or_default();
-    metadata.format != content::FileFormat::FrontMatter
-        || metadata.front_matter.is_some() && name.eq_ignore_ascii_case(b"readme.md")
+    match metadata.format {
+        content::FileFormat::FrontMatter => metadata.front_matter.is_some() && name.eq_ignore_ascii_case(b"readme.md"),
+        content::FileFormat::AdapterConfig => metadata.adapter_config.is_some(),
+        _ => true,
+    }
+}
+
+/// What an adapter calls its base, if it says that.
+fn base(metadata: &content::Metadata) -> Option<Base> {
+    let config = claims::adapter_config(metadata.adapter_config.as_ref()?.as_bytes()).ok().flatten()?;
+    Some(Base { name: adapters::key(config.short_name())?, declared: config.base })
 }
 
 /// What a file says of itself, as it is kept and shown. What it does not say is left out.
@@ -375,7 +398,7 @@ fn document(metadata: &content::Metadata) -> Value {
         "architecture": metadata.architecture, "quantization": metadata.quantization, "rows": metadata.rows,
         "columns": columns.collect::<Vec<_>>(), "tensors": tensors.collect::<Vec<_>>(),
         "entries": Some(&metadata.entries).filter(|entries| !entries.is_empty()), "problem": metadata.problem,
-        "front_matter": metadata.front_matter,
+        "front_matter": metadata.front_matter, "adapter_config": metadata.adapter_config,
     }))
 }
 

@@ -1,6 +1,5 @@
 //! Figures for whoever operates the registry.
 
-use content::SCANNER_VERSION;
 use index::{Reader, completeness};
 
 use crate::{Error, Registry, view};
@@ -32,7 +31,7 @@ impl Registry {
     pub async fn stats(&self) -> Result<Stats, Error> {
         let mut session = self.db.read().await?;
         let work = completeness::work(&mut session, self.now()).await?;
-        let counts = completeness::count(&mut session, Reader::ALL, SCANNER_VERSION).await?;
+        let counts = completeness::count(&mut session, Reader::ALL, self.limits.scanner_version()).await?;
         Ok(Stats {
             uploads: work.uploads,
             jobs_due: work.jobs_due,

@@ -32,7 +32,8 @@ pub struct Impact {
     /// in the order in which they came to, and then the others by distance, repository and digest.
     pub models: Vec<Model>,
     /// If asked for, and the page holds all models: those that are not affected as far as anybody says, and have the same
-    /// weights as one that is, or share at least half of their tensors with it. The first hundred.
+    /// weights as one that is, share at least half of their tensors with it, or are adapters of it, or it is one of them. The
+    /// first hundred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matched: Option<Vec<Matched>>,
     /// The other artifacts that hold the content, the first hundred of them, with the first page.
@@ -239,9 +240,12 @@ pub struct Evidence {
     /// How many files are shared, where files were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
-    /// The file, where many were asked for.
+    /// The file, where many were asked for, or one by another name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The MD5 of the file, where that alone says that it is what was asked for: somebody may have made two files of one MD5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub md5: Option<String>,
     /// The component that has it, or that declares the edge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<ComponentName>,
@@ -495,7 +499,7 @@ pub struct Target {
 /// Where an edge comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Claim {
-    /// What kind of claim it is: `kitfile`, `statement`, `event`, `model_card`, `assertion`.
+    /// What kind of claim it is: `kitfile`, `statement`, `event`, `model_card`, `assertion`, `adapter_config`.
     pub kind: &'static str,
     /// Its number, by which `/api/v1/claims/{id}` shows it.
     pub id: i64,
@@ -549,7 +553,10 @@ pub struct Repository {
 pub struct Versions {
     /// The repository.
     pub repository: String,
-    /// What is in it.
+    /// As of when, if a moment was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// What is, or was, in it.
     pub versions: Vec<Version>,
     /// The components of all these, each with its version in each of them.
     pub matrix: Vec<ComponentRow>,
@@ -967,7 +974,7 @@ pub struct Claims {
 pub struct ClaimTold {
     /// Its number.
     pub id: i64,
-    /// `kitfile`, `statement`, `event`, `model_card`, `assertion`.
+    /// `kitfile`, `statement`, `event`, `model_card`, `assertion`, `adapter_config`.
     pub kind: &'static str,
     /// Its repository; none where nothing that it is about is in this registry.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -1066,7 +1073,7 @@ pub struct Used {
     pub target: Option<String>,
 }
 
-/// A model that has weights of an affected one.
+/// A model that has weights of an affected one, or of which one of the two is an adapter of the other.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Matched {
     /// Where it is, or was.
@@ -1091,11 +1098,28 @@ pub struct Matched {
     pub pushed_by: String,
     /// Always `matched`: which of the two was made from the other, if any, nobody says.
     pub grade: &'static str,
-    /// The digest of the model whose weights it has.
+    /// The digest of the affected model with which it matches.
     pub with: String,
     /// The file of weights that both have; none where only tensors are shared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Which part of its own weights that is, in bytes, from 0 to 1.
-    pub share: f64,
+    /// Which part of its own weights both have, in bytes, from 0 to 1; none where they match as adapter and base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// Where one of the two is an adapter, and the other may be its base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
+}
+
+/// How an adapter and its base were recognised.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Adapter {
+    /// What the model of this row is of the two: `adapter` or `base`.
+    pub this_is: &'static str,
+    /// What the adapter calls its base, as its configuration has it.
+    pub base: String,
+    /// By what: `name` (organisation and name are those of the base's repository) or `short_name` (the name without
+    /// organisation is that of the base's repository or kit), and `shapes` (each of the adapter's tensors fits a tensor of the
+    /// base). Without `shapes` these could not be compared; where they do not fit, there is no match.
+    pub by: Vec<&'static str>,
 }

@@ -29,8 +29,8 @@ use axum::{
 use futures_util::stream;
 use oci::{Digest, Name, Reference};
 use registry::{
-    Affected, Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung, Search,
-    Thing, Wanted,
+    Affected, AsOfKind, Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung,
+    Search, Thing, Wanted,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -101,13 +101,14 @@ async fn own_site(request: Request, next: Next) -> Response {
         ("file" = Option<String>, Query, description = "A file, by its SHA-256: `sha256:` and 64 hexadecimal digits"),
         ("layer" = Option<String>, Query, description = "A layer, by its digest"),
         ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
-        ("external" = Option<String>, Query, description = "Something in no registry, by its identity: `hf://…@commit`, `s3://…?versionId=…`, `git+https://…@commit`, …"),
+        ("external" = Option<String>, Query, description = "Something in no registry, by its identity: `hf://…@commit`, `s3://…?versionId=…`, `git+https://…@commit`, …; also a file by the name that others have for it: `dvc:md5:…` (known of what was scanned with `scan_md5`), `lfs:sha256:…`"),
         ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
-        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("as_of" = Option<String>, Query, description = "As of this moment (RFC 3339)"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded`, if it is not said: as the registry knew it at that moment; `occurred`: what had happened by then by the producers' word, as far as it is known now. Content is held from its push on, by either"),
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
         ("rung" = Option<String>, Query, description = "Only what is the same in this way: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`"),
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
-        ("matched" = Option<bool>, Query, description = "Whether to tell of models that nobody says are affected and that have weights of one that is; if one page holds all models"),
+        ("matched" = Option<bool>, Query, description = "Whether to tell of models that nobody says are affected and that have weights of one that is, are its adapters, or the base of one that is an adapter; if one page holds all models"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
         ("pulls" = Option<bool>, Query, description = "`true` tells of each model who pulled its manifest until then; a pull is known a second later"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
@@ -195,7 +196,8 @@ const FILES_BYTES: usize = 8 << 20;
 #[utoipa::path(
     post, tag = "questions", path = "/api/v1/impact",
     params(
-        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("as_of" = Option<String>, Query, description = "As of this moment (RFC 3339)"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded`, if it is not said: as the registry knew it at that moment; `occurred`: what had happened by then by the producers' word, as far as it is known now. Content is held from its push on, by either"),
         ("grade" = Option<String>, Query, description = "Only models with a path wholly at or above it: `attested`, `declared`, `packaged`, `matched`"),
         ("rung" = Option<String>, Query, description = "Only what is the same in this way: `tree`, `contents`, `file`, `overlap`"),
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
@@ -219,7 +221,18 @@ async fn impact_of_files(
 ) -> Result<Response, Problem> {
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
-    query.only(&["as_of", "grade", "rung", "min_overlap", "matched", "wait", "pulls", "limit", "cursor"])?;
+    query.only(&[
+        "as_of",
+        "as_of_kind",
+        "grade",
+        "rung",
+        "min_overlap",
+        "matched",
+        "wait",
+        "pulls",
+        "limit",
+        "cursor",
+    ])?;
     let body = whole(body)?;
     let asked: Files =
         serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body is no question: {e}")))?;
@@ -260,7 +273,8 @@ pub(crate) struct Holders {
         ("layer" = Option<String>, Query, description = "A layer, by its digest"),
         ("ref" = Option<String>, Query, description = "An artifact: `repository:tag` or `repository@digest`"),
         ("dataset" = Option<String>, Query, description = "With `ref`: only the dataset of this name"),
-        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("as_of" = Option<String>, Query, description = "As of this moment (RFC 3339)"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded`, if it is not said: as the registry knew it at that moment; `occurred`: what had happened by then by the producers' word, as far as it is known now. Content is held from its push on, by either"),
         ("rung" = Option<String>, Query, description = "Only what is the same in this way: `layer`, `tar`, `tree`, `contents`, `file`, `overlap`"),
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
@@ -286,13 +300,14 @@ async fn holders(
     Ok(Json(Holders { query, completeness, holders, next }))
 }
 
-/// Files in layers, by what they hold or by what they are called.
+/// Files in layers, by what they hold (their SHA-256, or their MD5) or by what they are called.
 ///
 /// Names are compared without folders and whatever their case. Files inside of files are found too.
 #[utoipa::path(
     get, tag = "questions", path = "/api/v1/files",
     params(
         ("sha256" = Option<String>, Query, description = "The file's SHA-256: 64 hexadecimal digits, with or without `sha256:`"),
+        ("md5" = Option<String>, Query, description = "The file's MD5: 32 hexadecimal digits; known of what was scanned with `scan_md5`"),
         ("name" = Option<String>, Query, description = "The file's name, without folders"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Files on a page, or a few more; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
@@ -309,15 +324,20 @@ async fn files(
 ) -> Result<Json<registry::Files>, Problem> {
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
-    query.only(&["sha256", "name", "limit", "cursor"])?;
-    let wanted = match (query.get("sha256"), query.get("name")) {
-        (Some(text), None) => {
+    query.only(&["sha256", "md5", "name", "limit", "cursor"])?;
+    let wanted = match ["sha256", "md5", "name"].map(|name| query.get(name)) {
+        [Some(text), None, None] => {
             let digest = format!("sha256:{}", text.trim_start_matches("sha256:")).parse::<Digest>();
             let digest = digest.map_err(|e| Problem::new(400, format!("parameter sha256={text}: {e}")))?;
             Wanted::Sha256(digest.as_sha256().copied().unwrap_or_default())
         }
-        (None, Some(name)) => Wanted::Name(name.to_owned()),
-        _ => return Err(Problem::new(400, "ask for one thing: sha256=… or name=…")),
+        [None, Some(text), None] => {
+            let md5 = ::claims::External::parse(&format!("dvc:md5:{text}")).and_then(|identity| identity.md5());
+            let why = || Problem::new(400, format!("parameter md5={text}: write 32 hexadecimal digits"));
+            Wanted::Md5(md5.ok_or_else(why)?)
+        }
+        [None, None, Some(name)] => Wanted::Name(name.to_owned()),
+        _ => return Err(Problem::new(400, "ask for one thing: sha256=…, md5=… or name=…")),
     };
     let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
     let found = app.registry.files(&ctx, &wanted, query.get("cursor"), limit).await;
@@ -493,11 +513,13 @@ fn unknown_call() -> Problem {
     )
 }
 
-/// What is in a repository, the latest push first.
+/// What is in a repository, or was, the latest push first.
 #[utoipa::path(
     get, tag = "questions", path = "/api/v1/repositories/{name}/-/versions",
     params(
         ("name" = String, Path, description = "The repository's name, slashes and all"),
+        ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339); the same with each page"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded` or `occurred`, which are the same here: tags are moved and manifests pushed in the registry itself, so that it knows of it when it happens"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Versions on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
     ),
@@ -508,9 +530,10 @@ fn unknown_call() -> Problem {
     ),
 )]
 async fn versions(app: &App, ctx: &Ctx, name: &Name, query: &Query) -> Result<Json<registry::Versions>, Problem> {
-    query.only(&["cursor", "limit"])?;
+    query.only(&["as_of", "as_of_kind", "cursor", "limit"])?;
+    as_of_kind(query)?;
     let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
-    let found = app.registry.versions(ctx, name, query.get("cursor"), limit).await;
+    let found = app.registry.versions(ctx, name, moment(query, "as_of")?, query.get("cursor"), limit).await;
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
 
@@ -551,6 +574,7 @@ fn question(query: &Query) -> Result<Question, Problem> {
         "external",
         "dataset",
         "as_of",
+        "as_of_kind",
         "grade",
         "rung",
         "min_overlap",
@@ -578,10 +602,7 @@ fn question(query: &Query) -> Result<Question, Problem> {
             Content::File(sha256.ok_or_else(|| wrong("files are known by their sha256 alone".into()))?)
         }
         "layer" => Content::Layer(digest()?),
-        "external" => Content::External(
-            ::claims::External::parse(text)
-                .ok_or_else(|| wrong("it is no identity, such as s3://bucket/key".into()))?,
-        ),
+        "external" => external(text).ok_or_else(|| wrong("it is no identity, such as s3://bucket/key".into()))?,
         _ => {
             let (repository, reference) =
                 artifact(text).ok_or_else(|| wrong("write repository:tag or repository@digest".into()))?;
@@ -592,6 +613,14 @@ fn question(query: &Query) -> Result<Question, Problem> {
         return Err(Problem::new(400, "parameter dataset goes with ref"));
     }
     question_about(content, query)
+}
+
+/// Something that is in no registry, or a file by the name of its content that others have for it, as Git LFS does.
+fn external(text: &str) -> Option<Content> {
+    match ::claims::Target::parse(text) {
+        Some(::claims::Target::Content(digest)) => digest.as_sha256().copied().map(Content::File),
+        _ => ::claims::External::parse(text).map(Content::External),
+    }
 }
 
 /// A question about content, with what any question may say beside that.
@@ -613,6 +642,7 @@ fn question_about(content: Content, query: &Query) -> Result<Question, Problem> 
     Ok(Question {
         content,
         as_of: moment(query, "as_of")?,
+        as_of_kind: as_of_kind(query)?,
         grade: grade(query)?,
         rung: rung.transpose()?,
         min_overlap: min_overlap.transpose()?,
@@ -636,6 +666,14 @@ fn flag(query: &Query, name: &str) -> Result<bool, Problem> {
 fn moment(query: &Query, name: &str) -> Result<Option<Micros>, Problem> {
     let read = |text: &str| micros(text).ok_or_else(|| no_moment(&format!("parameter {name}={text}")));
     query.get(name).map(read).transpose()
+}
+
+/// By which time an answer is as of a moment.
+fn as_of_kind(query: &Query) -> Result<AsOfKind, Problem> {
+    query.get("as_of_kind").map_or(Ok(AsOfKind::Recorded), |text| {
+        let why = || Problem::new(400, format!("parameter as_of_kind={text}: it is recorded or occurred"));
+        AsOfKind::from_text(text).ok_or_else(why)
+    })
 }
 
 fn micros(text: &str) -> Option<Micros> {

@@ -275,7 +275,7 @@ pub(crate) struct Impact {
     pub(crate) other: Map<String, Value>,
 }
 
-/// A model that has weights of an affected one.
+/// A model that matches an affected one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Matched {
@@ -284,8 +284,24 @@ pub(crate) struct Matched {
     #[serde(deserialize_with = "list")]
     pub(crate) tags: Vec<String>,
     pub(crate) with: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<String>,
-    pub(crate) share: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) adapter: Option<Adapter>,
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
+}
+
+/// How an adapter and its base were recognised.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Adapter {
+    pub(crate) this_is: String,
+    pub(crate) base: String,
+    #[serde(deserialize_with = "list")]
+    pub(crate) by: Vec<String>,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
 }
@@ -342,6 +358,8 @@ pub(crate) struct Evidence {
     pub(crate) overlap: Option<Overlap>,
     pub(crate) component: Option<Component>,
     pub(crate) path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) md5: Option<String>,
     pub(crate) reference: Option<String>,
     pub(crate) late: Option<bool>,
     pub(crate) assumed: Option<bool>,

@@ -71,6 +71,8 @@ pub struct Config {
     pub scan_bytes: u64,
     /// How many files a file is looked for inside of.
     pub scan_depth: u32,
+    /// Whether scans compute the MD5s of files as well, by which DVC knows them.
+    pub scan_md5: bool,
     /// A file that is in more repositories makes no match by itself.
     pub ubiquitous: u64,
     /// The PEM files of the public keys whose signatures count.
@@ -206,6 +208,7 @@ impl Default for Config {
             scan_entries: 10_000_000,
             scan_bytes: 1 << 40,
             scan_depth: 2,
+            scan_md5: false,
             ubiquitous: 20,
             trusted_keys: Vec::new(),
             trusted_identities: Vec::new(),
@@ -473,6 +476,7 @@ const KEYS: &[Key] = &[
     Key { name: "scan_entries", form: Form::Number, allowed: "a number of entries, at least 1" },
     Key { name: "scan_bytes", form: Form::Number, allowed: "a number of bytes, at least 1" },
     Key { name: "scan_depth", form: Form::Number, allowed: "a number up to 32; 0 looks into no file" },
+    Key { name: "scan_md5", form: Form::Switch, allowed: "true or false" },
     Key { name: "ubiquitous", form: Form::Number, allowed: "a number of repositories, at least 1" },
     Key { name: "trusted_keys", form: Form::List, allowed: "a list of paths of PEM files with a public key each" },
     Key {
@@ -787,6 +791,7 @@ impl Loaded {
             "scan_entries" => config.scan_entries = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
             "scan_bytes" => config.scan_bytes = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
             "scan_depth" => config.scan_depth = value.parse().ok().filter(|n| *n <= 32).ok_or_else(wrong)?,
+            "scan_md5" => config.scan_md5 = value.parse().map_err(|_| wrong())?,
             "trusted_keys" => config.trusted_keys = values.iter().map(PathBuf::from).collect(),
             "trusted_identities" => {
                 let pair = |text: &String| {
@@ -886,6 +891,7 @@ impl Config {
             "scan_entries" => self.scan_entries.to_string(),
             "scan_bytes" => self.scan_bytes.to_string(),
             "scan_depth" => self.scan_depth.to_string(),
+            "scan_md5" => self.scan_md5.to_string(),
             "ubiquitous" => self.ubiquitous.to_string(),
             "trusted_keys" => {
                 self.trusted_keys.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",")

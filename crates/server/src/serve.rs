@@ -402,6 +402,7 @@ fn open(config: &Config, location: &Location, db: Db, address: SocketAddr) -> Re
             entries: config.scan_entries,
             bytes: config.scan_bytes,
             depth: config.scan_depth,
+            md5: config.scan_md5,
             ..content::Limits::default()
         },
         ubiquitous: config.ubiquitous,

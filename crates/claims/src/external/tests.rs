@@ -91,6 +91,17 @@ fn git() {
 }
 
 #[test]
+fn dvc_names_files_by_their_md5() {
+    let md5 = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
+    let identity = External::parse("DVC:md5:0123456789ABCDEF0123456789abcdef").unwrap();
+    assert_eq!((identity.md5(), &External::of_md5(md5)), (Some(md5), &identity));
+    assert_eq!(External::of_md5([0; 16]).md5(), Some([0; 16]));
+    for other in ["dvc:md5:0123456789abcdef0123456789abcdef.dir", "dvc:md5:0123", "s3://bucket/key"] {
+        assert_eq!(External::parse(other).unwrap().md5(), None, "{other}");
+    }
+}
+
+#[test]
 fn everything_else() {
     check_all(&[
         (

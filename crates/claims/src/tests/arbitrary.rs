@@ -6,7 +6,7 @@ use proptest::sample::select;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::{External, STATEMENT_LIMIT, model_card, openlineage};
+use crate::{External, STATEMENT_LIMIT, adapter_config, model_card, openlineage};
 
 /// Words that mean something somewhere, so that the readers are reached.
 const NAMES: [&str; 60] = [
@@ -169,11 +169,24 @@ proptest! {
         let _ = statement("", &bytes);
         let _ = statement("", text.as_bytes());
         let _ = model_card(&bytes);
+        let _ = adapter_config(&bytes);
         if let Ok(Some(card)) = model_card(format!("---\n{text}\n---\n").as_bytes()) {
             plausible(&card.uses);
         }
         if let Ok(Some(card)) = model_card(format!("---\ndatasets: {text}\nbase_model: {text}\n---\n").as_bytes()) {
             plausible(&card.uses);
+        }
+    }
+
+    #[test]
+    fn any_base_is_a_name_or_a_path(base in prop_oneof!["[a-zA-Z./@:\\\\ -]{0,20}", any::<String>()], revision: Option<String>) {
+        let config = json!({"peft_type": "LORA", "base_model_name_or_path": base, "revision": revision}).to_string();
+        if let Ok(Some(config)) = adapter_config(config.as_bytes()) {
+            let statement = config.statement();
+            plausible(&statement.uses);
+            prop_assert_eq!(statement.uses.len(), usize::from(config.is_name()));
+            prop_assert!(config.is_name() || config.organisation().is_none());
+            prop_assert!(config.base.contains(config.short_name()));
         }
     }
 

@@ -1,9 +1,14 @@
 use super::*;
+use crate::External;
 
 #[test]
 fn texts_by_the_rules_in_order() {
     for (text, target) in [
         ("sha256:A", Some("content sha256:A")),
+        ("lfs:sha256:A", Some("content sha256:A")),
+        ("oid sha256:A", Some("content sha256:A")),
+        ("git-lfs:SHA256:A", Some("content sha256:A")),
+        ("lfs:0123", Some("artifact lfs:0123")),
         ("oci://registry.example.com/ml/fraud:1", Some("artifact registry.example.com/ml/fraud:1")),
         ("oci://localhost:5000/ml/fraud@sha256:A", Some("artifact localhost:5000/ml/fraud@sha256:A")),
         ("oci://me:pw@registry.example.com/ml/fraud:1", Some("artifact registry.example.com/ml/fraud:1")),
@@ -44,5 +49,16 @@ fn texts_by_the_rules_in_order() {
         } else {
             assert_eq!(found, target, "{text}");
         }
+    }
+}
+
+#[test]
+fn objects_of_lfs_are_content() {
+    let url = format!("https://git.example.com/a/b.git/info/lfs/objects/{}", A.to_uppercase());
+    assert_eq!(Target::parse(&url).map(|target| told(&target)), Some(format!("content sha256:{A}")));
+    let other = "https://git.example.com/a/b.git/info/lfs/objects/batch";
+    assert!(matches!(Target::parse(other), Some(Target::External { .. })));
+    for text in [&url, &format!("lfs:sha256:{A}"), &format!("oid sha256:{A}")] {
+        assert_eq!(External::parse(text), None, "it is no name of something outside");
     }
 }

@@ -156,6 +156,7 @@ impl Scan {
                 path: path.to_vec(),
                 size: body.len() as u64,
                 sha256: sha256(body),
+                md5: None,
                 depth,
                 metadata: None,
             })

@@ -380,3 +380,30 @@ proptest! {
         limited.assert_files(&[(b"m", &bytes), (b"after", b"x")]);
     }
 }
+
+/// What the one file of a layer says, if it says that it is the configuration of an adapter.
+fn adapter_config(bytes: &[u8]) -> Option<String> {
+    scan(bytes).files.first()?.metadata.as_ref().and_then(|metadata| metadata.adapter_config.clone())
+}
+
+#[test]
+fn configurations_of_adapters_are_kept_whole() {
+    let config = "\n{\"base_model_name_or_path\": \"org/a\", \"peft_type\": \"LORA\"}\n";
+    assert_eq!(adapter_config(config.as_bytes()).as_deref(), Some(config));
+    for other in [
+        "{}",
+        "{\"peft_type\":7}",
+        "{\"a\":\"\\\"peft_type\\\"\"}",
+        "{\"peft_type\":\"LORA\"",
+        "{\"a\":{\"peft_type\":\"LORA\"}}",
+    ] {
+        assert_eq!(adapter_config(other.as_bytes()), None, "{other}");
+    }
+    let padded = |length: usize| {
+        let start = "{\"peft_type\":\"LORA\"}";
+        format!("{start}{}", " ".repeat(length - start.len()))
+    };
+    assert!(adapter_config(padded((64 << 10) - 1).as_bytes()).is_some());
+    assert_eq!(adapter_config(padded(64 << 10).as_bytes()), None, "it may go on");
+    assert_eq!(adapter_config(padded(300_000).as_bytes()), None);
+}

@@ -157,3 +157,35 @@ fn encrypted_media_types_are_opaque() {
         assert_eq!(opaque_by_media_type(media_type), opaque, "{media_type}");
     }
 }
+
+#[test]
+fn md5s_are_computed_when_they_are_wanted() {
+    // RFC 1321 has the MD5 of `abc`.
+    let md5 = |bytes: &[u8], limits: &Limits| {
+        let known = Known { digest: oci::Digest::sha256(sha256(bytes)), size: bytes.len() as u64 };
+        let files = try_scan(bytes, Some(known), limits).unwrap().indexed().files;
+        files.into_iter().map(|file| (file.path, file.md5.map(hex::encode))).collect::<Vec<_>>()
+    };
+    let limits = Limits { md5: true, ..Limits::default() };
+    let abc = || Some("900150983cd24fb0d6963f7d28e17f72".to_owned());
+    assert_eq!(md5(b"abc", &limits), [(b"".to_vec(), abc())]);
+    assert_eq!(md5(b"abc", &Limits::default()), [(b"".to_vec(), None)]);
+    let packed = gzip(b"abc");
+    let found = md5(&packed, &limits);
+    assert_eq!(found.iter().map(|(path, _)| &**path).collect::<Vec<_>>(), [&b"!"[..], b""]);
+    assert_eq!(found[0].1, abc());
+    assert!(found[1].1.is_some() && found[1].1 != abc());
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(packed.len() as u64);
+    archive.append_data(&mut header, "a.gz", &packed[..]).unwrap();
+    let found = md5(&archive.into_inner().unwrap(), &limits);
+    assert_eq!(found[0], (b"a.gz!a".to_vec(), abc()));
+    assert_eq!(found.len(), 2, "the archive is no file: {found:?}");
+}
+
+#[test]
+fn a_scanner_that_computes_more_is_newer() {
+    let [plain, more] = [false, true].map(|md5| Limits { md5, ..Limits::default() }.scanner_version());
+    assert!(plain == content::SCANNER_VERSION && plain % 2 == 0 && more == plain + 1);
+}

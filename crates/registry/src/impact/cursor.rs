@@ -23,6 +23,9 @@ pub(crate) fn refuse_future(as_of: Option<Micros>, now: Micros) -> Result<(), Er
 
 /// Where a page ended, of which question and as of when, so that pages fit together whatever is pushed meanwhile.
 pub(super) struct Cursor {
+    /// What was recorded until then counts.
+    pub(super) known: Micros,
+    /// The moment that the answer is as of.
     pub(super) as_of: Micros,
     asked: String,
     pub(super) after: After,
@@ -40,8 +43,8 @@ pub(super) enum After {
 }
 
 impl Cursor {
-    pub(super) fn new(question: &Question, list: &str, as_of: Micros, after: After) -> Self {
-        Self { as_of, asked: asked(question, list), after }
+    pub(super) fn new(question: &Question, list: &str, known: Micros, as_of: Micros, after: After) -> Self {
+        Self { known, as_of, asked: asked(question, list), after }
     }
 
     /// The cursor of a question, if it has one. It must be one of that very question.
@@ -57,7 +60,7 @@ impl Cursor {
 
     fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split('~').collect();
-        let [as_of, asked, kind, a, b, c] = parts[..] else { return None };
+        let [known, as_of, asked, kind, a, b, c] = parts[..] else { return None };
         let after = match kind {
             "h" => After::Held(Met { scan: a.parse().ok()?, manifest: b.parse().ok()? }, c.parse().ok()?),
             "r" => {
@@ -66,14 +69,15 @@ impl Cursor {
             }
             _ => return None,
         };
-        Some(Self { as_of: Micros(as_of.parse().ok()?), asked: asked.into(), after })
+        let (known, as_of) = (Micros(known.parse().ok()?), Micros(as_of.parse().ok()?));
+        Some(Self { known, as_of, asked: asked.into(), after })
     }
 }
 
 impl std::fmt::Display for Cursor {
     /// `~` stands in neither names nor digests, and needs no escape in a URL.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}~{}~", self.as_of.0, self.asked)?;
+        write!(f, "{}~{}~{}~", self.known.0, self.as_of.0, self.asked)?;
         match &self.after {
             After::Nothing => Ok(()),
             After::Held(met, repository) => write!(f, "h~{}~{}~{repository}", met.scan, met.manifest),
@@ -84,7 +88,7 @@ impl std::fmt::Display for Cursor {
 
 /// The mark of a question in its cursors.
 fn asked(question: &Question, list: &str) -> String {
-    let Question { content, grade, rung, min_overlap, .. } = question;
-    let text = format!("{list} {content:?} {grade:?} {rung:?} {min_overlap:?}");
+    let Question { content, grade, rung, min_overlap, as_of_kind, .. } = question;
+    let text = format!("{list} {content:?} {grade:?} {rung:?} {min_overlap:?} {as_of_kind:?}");
     mark(&text)
 }

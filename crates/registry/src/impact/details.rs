@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use index::{EdgeKind, Grade, Micros, NodeId, RepositoryId, Session, claim, file, graph, tag};
+use index::{
+    EdgeKind, Grade, Micros, NodeId, RepositoryId, Session, claim, file,
+    graph::{self, View},
+    tag,
+};
 use oci::Digest;
 
 use super::{
     Content,
-    part::{Part, Row, View},
+    part::{Part, Row},
 };
 use crate::{
     Error, Rung,
@@ -61,15 +65,15 @@ impl Details {
             edges: HashMap::new(),
             tags: HashMap::new(),
             indexes: HashMap::new(),
-            signers: claim::signers(session, view.reader, view.as_of, &shown).await?,
+            signers: claim::signers(session, view.reader, view.known, &shown).await?,
         };
         for told in graph::told(session, &Vec::from_iter(edges)).await? {
             details.edges.insert(told.id, told);
         }
-        for named in tag::ever_of(session, view.reader, view.as_of, &shown).await? {
+        for named in tag::ever_of(session, view.reader, view.known, &shown).await? {
             details.tags.entry((named.manifest, named.repository)).or_default().push(named);
         }
-        for (node, repository, digest) in graph::indexes_of(session, view.reader, view.as_of, &shown).await? {
+        for (node, repository, digest) in graph::indexes_of(session, view.reader, view.known, &shown).await? {
             details.indexes.entry((node, repository)).or_default().push(digest.to_string());
         }
         Ok(details)
@@ -260,6 +264,11 @@ async fn held_evidence(
     let places: Vec<_> = places.map(|found| found.first.place).collect();
     let entries = file::entries_at(session, &places).await?;
 
+    // Whoever asks by another name wants to know which file that is here.
+    let asked_file = match (content, &held.by_md5) {
+        (Content::File(sha256), Some(_)) => Some(Digest::sha256(*sha256).to_string()),
+        _ => None,
+    };
     let mut evidence: HashMap<NodeId, Ways> = HashMap::new();
     for one in found {
         let mut rungs = one.layer_id.and_then(|layer| held.layers.get(&layer)).cloned().unwrap_or_default();
@@ -285,6 +294,8 @@ async fn held_evidence(
             component: one.role.as_ref().map(|role| name(role, one.component.as_ref())),
             layer: Some(one.layer.to_string()),
             path: one.path.as_ref().map(|path| String::from_utf8_lossy(path).into_owned()),
+            file: asked_file.clone(),
+            md5: held.by_md5.clone(),
             ..Default::default()
         };
         if !files.is_empty() && rungs.iter().all(|rung| *rung >= Rung::File) {

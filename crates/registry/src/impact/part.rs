@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use index::{
-    EdgeId, Grade, Micros, NodeId, Reader, RepositoryId, Session,
-    graph::{self, Holds, Link, Met},
+    EdgeId, Grade, Micros, NodeId, RepositoryId, Session,
+    graph::{self, Holds, Link, Met, View},
     kit, manifest,
 };
 use oci::{Digest, Name};
@@ -15,14 +15,6 @@ use crate::{
     alike::Held,
     paths::{Best, Score},
 };
-
-/// Whose answer it is, as of when, and how well founded it has to be.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct View {
-    pub(super) reader: Reader,
-    pub(super) as_of: Micros,
-    pub(super) floor: Grade,
-}
 
 /// What holds the content: all of it, or a file, whose holders are found as they are needed.
 pub(super) enum Holders<'a> {
@@ -69,7 +61,7 @@ impl Holders<'_> {
                 Ok((met, next))
             }
             Self::File(sha256) => {
-                Ok(graph::holders_of_file(session, view.reader, view.as_of, sha256, after, limit).await?)
+                Ok(graph::holders_of_file(session, view.reader, view.known, sha256, after, limit).await?)
             }
         }
     }
@@ -126,7 +118,7 @@ impl Part {
         met: &[Met],
     ) -> Result<Self, Error> {
         let nodes: Vec<_> = met.iter().map(|met| NodeId(met.manifest)).collect();
-        let links = graph::uses(session, view.reader, view.as_of, view.floor, &nodes).await?;
+        let links = graph::uses(session, view, &nodes).await?;
         let met: HashMap<_, _> = met.iter().map(|met| (NodeId(met.manifest), *met)).collect();
         let others: Vec<_> = ends(&links).into_iter().filter(|node| !met.contains_key(node)).collect();
         let mut holds = holders.among(session, &others).await?;
@@ -147,14 +139,21 @@ impl Part {
     ) -> Result<Self, Error> {
         let links = match holders {
             Holders::Known(manifests, _) => {
-                graph::reach(session, view.reader, view.as_of, view.floor, manifests).await?
+                let all: BTreeSet<_> = manifests.iter().chain(&held.beside).copied().collect();
+                graph::reach(session, view, &Vec::from_iter(all)).await?
             }
-            Holders::File(sha256) => graph::reach_file(session, view.reader, view.as_of, view.floor, sha256).await?,
+            Holders::File(sha256) => {
+                let by_file = graph::reach_file(session, view, sha256).await?;
+                let by_name = graph::reach(session, view, &held.beside).await?;
+                let known: HashSet<_> = by_file.iter().copied().collect();
+                by_file.into_iter().chain(by_name.into_iter().filter(|link| !known.contains(link))).collect()
+            }
         };
         let mut holds = holders.among(session, &Vec::from_iter(ends(&links))).await?;
         holds.extend(&held.itself);
-        // What holds it at no distance was told as that: all of them, unless more is asked for than that they package it.
-        let is_told = |node: &NodeId| view.floor <= Grade::Packaged && holds.contains(node);
+        // What holds it at no distance was told as that: all of them, unless more is asked for than that they package it, or when.
+        let are_all = view.floor <= Grade::Packaged && view.occurred == Micros::MAX;
+        let is_told = |node: &NodeId| are_all && holds.contains(node);
         let nodes: BTreeSet<_> = links.iter().map(|link| link.from).filter(|node| !is_told(node)).collect();
         let place = |row: &Row, holds| {
             let told = row.score.distance == 0 && holds;
@@ -178,7 +177,7 @@ impl Part {
         all.extend(nodes);
         let kits = kit::summaries(session, &Vec::from_iter(all)).await?;
         let kits: HashMap<_, _> = kits.into_iter().map(|kit| (kit.id, kit)).collect();
-        let stays = manifest::occurrences(session, view.reader, view.as_of, nodes).await?;
+        let stays = manifest::occurrences(session, view.reader, view.known, nodes).await?;
         let starts = holds.iter().filter_map(|&node| Some((node, holding(held, &kits, view.floor, node)?)));
         let best = Best::search(starts, &links);
         let mut by_source: HashMap<NodeId, Vec<Link>> = HashMap::new();
@@ -186,7 +185,7 @@ impl Part {
             by_source.entry(link.from).or_default().push(link);
         }
         let mut part = Self { models: Vec::new(), others: Vec::new(), kits, holds, best, links: by_source };
-        for mut row in part.rows(held, &stays, view.floor) {
+        for mut row in part.rows(held, &stays, view) {
             let holds = part.holds.contains(&row.manifest);
             let Some(place) = place(&row, holds) else { continue };
             row.place = place;
@@ -203,7 +202,7 @@ impl Part {
     }
 
     /// One row for each repository that has, or had, the manifest.
-    fn rows(&self, held: &Held, stays: &[manifest::Occurrence], floor: Grade) -> Vec<Row> {
+    fn rows(&self, held: &Held, stays: &[manifest::Occurrence], view: View) -> Vec<Row> {
         let mut claimed: HashMap<(NodeId, Holds), Score> = HashMap::new();
         for link in self.links.values().flatten() {
             let (Some(edge), Some(score)) = (link.edge, self.best.score(link.to)) else { continue };
@@ -221,8 +220,9 @@ impl Part {
             let repository = Some(stay.repository);
             let holds = [Holds::Stay(stay.id, repository), Holds::In(repository), Holds::Everywhere];
             let by_claim = holds.map(|holds| claimed.get(&(stay.manifest, holds)).copied());
-            let holds = self.holds.contains(&stay.manifest);
-            let by_holding = holds.then(|| holding(held, &self.kits, floor, stay.manifest)).flatten();
+            // It holds the content from its push on, whatever its producer says of when it was made.
+            let holds = self.holds.contains(&stay.manifest) && stay.opened_at <= view.occurred;
+            let by_holding = holds.then(|| holding(held, &self.kits, view.floor, stay.manifest)).flatten();
             for score in by_claim.into_iter().chain([by_holding]).flatten() {
                 if row.0.is_none_or(|known| score.beats(known)) {
                     row.0 = Some(score);

@@ -9,10 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use oci::Digest;
-use registry::{About, AsOfKind, Direction, Lineage, LineageQuestion, WholeLineage};
+use registry::{About, Direction, Lineage, LineageQuestion, WholeLineage};
 use serde_json::{Value, json};
 
-use super::{LINES_AT_ONCE, Query, artifact, grade, line_by_line, moment, problem::Problem, wants_lines};
+use super::{LINES_AT_ONCE, Query, artifact, as_of_kind, grade, line_by_line, moment, problem::Problem, wants_lines};
 use crate::app::App;
 
 /// What something was made from, and what was made from it, through any number of steps: nodes and edges.
@@ -89,10 +89,11 @@ fn question(query: &Query) -> Result<LineageQuestion, Problem> {
             About::Digest(text.parse::<Digest>().map_err(|e| wrong("digest", text, &e.to_string()))?)
         }
         [None, None, Some(text)] => {
-            let identity = claims::External::parse(text);
-            About::External(
-                identity.ok_or_else(|| wrong("external", text, "it is no identity, such as s3://bucket/key"))?,
-            )
+            let about = match claims::Target::parse(text) {
+                Some(claims::Target::Content(digest)) => Some(About::Digest(digest)),
+                _ => claims::External::parse(text).map(About::External),
+            };
+            about.ok_or_else(|| wrong("external", text, "it is no identity, such as s3://bucket/key"))?
         }
         _ => {
             let why = "ask about one thing: ref=repository:tag, digest=sha256:… or external=hf://…";
@@ -106,16 +107,13 @@ fn question(query: &Query) -> Result<LineageQuestion, Problem> {
         let depth = text.parse().ok().filter(|depth: &u32| *depth > 0);
         depth.ok_or_else(|| wrong("depth", text, "write a number of steps from 1 on"))
     });
-    let as_of_kind = query.get("as_of_kind").map_or(Ok(AsOfKind::Recorded), |text| {
-        AsOfKind::from_text(text).ok_or_else(|| wrong("as_of_kind", text, "it is recorded or occurred"))
-    });
     Ok(LineageQuestion {
         about,
         direction: direction?,
         depth: depth.transpose()?,
         grade: grade(query)?,
         as_of: moment(query, "as_of")?,
-        as_of_kind: as_of_kind?,
+        as_of_kind: as_of_kind(query)?,
         limit: query.limit()?,
         cursor: query.get("cursor").map(str::to_owned),
     })

@@ -15,7 +15,7 @@ use registry::{Ctx, History, Moved, Promote, Rollback, RollbackTarget, Stages, S
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{Problem, Query, moment, question, whole};
+use super::{Problem, Query, as_of_kind, moment, question, whole};
 use crate::app::App;
 
 /// What a tag names, since when and by whom.
@@ -27,6 +27,7 @@ use crate::app::App;
         ("name" = String, Path, description = "The repository's name, slashes and all"),
         ("tag" = String, Path, description = "The tag"),
         ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded` or `occurred`, which are the same here: tags are moved and manifests pushed in the registry itself, so that it knows of it when it happens"),
     ),
     responses(
         (status = 200, description = "What it names", body = Tagged),
@@ -35,7 +36,8 @@ use crate::app::App;
     ),
 )]
 pub(super) async fn tag(app: &App, ctx: &Ctx, name: &Name, tag: &Tag, query: &Query) -> Result<Json<Tagged>, Problem> {
-    query.only(&["as_of"])?;
+    query.only(&["as_of", "as_of_kind"])?;
+    as_of_kind(query)?;
     let found = app.registry.tag(ctx, name, tag, moment(query, "as_of")?).await;
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
 }
@@ -49,6 +51,7 @@ pub(super) async fn tag(app: &App, ctx: &Ctx, name: &Name, tag: &Tag, query: &Qu
         ("name" = String, Path, description = "The repository's name, slashes and all"),
         ("tag" = String, Path, description = "The tag"),
         ("as_of" = Option<String>, Query, description = "Only what had happened at this moment (RFC 3339)"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded` or `occurred`, which are the same here: tags are moved and manifests pushed in the registry itself, so that it knows of it when it happens"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Events on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
     ),
@@ -65,7 +68,8 @@ pub(super) async fn history(
     tag: &Tag,
     query: &Query,
 ) -> Result<Json<History>, Problem> {
-    query.only(&["as_of", "limit", "cursor"])?;
+    query.only(&["as_of", "as_of_kind", "limit", "cursor"])?;
+    as_of_kind(query)?;
     let limit = u32::try_from(query.limit()?).unwrap_or(u32::MAX);
     let found = app.registry.tag_history(ctx, name, tag, moment(query, "as_of")?, query.get("cursor"), limit).await;
     found.map(Json).map_err(|e| Problem::from_error(e, &ctx.request_id))
@@ -76,6 +80,7 @@ pub(super) async fn history(
     get, tag = "tags", path = "/api/v1/stages",
     params(
         ("as_of" = Option<String>, Query, description = "As the registry was at this moment (RFC 3339)"),
+        ("as_of_kind" = Option<String>, Query, description = "`recorded` or `occurred`, which are the same here: tags are moved and manifests pushed in the registry itself, so that it knows of it when it happens"),
         ("repository" = Option<String>, Query, description = "Only in this repository"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Tags on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
@@ -93,7 +98,8 @@ pub(super) async fn stages(
 ) -> Result<Json<Stages>, Problem> {
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
-    query.only(&["as_of", "repository", "limit", "cursor"])?;
+    query.only(&["as_of", "as_of_kind", "repository", "limit", "cursor"])?;
+    as_of_kind(&query)?;
     let repository = query.get("repository").map(str::parse::<Name>).transpose();
     let question = StagesQuestion {
         stages: app.promotions.stages.clone(),

@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// Only what had happened at this moment (RFC 3339)
     #[arg(long, value_name = "TIME")]
     as_of: Option<String>,
+    /// By which time: recorded or occurred, which are the same for what happens in the registry itself
+    #[arg(long, value_name = "KIND", requires = "as_of")]
+    as_of_kind: Option<String>,
     /// The most events to list
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -41,6 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let limit = arguments.limit.min(1000).to_string();
     let mut query = vec![("limit", &*limit)];
     query.extend(arguments.as_of.as_deref().map(|at| ("as_of", at)));
+    query.extend(arguments.as_of_kind.as_deref().map(|kind| ("as_of_kind", kind)));
     let mut events: Vec<Value> = Vec::new();
     let mut has_more = false;
     client.pages(&path, &query, |mut page| {

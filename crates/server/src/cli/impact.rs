@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Outcome, Ref, ServerFlag, print, print_json, pulls::pulled, short};
 use crate::{
-    client::{Client, ClientError, Completeness, Evidence, Holder, Impact},
+    client::{Client, ClientError, Completeness, Evidence, Holder, Impact, Matched},
     table::Table,
 };
 
@@ -37,10 +37,13 @@ pub(super) struct Arguments {
     /// The smallest share of the files that is an overlap, from 0 to 1; one half if it is not said
     #[arg(long, value_name = "SHARE")]
     min_overlap: Option<f64>,
-    /// As the registry was at this moment (RFC 3339)
+    /// As of this moment (RFC 3339)
     #[arg(long, value_name = "MOMENT")]
     as_of: Option<String>,
-    /// Tell of models, too, that nobody says are affected and that have weights of one that is
+    /// By which time: recorded (as the registry knew it then) or occurred (as producers say)
+    #[arg(long, value_name = "KIND", requires = "as_of")]
+    as_of_kind: Option<String>,
+    /// Tell of models, too, that nobody says are affected and that have weights of one that is, or are its adapters
     #[arg(long)]
     matched: bool,
     /// Tell who pulled each model, and when
@@ -67,6 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         ("external", arguments.external.clone()),
         ("dataset", arguments.dataset.clone()),
         ("as_of", arguments.as_of.clone()),
+        ("as_of_kind", arguments.as_of_kind.clone()),
         ("matched", arguments.matched.then(|| "true".to_owned())),
         ("grade", arguments.grade.clone()),
         ("rung", arguments.rung.clone()),
@@ -148,13 +152,12 @@ pub(super) fn text(answer: &Impact) -> String {
     }
     if !answer.matched.is_empty() {
         let matched = count(answer.matched.len() as u64, "model", "models");
-        let _ = writeln!(text, "\nNot said to be affected, but with weights of one that is: {matched}");
-        let mut table = Table::new(&["MODEL", "WITH", "SHARE"]);
+        let _ =
+            writeln!(text, "\nNot said to be affected, but with weights of one that is, or for its weights: {matched}");
+        let mut table = Table::new(&["MODEL", "WITH", "WHAT"]);
         for matched in &answer.matched {
-            let what = if matched.file.is_some() { "the same file" } else { "tensors" };
-            let share = format!("{:.0} %, {what}", matched.share * 100.0);
             let model = called(&matched.repository, &matched.tags, &matched.digest);
-            table.row([model, short(&matched.with).to_owned(), share]);
+            table.row([model, short(&matched.with).to_owned(), likely(matched)]);
         }
         let _ = write!(text, "{table}");
     }
@@ -177,6 +180,17 @@ pub(super) fn text(answer: &Impact) -> String {
     }
     let _ = writeln!(text, "\n{}", completeness(&answer.completeness));
     text
+}
+
+/// What two models have in common that nobody declares.
+fn likely(matched: &Matched) -> String {
+    if let Some(adapter) = &matched.adapter {
+        let by = adapter.by.iter().map(|by| by.replace('_', " ")).collect::<Vec<_>>().join(" and ");
+        let what = if adapter.this_is == "adapter" { "an adapter of it" } else { "the base of it, an adapter" };
+        return format!("{what}, by {by} ({})", adapter.base);
+    }
+    let what = if matched.file.is_some() { "the same file" } else { "tensors" };
+    format!("{:.0} %, {what}", matched.share.unwrap_or_default() * 100.0)
 }
 
 /// What it is called.
@@ -254,6 +268,7 @@ fn way(evidence: &Evidence) -> String {
 /// In which way it is the same, unless it is simply the file.
 fn likeness(evidence: &Evidence) -> Option<String> {
     match (evidence.rungs.first().map(String::as_str)?, &evidence.overlap) {
+        ("file", _) if evidence.md5.is_some() => Some("the same file by its MD5".into()),
         ("overlap", Some(overlap)) => Some(format!("has {} of the {} files", overlap.common, overlap.asked)),
         ("file" | "overlap", _) => None,
         (rung, _) => Some(format!("the same {rung}")),

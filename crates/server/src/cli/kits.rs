@@ -12,6 +12,12 @@ pub(super) struct Arguments {
     /// Its versions, instead of all repositories
     #[arg(value_name = "REPOSITORY")]
     repository: Option<oci::Name>,
+    /// As the registry was at this moment (RFC 3339)
+    #[arg(long, value_name = "TIME", requires = "repository")]
+    as_of: Option<String>,
+    /// By which time: recorded or occurred, which are the same for what happens in the registry itself
+    #[arg(long, value_name = "KIND", requires = "as_of")]
+    as_of_kind: Option<String>,
     #[command(flatten)]
     server: ServerFlag,
     /// As JSON
@@ -25,8 +31,11 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Some(name) => (format!("/api/v1/repositories/{}/-/versions", escape_path(name)), "versions"),
         None => ("/api/v1/repositories".into(), "repositories"),
     };
+    let mut query = Vec::new();
+    query.extend(arguments.as_of.as_deref().map(|at| ("as_of", at)));
+    query.extend(arguments.as_of_kind.as_deref().map(|kind| ("as_of_kind", kind)));
     let mut rows: Vec<Value> = Vec::new();
-    client.pages(&path, &[], |mut page| {
+    client.pages(&path, &query, |mut page| {
         if let Some(Value::Array(more)) = page.get_mut(list).map(Value::take) {
             rows.extend(more);
         }

@@ -28,6 +28,9 @@ pub(super) struct Arguments {
     /// As the registry was at this moment (RFC 3339)
     #[arg(long, value_name = "TIME")]
     as_of: Option<String>,
+    /// By which time: recorded or occurred, which are the same for what happens in the registry itself
+    #[arg(long, value_name = "KIND", requires = "as_of")]
+    as_of_kind: Option<String>,
     #[command(flatten)]
     server: ServerFlag,
     /// As JSON
@@ -39,6 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let client = arguments.server.client(None)?;
     let mut query = vec![("limit", "1000")];
     query.extend(arguments.as_of.as_deref().map(|at| ("as_of", at)));
+    query.extend(arguments.as_of_kind.as_deref().map(|kind| ("as_of_kind", kind)));
     query.extend(arguments.repository.as_ref().map(|name| ("repository", &**name)));
     let mut rows: Vec<Value> = Vec::new();
     let mut first = Value::Null;
