@@ -14,6 +14,7 @@ use oci::{Algorithm, Digest, Hasher};
 
 /// So small that inputs of a fuzzer's size reach each of them.
 const LIMITS: Limits = Limits {
+    md5: true,
     entries: 64,
     bytes: 256 << 10,
     holes: 256 << 10,
