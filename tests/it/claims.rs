@@ -265,25 +265,49 @@ on_both_engines! {
         let model = kit.kit("1", b"weights", b"data");
         server.api(&format!("/impact?file={}&wait=30", sha256(b"weights")), 200);
         let mut sign = |files: &[&[u8]]| {
-            let resources: Vec<_> = files.iter().map(|bytes| json!({
-                "algorithm": "sha256", "digest": &sha256(bytes)[7..], "name": "a file",
-            })).collect();
-            let statement = json!({
-                "_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "m", "digest": {"sha256": "0".repeat(64)}}],
-                "predicateType": "https://model_signing/signature/v1.0", "predicate": {"resources": resources},
-            }).to_string();
-            let kind = "application/vnd.in-toto+json";
-            let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
-            let signature = rcgen::SigningKey::sign(&signer, signed.as_bytes()).unwrap();
-            let envelope = json!({
-                "payloadType": kind, "payload": STANDARD.encode(&statement), "signatures": [{"sig": STANDARD.encode(&signature)}],
-            });
-            attach(&mut kit, &model, "application/vnd.dsse.envelope.v1+json", envelope.to_string().as_bytes());
+            attach(&mut kit, &model, ENVELOPE, &signed(&signer, files));
             let answer = server.api(&format!("/impact?file={}", sha256(b"weights")), 200);
             answer["models"][0]["signed_by"].clone()
         };
         assert_eq!(sign(&[b"weights", b"of another model"]), json!([]));
         assert_eq!(sign(&[]), json!([]));
         assert_eq!(sign(&[b"weights", b"data"]), json!(["the key release"]));
+        // Whoever signs as soon as the model is pushed need not wait for its layers to be scanned.
+        let weights = vec![7; 24 << 20];
+        let second = kit.kit("2", &weights, b"other data");
+        attach(&mut kit, &second, ENVELOPE, &signed(&signer, &[&weights, b"other data"]));
+        let another = kit.kit("3", &[8; 24 << 20], b"other data");
+        attach(&mut kit, &another, ENVELOPE, &signed(&signer, &[&weights, b"other data"]));
+        let answer = server.api(&format!("/impact?file={}&wait=60", sha256(b"other data")), 200);
+        let told = |digest: &Value| {
+            let rows = answer["models"].as_array().unwrap();
+            rows.iter().find(|row| row["digest"] == *digest).unwrap_or_else(|| panic!("{answer:#}"))["signed_by"].clone()
+        };
+        assert_eq!(told(&json!(second)), json!(["the key release"]));
+        assert_eq!(told(&json!(another)), json!([]));
+        let claims = server.api("/claims?ref=team/model:3", 200);
+        let why = &claims["claims"][0]["problem"];
+        assert_eq!(*why, "it signs files that the artifact does not have", "{claims:#}");
+        let claims = server.api("/claims?ref=team/model:2", 200);
+        assert_eq!(claims["claims"][0]["problem"], Value::Null, "{claims:#}");
     }
+}
+
+const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+
+/// A signature of files, as OpenSSF's model signing makes them.
+fn signed(signer: &rcgen::KeyPair, files: &[&[u8]]) -> Vec<u8> {
+    let resource = |bytes: &&[u8]| json!({"algorithm": "sha256", "digest": &sha256(bytes)[7..], "name": "a file"});
+    let resources: Vec<_> = files.iter().map(resource).collect();
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "m", "digest": {"sha256": "0".repeat(64)}}],
+        "predicateType": "https://model_signing/signature/v1.0", "predicate": {"resources": resources},
+    });
+    let (kind, statement) = ("application/vnd.in-toto+json", statement.to_string());
+    let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
+    let signature = rcgen::SigningKey::sign(signer, signed.as_bytes()).unwrap();
+    let envelope = json!({
+        "payloadType": kind, "payload": STANDARD.encode(&statement), "signatures": [{"sig": STANDARD.encode(&signature)}],
+    });
+    envelope.to_string().into_bytes()
 }

@@ -202,7 +202,7 @@ on_both_engines! {
         let expected = ["all/copy", "team/copy", "team/five", "team/four", "team/one", "team/raw", "team/three", "team/two", "team/child", "team/grandchild"];
         assert_eq!(models(&whole).iter().map(|model| &*model.0).collect::<Vec<_>>(), expected, "{whole:#}");
         assert_eq!((holders(&whole), &whole["more_holders"]), (vec!["data/raw"], &json!(0)));
-        for (question, list) in [(question.clone(), "models"), (question.replace("/impact", "/holders"), "holders")] {
+        let pages = || for (question, list) in [(question.clone(), "models"), (question.replace("/impact", "/holders"), "holders")] {
             let whole = server.api(&question, 200);
             for limit in 1..=4 {
                 let (mut all, mut cursor) = (Vec::new(), String::new());
@@ -218,7 +218,8 @@ on_both_engines! {
                 all.sort_by_key(key);
                 assert_eq!(&json!(all), &whole[list], "{list}, {limit} at once");
             }
-        }
+        };
+        pages();
 
         // A cursor that nobody was given does no harm.
         let page = server.api(&format!("{question}&limit=1"), 200);
@@ -244,6 +245,27 @@ on_both_engines! {
         }
         let lines = |path: &str| Wire::new(&server.origin()).get(path, "application/x-ndjson");
         lines(&format!("/api/v1{question}&limit=1&cursor=x")).expect(400);
+        lines(&format!("/api/v1{question}&pulls=true")).expect(400);
+
+        // With all that a page tells, too.
+        let full = || {
+            let reply = lines(&format!("/api/v1{question}&full=true&pulls=true")).expect(200);
+            let lines: Vec<Value> = String::from_utf8(reply.body).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let [first, rest @ .., last] = &lines[..] else { panic!("{lines:?}") };
+            let whole = server.api(&format!("{question}&pulls=true"), 200);
+            assert_eq!((&json!(rest), &first["holders"], last), (&whole["models"], &whole["holders"], &json!({"models": rest.len()})));
+        };
+        full();
+
+        // Of what is held in more ways than can be found at once, the pages are one answer as well.
+        let copies: Vec<_> = (0..=1000).map(|number| (format!("copies/{number}"), TRAIN.to_vec())).collect();
+        let mut many = Repository::new(&server.host, "team/zz");
+        let layers = [many.blob("application/vnd.kitops.modelkit.dataset.v1.tar", b"zz"), many.blob("application/vnd.kitops.modelkit.dataset.v1.tar", &tar(copies))];
+        let kitfile = json!({"manifestVersion": "1.0.0", "model": {"name": "zz", "path": "m", "digest": layers[0]["digest"]}});
+        many.kit_of("1", &kitfile, &layers);
+        assert_eq!(models(&server.api(&question, 200)).len(), expected.len() + 1);
+        pages();
+        full();
     }
 
     fn a_folder_is_traced_as_what_it_would_be_in_a_kit(server: Server) {

@@ -225,6 +225,35 @@ pub async fn is_verified(session: &mut Session, claim: ClaimId) -> Result<bool> 
     Ok(found > 0)
 }
 
+/// Claims of a format that have a problem and are not verified, about what has the layer.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn unfit(session: &mut Session, layer: LayerId, format: &str) -> Result<Vec<ClaimId>> {
+    let found: Vec<i64> =
+        on!(session, |c| sqlx::query_scalar(sql::CLAIMS_UNFIT).bind(layer.0).bind(format).fetch_all(c).await)?;
+    Ok(found.into_iter().map(ClaimId).collect())
+}
+
+/// Lets other transactions wait that look at the same claim.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn hold(session: &mut Session, claim: ClaimId) -> Result<()> {
+    on!(session, |c| sqlx::query(sql::CLAIM_HOLD).bind(claim.0).execute(c).await.map(drop))?;
+    Ok(())
+}
+
+/// Says why a claim is not taken for what it wants to be, or that it is.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn set_problem(session: &mut Session, claim: ClaimId, problem: Option<&str>) -> Result<()> {
+    let problem = problem.map(str::as_bytes);
+    on!(session, |c| sqlx::query(sql::CLAIM_PROBLEM).bind(claim.0).bind(problem).execute(c).await.map(drop))?;
+    Ok(())
+}
+
 /// A claim whose signature was looked at by other keys than those of now.
 #[derive(Debug, Clone)]
 pub struct Stale {

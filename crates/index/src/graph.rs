@@ -250,8 +250,8 @@ pub struct Met {
     pub manifest: i64,
 }
 
-/// How many scans are looked through at once, at most.
-const SCANS_AT_ONCE: i64 = 256;
+/// How many scans are looked through at once, at least, once there are more than one: up to as many as holders are wanted.
+const SCANS_AT_ONCE: usize = 256;
 /// How often that is done before the caller is asked whether it wants more.
 const BATCHES: usize = 8;
 
@@ -308,7 +308,7 @@ pub async fn holders_of_file(
         let nodes: Vec<_> = found.iter().map(|met| NodeId(met.manifest)).collect();
         let first = file_first_in(session, sha256, &nodes).await?;
         met.extend(found.into_iter().filter(|met| first.get(&NodeId(met.manifest)) == Some(&met.scan)));
-        together = SCANS_AT_ONCE;
+        together = rows::signed(limit.clamp(SCANS_AT_ONCE, sql::LIST) as u64);
     }
     Ok((met, Some(last)))
 }

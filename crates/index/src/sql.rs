@@ -1192,6 +1192,14 @@ statements! {
         "select q.subject_id, q.manifest_id, q.position, s.media_type, s.payload from claim q
            join statement s on s.id = q.statement_id where q.id = $1";
     CLAIM_VERIFIED: "select count(*) from verification where claim_id = $1 and verified and ended_at is null";
+    /// Claims of a format that have a problem and are not verified, about what has a layer.
+    CLAIMS_UNFIT:
+        "select distinct q.id from manifest_blob b join claim q on q.subject_id = b.manifest_id
+         where b.layer_id = $1 and q.format = $2 and q.problem is not null and q.retracted_at is null
+           and not exists (select 1 from verification v where v.claim_id = q.id and v.verified and v.ended_at is null)
+         order by q.id";
+    CLAIM_HOLD: "update claim set problem = problem where id = $1";
+    CLAIM_PROBLEM: "update claim set problem = $2 where id = $1";
     CLAIM_EDGES: standing_edges!("claim_id = $1", " order by id");
     EDGES_RETRACT: "update edge set retracted_at = $2 where claim_id = $1 and retracted_at is null";
     EDGE_RETRACT: "update edge set retracted_at = $2 where id = $1 and retracted_at is null";

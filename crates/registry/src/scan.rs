@@ -202,6 +202,7 @@ impl Registry {
         }
         let superseded = layer::finish_scan(&mut tx, &layer, scan, scanner, &rows(facts), self.now()).await?;
         self.read_cards(&mut tx, layer.id, OccurrenceId(0)).await?;
+        self.compare_again(&mut tx, layer.id).await?;
         if let Some(old) = superseded {
             job::enqueue(&mut tx, JobKind::Forget, &old.0.to_string(), Priority::Reindex, self.now()).await?;
         }

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claims::{Relation, Statement, Use};
+use claims::{Format, Relation, Statement, Use};
 use index::{
-    ClaimId, ClaimKind, EdgeKind, Grade, LayerState, Micros, NodeId, RepositoryId, Session,
+    ClaimId, ClaimKind, EdgeKind, Grade, LayerId, LayerState, Micros, NodeId, RepositoryId, Session,
     claim::{self, NewClaim, Outcome},
 };
 use oci::{Algorithm, Descriptor, Digest, Hasher, Manifest, Name, Tag};
@@ -269,7 +269,13 @@ impl Registry {
                 }
             }
             let unlike = match &said.files {
-                Some(files) => unlike(tx, at.subject, files).await?.map(str::to_owned),
+                Some(files) => {
+                    // Whichever comes second, this or the end of a layer's scan, sees the other.
+                    for layer in index::graph::manifest_layers(tx, at.subject).await? {
+                        index::layer::hold(tx, layer).await?;
+                    }
+                    unlike(tx, at.subject, files).await?.map(str::to_owned)
+                }
                 None => None,
             };
             let outcome = said.outcome.as_ref().filter(|_| unlike.is_none());
@@ -292,6 +298,26 @@ impl Registry {
             let voice = voice(id, at, said);
             for declared in &said.declared {
                 voice.declare(tx, declared, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks again at signatures of files that did not fit their artifact when they were attached, where it has a layer that has
+    /// just been scanned.
+    pub(crate) async fn compare_again(&self, tx: &mut Session, layer: LayerId) -> Result<(), Error> {
+        for id in claim::unfit(tx, layer, Format::ModelSigning.as_str()).await? {
+            // Scans of two layers may end at once: the second one sees what the first one found.
+            claim::hold(tx, id).await?;
+            let Some((subject, carried)) = self.sent(tx, id).await? else { continue };
+            let said = say(&self.trust, &self.names, &subject, &carried);
+            let Some(files) = &said.files else { continue };
+            let subject = index::manifest::node(tx, &subject).await?;
+            let unlike = unlike(tx, subject, files).await?;
+            claim::set_problem(tx, id, unlike.or(said.problem.as_deref())).await?;
+            if let (None, Some(outcome)) = (unlike, &said.outcome) {
+                let now = claim::after_last(tx, id, self.now()).await?;
+                claim::verified(tx, id, outcome, now).await?;
             }
         }
         Ok(())
@@ -370,9 +396,7 @@ async fn unlike(tx: &mut Session, artifact: NodeId, files: &BTreeSet<[u8; 32]>) 
         is_known &= index::layer::by_id(tx, *layer).await?.is_some_and(|layer| layer.state == LayerState::Indexed);
     }
     if !is_known {
-        return Ok(Some(
-            "it signs files, and those of the artifact are not all known yet: attach it again once they are",
-        ));
+        return Ok(Some("it signs files, and those of the artifact are not all known: it counts as soon as they are"));
     }
     let own = index::file::distinct(tx, &layers).await?;
     let empty = Hasher::digest(Algorithm::Sha256, b"");

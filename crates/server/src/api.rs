@@ -9,7 +9,12 @@ mod problem;
 mod pulls;
 mod tags;
 
-use std::{convert::Infallible, fmt::Write as _, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -26,14 +31,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci::{Digest, Name, Reference};
 use registry::{
-    Affected, AsOfKind, Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Part, Question, Rung,
-    Search, Thing, Wanted,
+    Affected, AsOfKind, Content, CoverageQuestion, Ctx, Error, Grade, Holder, Impact, Micros, Model, Part, Question,
+    Rung, Search, Thing, Wanted,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use tokio::sync::mpsc;
 
 use self::problem::Problem;
 use crate::app::App;
@@ -94,7 +101,7 @@ async fn own_site(request: Request, next: Next) -> Response {
 ///
 /// To `Accept: application/x-ndjson` all models are answered at once, without pages: a line with the question and what the
 /// answer could know, then a line `{"digest":"…","distance":0}` for each model, in no order, and a last line with their number,
-/// without which the answer is not whole.
+/// without which the answer is not whole. With `full=true` each model's line tells all that a page does.
 #[utoipa::path(
     get, tag = "questions", path = "/api/v1/impact",
     params(
@@ -111,6 +118,7 @@ async fn own_site(request: Request, next: Next) -> Response {
         ("matched" = Option<bool>, Query, description = "Whether to tell of models that nobody says are affected and that have weights of one that is, are its adapters, or the base of one that is an adapter; if one page holds all models"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
         ("pulls" = Option<bool>, Query, description = "`true` tells of each model who pulled its manifest until then; a pull is known a second later"),
+        ("full" = Option<bool>, Query, description = "`true`, to `application/x-ndjson`: each line tells of its model what a page does"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
     ),
@@ -122,18 +130,28 @@ async fn own_site(request: Request, next: Next) -> Response {
 )]
 async fn impact(State(app): State<App>, headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let ctx = app.context(&headers);
-    let question = question(&Query::read(query.as_deref())?)?;
-    answer(&app, &ctx, &headers, &question).await
+    let query = Query::read(query.as_deref())?;
+    answer(&app, &ctx, &headers, &question(&query)?, flag(&query, "full")?).await
 }
 
-async fn answer(app: &App, ctx: &Ctx, headers: &HeaderMap, question: &Question) -> Result<Response, Problem> {
+async fn answer(
+    app: &App,
+    ctx: &Ctx,
+    headers: &HeaderMap,
+    question: &Question,
+    full: bool,
+) -> Result<Response, Problem> {
     let failed = |e| Problem::from_error(e, &ctx.request_id);
     if wants_lines(headers) {
         if question.cursor.is_some() {
             return Err(Problem::new(400, "a cursor goes with pages; all models at once have none"));
         }
+        if full {
+            return full_lines(app, ctx, question).await.map_err(failed);
+        }
         if question.pulls {
-            return Err(Problem::new(400, "who pulled the models is told with pages; leave out pulls or ask for JSON"));
+            let why = "who pulled the models is told of full rows; ask for full=true, or for JSON, or leave out pulls";
+            return Err(Problem::new(400, why));
         }
         return Ok(lines(app.registry.impact_digests(ctx, question).await.map_err(failed)?));
     }
@@ -165,6 +183,65 @@ fn lines(affected: Affected) -> Response {
         Some(piece).filter(|piece| !piece.is_empty())
     });
     line_by_line(&first, pieces, &last)
+}
+
+/// All models with all that there is to tell of them, a page after the other: the next one is looked up while one is sent. What
+/// fails on the way ends the answer before its last line.
+async fn full_lines(app: &App, ctx: &Ctx, question: &Question) -> Result<Response, Error> {
+    let mut question = Question { limit: PAGE, ..question.clone() };
+    let mut page = app.registry.impact(ctx, &question).await?;
+    let first = json!({
+        "query": page.query, "scope": page.scope, "completeness": page.completeness, "ubiquitous": page.ubiquitous,
+        "holders": page.holders, "more_holders": page.more_holders, "matched": page.matched,
+    });
+    let (sender, pages) = mpsc::channel(1);
+    let (registry, ctx) = (Arc::clone(&app.registry), ctx.clone());
+    tokio::spawn(async move {
+        let mut told = 0;
+        loop {
+            told += page.models.len();
+            let next = page.next.take();
+            // Who does not listen any more need not be told why it ends.
+            if sender.send(Ok(Piece::Models(page.models))).await.is_err() {
+                return;
+            }
+            let Some(next) = next else {
+                let _ = sender.send(Ok(Piece::End(told))).await;
+                return;
+            };
+            question = Question { cursor: Some(next), wait: Duration::ZERO, ..question };
+            page = match registry.impact(&ctx, &question).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::error!(request_id = %ctx.request_id, %error, "an answer ends before it is whole");
+                    let _ = sender.send(Err(error)).await;
+                    return;
+                }
+            };
+        }
+    });
+    let pieces = stream::unfold(pages, |mut pages| async { pages.recv().await.map(|piece| (piece, pages)) });
+    let pieces = pieces.map_ok(|piece| piece.to_string());
+    let begin = stream::iter([Ok(format!("{first}\n"))]);
+    Ok(([(CONTENT_TYPE, LINES)], Body::from_stream(begin.chain(pieces))).into_response())
+}
+
+/// Lines of an answer.
+enum Piece {
+    Models(Vec<Model>),
+    /// The last one: how many models there were.
+    End(usize),
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Models(models) => models
+                .iter()
+                .try_for_each(|model| writeln!(f, "{}", serde_json::to_string(model).map_err(|_| fmt::Error)?)),
+            Self::End(models) => writeln!(f, "{}", json!({"models": models})),
+        }
+    }
 }
 
 /// An answer that is lines of JSON: the first, pieces of more, and the last, without which it is not whole.
@@ -203,6 +280,7 @@ const FILES_BYTES: usize = 8 << 20;
         ("min_overlap" = Option<f64>, Query, description = "The smallest share of the asked-for files that is an overlap, from 0 to 1; 0.5 if it is not said"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for layers that are still to be scanned, at most 300"),
         ("pulls" = Option<bool>, Query, description = "`true` tells of each model who pulled its manifest until then; a pull is known a second later"),
+        ("full" = Option<bool>, Query, description = "`true`, to `application/x-ndjson`: each line tells of its model what a page does"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
     ),
@@ -230,6 +308,7 @@ async fn impact_of_files(
         "matched",
         "wait",
         "pulls",
+        "full",
         "limit",
         "cursor",
     ])?;
@@ -247,7 +326,7 @@ async fn impact_of_files(
     let files = asked.files.iter().map(sha256).collect::<Result<_, _>>()?;
     let (tree, contents) = (asked.tree.as_ref().map(sha256), asked.contents.as_ref().map(sha256));
     let content = Content::Files { files, tree: tree.transpose()?, contents: contents.transpose()? };
-    answer(&app, &ctx, &headers, &question_about(content, &query)?).await
+    answer(&app, &ctx, &headers, &question_about(content, &query)?, flag(&query, "full")?).await
 }
 
 /// Every artifact that holds the content.
@@ -581,6 +660,7 @@ fn question(query: &Query) -> Result<Question, Problem> {
         "matched",
         "wait",
         "pulls",
+        "full",
         "limit",
         "cursor",
     ])?;
