@@ -97,3 +97,16 @@ fn spdx_of_several_models_must_say_which() {
         ],
     );
 }
+
+/// As some write it who put in place what others refer to, and who have nothing to say.
+#[test]
+fn spdx_in_place() {
+    let mut document = spdx();
+    let elements = document["@graph"].as_array_mut().unwrap();
+    let made = elements.remove(0);
+    for element in elements {
+        element["creationInfo"] = made.clone();
+    }
+    document["@graph"][2]["software_downloadLocation"] = json!("NOASSERTION");
+    assert_eq!(read("", &document), read("", &spdx()));
+}
