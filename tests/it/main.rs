@@ -34,6 +34,7 @@ mod lineage;
 mod matched;
 mod md5;
 mod odd;
+mod openlineage;
 mod operator;
 mod peer;
 mod postgres;
