@@ -5,6 +5,7 @@
 mod abandoned;
 mod api;
 mod as_of;
+mod attest;
 mod audit;
 mod authority;
 mod buckets;
