@@ -4,6 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
+    documents,
     events::post,
     push::{MANIFEST, Repository, models},
     sample::{sha256, tar},
@@ -24,18 +25,9 @@ fn attach(repository: &mut Repository, subject: &str, media_type: &str, statemen
     )
 }
 
-/// An in-toto statement with SLSA provenance: the subject was made with these.
+/// A statement that the subject was made from these, in November.
 fn provenance(subject: &str, dependencies: &Value) -> Vec<u8> {
-    let hash = subject.trim_start_matches("sha256:");
-    let statement = json!({
-        "_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "it", "digest": {"sha256": hash}}],
-        "predicateType": "https://slsa.dev/provenance/v1",
-        "predicate": {
-            "buildDefinition": {"buildType": "t", "externalParameters": {}, "resolvedDependencies": dependencies},
-            "runDetails": {"builder": {"id": "b"}, "metadata": {"finishedOn": "2026-11-20T09:14:03Z"}},
-        },
-    });
-    statement.to_string().into_bytes()
+    documents::provenance(subject, dependencies, "2026-11-20T09:14:03Z").to_string().into_bytes()
 }
 
 const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -140,26 +132,12 @@ on_both_engines! {
         let tested = data.artifact("2", &[b"tested"]);
         let mut kit = Repository::new(&server.host, "team/cyclonedx");
         let model = kit.kit("1", b"weights", b"data");
-        let purl = |digest: &str| format!("pkg:oci/cards@{digest}?repository_url=localhost:5000/data/cards");
-        let bom = json!({
-            "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
-            "metadata": {"component": {"type": "machine-learning-model", "bom-ref": "m", "name": "m", "modelCard": {
-                "modelParameters": {"datasets": [{"ref": "train"}, {"ref": "test"}]}}}},
-            "components": [
-                {"type": "data", "bom-ref": "train", "name": "train", "purl": purl(&leaked)},
-                {"type": "data", "bom-ref": "test", "name": "test", "purl": purl(&tested)},
-            ],
-        });
+        let bom = documents::cyclonedx(&leaked, &tested);
         attach(&mut kit, &model, "application/vnd.cyclonedx+json; version=1.6", bom.to_string().as_bytes());
         // By nothing but the hash of a file in it, and by SPDX.
         let mut other = Repository::new(&server.host, "team/spdx");
         let model = other.kit("1", b"other weights", b"data");
-        let spdx = json!({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": [
-            {"type": "ai_AIPackage", "spdxId": "m", "name": "m"},
-            {"type": "dataset_DatasetPackage", "spdxId": "d", "name": "d", "verifiedUsing": [
-                {"type": "Hash", "algorithm": "sha256", "hashValue": &sha256(b"leaked")[7..]}]},
-            {"type": "Relationship", "spdxId": "r", "from": "m", "relationshipType": "trainedOn", "to": ["d"]},
-        ]});
+        let spdx = documents::spdx(b"leaked");
         attach(&mut other, &model, "application/spdx+json", spdx.to_string().as_bytes());
         assert_eq!(affected(&server, b"leaked", ""), [declared("team/cyclonedx", 0), declared("team/spdx", 0)]);
         assert!(affected(&server, b"tested", "").is_empty(), "tested is not trained");
@@ -297,12 +275,7 @@ const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 
 /// A signature of files, as OpenSSF's model signing makes them.
 fn signed(signer: &rcgen::KeyPair, files: &[&[u8]]) -> Vec<u8> {
-    let resource = |bytes: &&[u8]| json!({"algorithm": "sha256", "digest": &sha256(bytes)[7..], "name": "a file"});
-    let resources: Vec<_> = files.iter().map(resource).collect();
-    let statement = json!({
-        "_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "m", "digest": {"sha256": "0".repeat(64)}}],
-        "predicateType": "https://model_signing/signature/v1.0", "predicate": {"resources": resources},
-    });
+    let statement = documents::model_signing(files);
     let (kind, statement) = ("application/vnd.in-toto+json", statement.to_string());
     let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
     let signature = rcgen::SigningKey::sign(signer, signed.as_bytes()).unwrap();

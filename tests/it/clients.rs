@@ -440,14 +440,14 @@ pub(crate) fn cosign(target: &Target, bin: &Bin) {
 }
 
 /// One client with a folder of its own for its settings, caches and files.
-struct Client<'a> {
+pub(crate) struct Client<'a> {
     bin: &'a Bin,
     authority: Option<&'a Path>,
     folder: TempDir,
 }
 
 impl<'a> Client<'a> {
-    fn new(bin: &'a Bin, target: &'a Target) -> Self {
+    pub(crate) fn new(bin: &'a Bin, target: &'a Target) -> Self {
         let client = Self { bin, authority: target.authority.as_deref(), folder: tempfile::tempdir().unwrap() };
         // podman wants the file to be there once its folder is named.
         client.file(".docker/config.json", b"{}");
@@ -456,7 +456,7 @@ impl<'a> Client<'a> {
 
     /// Runs the client with these arguments, separated by white space. Its standard output, trimmed.
     #[track_caller]
-    fn run(&self, arguments: &str) -> String {
+    pub(crate) fn run(&self, arguments: &str) -> String {
         self.run_in("", arguments)
     }
 
@@ -473,13 +473,13 @@ impl<'a> Client<'a> {
     }
 
     #[track_caller]
-    fn json(&self, arguments: &str) -> Value {
+    pub(crate) fn json(&self, arguments: &str) -> Value {
         serde_json::from_slice(&self.output("", arguments, true)).unwrap()
     }
 
     /// Runs what must fail. What it said.
     #[track_caller]
-    fn fails(&self, arguments: &str) -> String {
+    pub(crate) fn fails(&self, arguments: &str) -> String {
         String::from_utf8(self.output("", arguments, false)).unwrap()
     }
 
@@ -508,7 +508,7 @@ impl<'a> Client<'a> {
         if succeeds { output.stdout } else { output.stderr }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -516,7 +516,7 @@ impl<'a> Client<'a> {
         std::fs::read(self.folder.path().join(name)).unwrap()
     }
 
-    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();

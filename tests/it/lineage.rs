@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Value, json};
 
 use crate::{
+    documents,
     fixtures::{CUSTOMERS, REPOSITORIES},
     left_out::workspace,
     push::{INDEX, KIT, MANIFEST, Repository, push_layout},
@@ -53,14 +54,7 @@ fn child(server: &Server, name: &str, parent: &str) {
 /// Attaches an unsigned statement that something was built from these, at a moment.
 fn attach(repository: &mut Repository, subject: &str, uris: &[&str], at: &str) {
     let dependencies: Vec<_> = uris.iter().map(|uri| json!({"uri": uri})).collect();
-    let statement = json!({
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": "it", "digest": {"sha256": subject.trim_start_matches("sha256:")}}],
-        "predicateType": "https://slsa.dev/provenance/v1",
-        "predicate": {
-            "buildDefinition": {"resolvedDependencies": dependencies}, "runDetails": {"metadata": {"finishedOn": at}},
-        },
-    });
+    let statement = documents::provenance(subject, &json!(dependencies), at);
     let size = repository.send("GET", &format!("/manifests/{subject}"), &[], b"").expect(200).body.len();
     let layer = repository.blob("application/vnd.in-toto+json", statement.to_string().as_bytes());
     let config = repository.blob("application/vnd.oci.empty.v1+json", b"{}");

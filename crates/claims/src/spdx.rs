@@ -32,7 +32,9 @@ pub(crate) fn read_alone(document: &Value, draft: &mut Draft) {
 
 pub(crate) fn read(document: &Value, draft: &mut Draft) {
     let graph = Graph::of(document);
-    let created = graph.elements.iter().map(|element| &element["created"]).find(|created| created.is_string());
+    // Who made it and when stands beside the elements, or in each of them.
+    let created = graph.elements.iter().flat_map(|element| [&element["created"], &element["creationInfo"]["created"]]);
+    let created = created.into_iter().find(|created| created.is_string());
     draft.moment(&[created.unwrap_or(&Value::Null)]);
     let Some(package) = graph.subject() else {
         if graph.elements.iter().any(|element| element["type"] == MODEL) {

@@ -9,6 +9,8 @@ mod in_toto;
 mod targets;
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -18,6 +20,12 @@ const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const C: &str = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
 const COMMIT: &str = "4a1b0c6a7f0d1e2c3b4a5968778695a4b3c2d1e0";
+
+/// A document of the fixtures, which the validator of its standard has been asked about.
+fn document(name: &str) -> Value {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/documents");
+    serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap()
+}
 
 fn read(media_type: &str, document: &Value) -> Statement {
     statement(media_type, document.to_string().as_bytes()).unwrap()

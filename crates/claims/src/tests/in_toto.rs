@@ -91,19 +91,7 @@ fn base64(text: &str) -> Vec<u8> {
 #[test]
 fn dependencies_say_what_they_were_for() {
     assert_uses(
-        &dependencies(&json!([
-            {"name": "dataset:train", "uri": format!("oci://registry.example.com/ml/tx@sha256:{B}"),
-             "digest": {"sha256": B}, "annotations": {"role": "train"}},
-            {"name": "base-model", "uri": "oci://registry.example.com/ml/base:1.0",
-             "digest": {"sha256": C}, "annotations": {"relation": "finetune"}},
-            {"uri": "oci://ml/val", "digest": {"sha256": A}, "annotations": {"role": "Validation-Set", "relation": "adapter"}},
-            {"uri": "registry.example.com/ml/other:2", "annotations": {"role": "sidecar"}},
-            {"name": "source", "uri": "git+https://git.example.com/ml/fraud", "digest": {"gitCommit": COMMIT}},
-            {"uri": "git+https://git.example.com/ml/data@main", "annotations": {"role": "train"}},
-            {"uri": "s3://bucket/key?versionId=7", "digest": {"sha256": C, "md5": "00"}, "annotations": {"role": "data"}},
-            {"digest": {"sha256": A}, "annotations": {"role": "eval"}},
-            {"uri": "data/train.csv", "digest": {"sha256": B}},
-        ])),
+        &read("application/vnd.in-toto+json", &document("provenance.intoto.json")),
         &[
             r#"trained_on (train) "dataset:train" artifact registry.example.com/ml/tx@sha256:B"#,
             r#"derived_from (finetune) "base-model" artifact registry.example.com/ml/base:1.0@sha256:C"#,
