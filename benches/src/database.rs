@@ -55,7 +55,9 @@ impl Database {
         let of = |model: u32| model % REPOSITORIES + 1;
         let all = || 1..=models;
         self.rows("repository (id, name, created_at)", 1..=REPOSITORIES, |_, n| format!("{n}, 'team/r{n:05}', {AT}"))?;
-        self.rows("node (id, kind, key)", all(), |e, n| format!("{n}, 0, {}", e.bytes(&hash("manifest", n))))?;
+        self.rows("node (id, kind, key, is_manifest)", all(), |e, n| {
+            format!("{n}, 0, {}, true", e.bytes(&hash("manifest", n)))
+        })?;
         let size = payload.len();
         self.rows("manifest (id, digest, shape, size, payload, first_at)", all(), |e, n| {
             format!("{n}, {}, 0, {size}, {}, {AT}", e.bytes(&hash("manifest", n)), e.bytes(payload))
@@ -104,7 +106,9 @@ impl Database {
         let manifest = |engine: &Engine, n: u32| engine.bytes(&hash("manifest", n));
         let blob = |engine: &Engine, n: u32| engine.bytes(&hash("blob", n));
         let rows = |count: u32| 1..=count;
-        self.rows("node (id, kind, key)", rows(tags), |engine, n| format!("{n}, 0, {}", manifest(engine, n)))?;
+        self.rows("node (id, kind, key, is_manifest)", rows(tags), |engine, n| {
+            format!("{n}, 0, {}, true", manifest(engine, n))
+        })?;
         self.rows("manifest (id, digest, shape, size, payload, first_at)", rows(tags), |engine, n| {
             format!("{n}, {}, 0, 2, {}, {AT}", manifest(engine, n), engine.bytes(b"{}"))
         })?;

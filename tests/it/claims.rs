@@ -269,13 +269,110 @@ on_both_engines! {
         let claims = server.api("/claims?ref=team/model:2", 200);
         assert_eq!(claims["claims"][0]["problem"], Value::Null, "{claims:#}");
     }
+
+    fn what_names_the_content_counts_however_it_is_asked(server: Server) {
+        let archive = tar([("data/a.csv".to_owned(), b"leaked".to_vec()), ("data/b.csv".to_owned(), b"other".to_vec())]);
+        let mut data = Repository::new(&server.host, "data/set");
+        data.artifact("archive", &[&archive]);
+        let mut raw = Repository::new(&server.host, "data/raw");
+        raw.kit("1", b"holder", b"leaked");
+        for (name, target) in [
+            ("by-file", sha256(b"leaked")), ("by-lfs", format!("lfs:{}", sha256(b"leaked"))), ("by-archive", sha256(&archive)),
+        ] {
+            Repository::new(&server.host, &format!("team/{name}")).kit("1", name.as_bytes(), b"nothing else");
+            let claim = json!({"subject": format!("team/{name}:1"), "relation": "trained_on", "target": target});
+            post(&server, "/claims", &claim, 201);
+        }
+        let names = |answer: &Value| models(answer).into_iter().map(|row| row.0).collect::<Vec<_>>();
+        let all = ["data/raw", "team/by-archive", "team/by-file", "team/by-lfs"];
+        assert_eq!(names(&server.api(&format!("/impact?file={}&wait=30", sha256(b"leaked")), 200)), all);
+        assert_eq!(names(&post(&server, "/impact", &json!({"files": [sha256(b"leaked")]}), 200)), all);
+        assert_eq!(names(&post(&server, "/impact", &json!({"files": [sha256(b"leaked"), sha256(b"other")]}), 200)), all);
+        let by_file = ["data/raw", "team/by-file", "team/by-lfs"];
+        assert_eq!(names(&server.api(&format!("/impact?layer={}", sha256(b"leaked")), 200)), by_file);
+        let dataset = server.api("/impact?ref=data/raw:1&dataset=train", 200);
+        assert_eq!(names(&dataset), by_file, "{dataset:#}");
+        // Half of its files are in the other one, too.
+        assert_eq!(names(&server.api("/impact?ref=data/set:archive", 200)), ["data/raw", "team/by-archive"]);
+    }
+
+    fn what_cannot_be_read_makes_answers_inexact(server: Server) {
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"data");
+        let question = format!("/impact?file={}&wait=30", sha256(b"data"));
+        let missing = || {
+            let known = server.api(&question, 200)["completeness"].clone();
+            (known["exact"].as_bool().unwrap(), known["incomplete_claims"].as_u64().unwrap())
+        };
+        assert_eq!(missing(), (true, 0));
+        // Any JSON may be attached, and says nothing of what a model was made from.
+        attach(&mut kit, &model, "application/json", b"{ not even JSON");
+        attach(&mut kit, &model, "application/json", br#"{"some": "thing"}"#);
+        assert_eq!(missing(), (true, 0));
+        attach(&mut kit, &model, "application/vnd.in-toto+json", b"{ not even JSON");
+        assert_eq!(missing(), (false, 1));
+        let coverage = server.api("/coverage", 200);
+        assert_eq!(coverage["completeness"]["incomplete_claims"], 1, "{coverage:#}");
+        // A run with more pairs of inputs and outputs than make edges.
+        let sets = |kind: &str| (0..150).map(|n| json!({"namespace": "s3://lake", "name": format!("{kind}/{n}")})).collect::<Vec<_>>();
+        let event = json!({
+            "eventType": "COMPLETE", "eventTime": "2026-11-20T09:14:03Z", "producer": "https://example.com",
+            "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json",
+            "run": {"runId": "00000000-0000-7000-8000-000000000001"}, "job": {"namespace": "it", "name": "train"},
+            "inputs": sets("in"), "outputs": sets("out"),
+        });
+        post(&server, "/lineage", &event, 200);
+        assert_eq!(missing(), (false, 2));
+        // Whoever has looked at it says so.
+        let claims = server.api("/claims?ref=team/model:1", 200)["claims"].as_array().unwrap().clone();
+        for claim in claims.iter().filter(|claim| claim["problem"].is_string()) {
+            post(&server, &format!("/claims/{}/retract", claim["id"]), &json!({"reason": "it says nothing"}), 200);
+        }
+        assert_eq!(missing(), (false, 1));
+    }
+
+    fn what_happened_stays_when_keys_change(server: Server) {
+        let mut server = server;
+        let signer = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let file = server.data().join("release.pub");
+        std::fs::write(&file, signer.public_key_pem()).unwrap();
+        let base = Repository::new(&server.host, "team/base").kit("1", b"base", b"data");
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"more data");
+        let dependency = json!([{"uri": "localhost:5000/team/base", "digest": {"sha256": &base[7..]}}]);
+        let mut statement = documents::provenance(&model, &dependency, "2026-11-20T09:14:03Z");
+        statement["predicate"]["runDetails"].as_object_mut().unwrap().remove("metadata");
+        attach(&mut kit, &model, ENVELOPE, &enveloped(&signer, &statement));
+        let then = server.api("/impact?ref=team/base:1", 200)["query"]["as_of"].as_str().unwrap().to_owned();
+        let ask = |server: &Server, kind: &str| {
+            let answer = server.api(&format!("/impact?ref=team/base:1&as_of={then}&as_of_kind={kind}"), 200);
+            models(&answer).into_iter().map(|(name, .., grade)| (name, grade)).collect::<Vec<_>>()
+        };
+        let told = |grade: &str| vec![("team/base".to_owned(), "packaged".to_owned()), ("team/model".to_owned(), grade.to_owned())];
+        assert_eq!((ask(&server, "recorded"), ask(&server, "occurred")), (told("declared"), told("declared")));
+        server.restart_with("PEDIGREE_TRUSTED_KEYS", file.to_str().unwrap());
+        for _ in 0..100 {
+            if ask(&server, "occurred") == told("attested") {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert_eq!(ask(&server, "occurred"), told("attested"));
+        assert_eq!(ask(&server, "recorded"), told("declared"));
+        let lineage = server.api(&format!("/lineage?ref=team/model:1&as_of={then}&as_of_kind=occurred"), 200);
+        assert_eq!(lineage["edges"].as_array().unwrap().len(), 1, "{lineage:#}");
+    }
 }
 
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 
 /// A signature of files, as OpenSSF's model signing makes them.
 fn signed(signer: &rcgen::KeyPair, files: &[&[u8]]) -> Vec<u8> {
-    let statement = documents::model_signing(files);
+    enveloped(signer, &documents::model_signing(files))
+}
+
+/// A statement in the envelope of its signature.
+fn enveloped(signer: &rcgen::KeyPair, statement: &Value) -> Vec<u8> {
     let (kind, statement) = ("application/vnd.in-toto+json", statement.to_string());
     let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
     let signature = rcgen::SigningKey::sign(signer, signed.as_bytes()).unwrap();

@@ -38,6 +38,8 @@ pub struct NewClaim<'a> {
     pub predicate_type: Option<&'a str>,
     /// What of it could not be read or is not believed.
     pub problem: Option<&'a str>,
+    /// Whether the statement says more than could be read of it.
+    pub incomplete: bool,
     /// Who claims it.
     pub actor: &'a str,
     /// When it happened, by the producer's word.
@@ -59,6 +61,7 @@ impl<'a> NewClaim<'a> {
             format: None,
             predicate_type: None,
             problem: None,
+            incomplete: false,
             actor,
             occurred_at: None,
         }
@@ -87,7 +90,7 @@ pub async fn insert(session: &mut Session, new: &NewClaim<'_>, now: Micros) -> R
         let query =
             query.bind(new.subject.map(|id| id.0)).bind(new.statement.map(|id| id.0)).bind(new.run).bind(new.format);
         let query = query.bind(new.predicate_type.map(str::as_bytes)).bind(new.problem.map(str::as_bytes));
-        query.bind(new.actor).bind(new.occurred_at.map(|at| at.0)).bind(now.0).fetch_one(c).await
+        query.bind(new.incomplete).bind(new.actor).bind(new.occurred_at.map(|at| at.0)).bind(now.0).fetch_one(c).await
     })?;
     Ok(ClaimId(id))
 }

@@ -28,6 +28,8 @@ pub struct Counts {
     pub unknown_versions: u64,
     /// Kits of which something could not be understood that they may be made from.
     pub incomplete_kits: u64,
+    /// Claims whose statement says more than could be read of it.
+    pub incomplete_claims: u64,
     /// Datasets that lie outside the registry.
     pub remote_datasets: u64,
     /// Parents that lie outside the registry.
@@ -47,6 +49,7 @@ impl Counts {
             + self.unresolved_references
             + self.unknown_versions
             + self.incomplete_kits
+            + self.incomplete_claims
     }
 
     fn add_layers(&mut self, states: Vec<(i32, i64)>) -> Result<()> {
@@ -134,6 +137,9 @@ pub async fn count(session: &mut Session, reader: Reader, scanner: i32) -> Resul
     let incomplete: i64 =
         on!(session, |c| sqlx::query_scalar(sql::COUNT_KITS_INCOMPLETE).bind(reader.0).fetch_one(c).await)?;
     counts.incomplete_kits = rows::unsigned(incomplete);
+    let claims: i64 =
+        on!(session, |c| sqlx::query_scalar(sql::COUNT_CLAIMS_INCOMPLETE).bind(reader.0).fetch_one(c).await)?;
+    counts.incomplete_claims = rows::unsigned(claims);
     let outside: Vec<(i32, i64)> =
         on!(session, |c| sqlx::query_as(sql::COUNT_OUTSIDE).bind(reader.0).fetch_all(c).await)?;
     counts.add_outside(outside)?;
@@ -159,6 +165,9 @@ pub async fn count_in(session: &mut Session, reader: Reader, repository: Reposit
     let incomplete: i64 =
         on!(session, |c| sqlx::query_scalar(sql::COVERAGE_COUNT_KITS).bind(repository.0).fetch_one(c).await)?;
     counts.incomplete_kits = rows::unsigned(incomplete);
+    let claims: i64 =
+        on!(session, |c| sqlx::query_scalar(sql::COVERAGE_COUNT_CLAIMS).bind(repository.0).fetch_one(c).await)?;
+    counts.incomplete_claims = rows::unsigned(claims);
     let outside: Vec<(i32, i64)> =
         on!(session, |c| sqlx::query_as(sql::COVERAGE_COUNT_OUTSIDE).bind(repository.0).fetch_all(c).await)?;
     counts.add_outside(outside)?;

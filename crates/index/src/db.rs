@@ -177,6 +177,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0012_scans.sql"),
         include_str!("../../../migrations/postgres/0012_scans.sql"),
     ),
+    (
+        13,
+        "named",
+        include_str!("../../../migrations/sqlite/0013_named.sql"),
+        include_str!("../../../migrations/postgres/0013_named.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).

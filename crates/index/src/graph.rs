@@ -646,6 +646,41 @@ pub async fn layers_alike(session: &mut Session, layer: LayerId) -> Result<Vec<I
     found.into_iter().map(identified).collect()
 }
 
+/// What the layers are called by those who name them by their digests.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn names_of_layers(session: &mut Session, layers: &[LayerId]) -> Result<Vec<NodeId>> {
+    let mut names = Vec::new();
+    for chunk in layers.chunks(sql::LIST) {
+        let text = sql::list(sql::NAMES_OF_LAYERS, 1, sql::padded(chunk.len()));
+        let found: Vec<i64> = on!(session, |c| {
+            let query = sqlx::query_scalar(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        names.extend(found.into_iter().map(NodeId));
+    }
+    Ok(names)
+}
+
+/// What the layers that hold a file are called likewise, where `reader` may read an artifact that has the layer.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn names_with_file(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    sha256: &[u8; 32],
+) -> Result<Vec<NodeId>> {
+    let (head, tail) = file::columns(sha256);
+    let found: Vec<i64> = on!(session, |c| {
+        let query = sqlx::query_scalar(sql::NAMES_WITH_FILE).bind(reader.0).bind(as_of.0).bind(head).bind(tail);
+        query.fetch_all(c).await
+    })?;
+    Ok(found.into_iter().map(NodeId).collect())
+}
+
 /// The scan whose facts serve.
 ///
 /// # Errors

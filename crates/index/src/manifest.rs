@@ -170,6 +170,24 @@ pub async fn known_node(session: &mut Session, digest: &Digest) -> Result<Option
     Ok(id.map(NodeId))
 }
 
+/// The nodes of those of the hashes that anybody ever named.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn known_nodes<'a>(session: &mut Session, hashes: impl Iterator<Item = &'a [u8]>) -> Result<Vec<NodeId>> {
+    let hashes: Vec<_> = hashes.collect();
+    let mut nodes = Vec::new();
+    for chunk in hashes.chunks(sql::LIST) {
+        let text = sql::list(sql::NODES_OF_DIGESTS, 1, sql::padded(chunk.len()));
+        let found: Vec<i64> = on!(session, |c| {
+            let query = sqlx::query_scalar(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, one| query.bind(*one)).fetch_all(c).await
+        })?;
+        nodes.extend(found.into_iter().map(NodeId));
+    }
+    Ok(nodes)
+}
+
 /// The digest of a node, if it is one of a digest.
 ///
 /// # Errors
@@ -223,6 +241,9 @@ pub async fn insert(session: &mut Session, manifest: &Manifest, now: Micros) -> 
         let query = query.bind(artifact_type).bind(subject).bind(size).bind(&manifest.bytes[..]).bind(now.0);
         query.execute(c).await.map(|done| done.rows_affected())
     })?;
+    if new > 0 {
+        on!(session, |c| sqlx::query(sql::NODE_IS_MANIFEST).bind(id.0).execute(c).await.map(drop))?;
+    }
     Ok((id, new > 0))
 }
 

@@ -2,6 +2,8 @@
 //!
 //! An MD5 is a name by which others know a file, and nothing that identifies one: whoever wants to can make two files of it.
 
+use std::collections::BTreeSet;
+
 use sqlx::AssertSqlSafe;
 
 use crate::{
@@ -73,6 +75,29 @@ pub async fn of_file(session: &mut Session, sha256: &[u8; 32]) -> Result<Option<
     let found: Option<(i64, i64)> =
         on!(session, |c| sqlx::query_as(sql::MD5_OF_FILE).bind(head).bind(tail).fetch_optional(c).await)?;
     Ok(found.map(md5))
+}
+
+/// The MD5s of those of the files of which they are known.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn of_files(session: &mut Session, files: &BTreeSet<[u8; 32]>) -> Result<Vec<Md5>> {
+    let files: Vec<_> = files.iter().collect();
+    let mut known = BTreeSet::new();
+    for chunk in files.chunks(sql::LIST) {
+        let text = sql::list(sql::MD5S_OF_FILES, 1, sql::padded(chunk.len()));
+        let found: Vec<(i64, Vec<u8>, i64, i64)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, file| query.bind(file::columns(file).0)).fetch_all(c).await
+        })?;
+        for (head, tail, first, second) in found {
+            // Eight bytes do not tell two files apart for sure.
+            if chunk.contains(&&file::sha256(head, &tail)?) {
+                known.insert(md5((first, second)));
+            }
+        }
+    }
+    Ok(known.into_iter().collect())
 }
 
 /// Where files of this MD5 are, at most `limit` places after one, in order.

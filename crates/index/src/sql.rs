@@ -92,6 +92,21 @@ macro_rules! held_by_readable {
     };
 }
 
+/// Whether what an edge says had happened by then, by the producer's word or else when it was first said: an edge is recorded anew
+/// when its grade changes. Mostly there is no such moment, and nothing is looked up.
+macro_rules! edge_happened {
+    ($happened:literal) => {
+        concat!(
+            "(",
+            $happened,
+            " = 9223372036854775807
+               or coalesce(e.occurred_at, (select q.recorded_at from claim q where q.id = e.claim_id)) <= ",
+            $happened,
+            ")"
+        )
+    };
+}
+
 /// Use in training and derivation count, testing does not, nor what was not yet or no longer said at `$2`; nor, if a moment is given,
 /// what happened after it by its producer's word.
 macro_rules! edge_counts {
@@ -102,7 +117,7 @@ macro_rules! edge_counts {
         )
     };
     ($happened:literal) => {
-        concat!(edge_counts!(), " and coalesce(e.occurred_at, e.recorded_at) <= ", $happened)
+        concat!(edge_counts!(), " and ", edge_happened!($happened))
     };
 }
 
@@ -475,7 +490,7 @@ macro_rules! edge_told {
     () => {
         concat!(
             "e.grade >= $3 and e.recorded_at <= $2 and (e.retracted_at is null or e.retracted_at > $2)
-               and coalesce(e.occurred_at, e.recorded_at) <= $4 and ", readable!("e.repository_id"), "
+               and ", edge_happened!("$4"), " and ", readable!("e.repository_id"), "
                and ($1 = 0
                  or not exists (select 1 from reference f where f.id = e.reference_id and f.target_tag is not null and f.state = 0)
                  or exists (select 1 from occurrence o where o.manifest_id = e.target_id and o.opened_at <= $2 and ",
@@ -702,6 +717,7 @@ statements! {
     MANIFEST_INSERT:
         "insert into manifest (id, digest, shape, artifact_type, subject_id, size, payload, first_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing";
+    NODE_IS_MANIFEST: "update node set is_manifest = true where id = $1";
     /// The hot read: name, permission, tag, lifetime and bytes in one statement.
     MANIFEST_BY_TAG: concat!(
         "select m.id, m.digest, o.media_type, m.payload from repository r
@@ -920,6 +936,10 @@ statements! {
            order by scan_id desc, position limit 100) f
            join file_md5 m on m.scan_id = f.scan_id and m.position = f.position
          order by m.scan_id desc, m.position limit 1";
+    MD5S_OF_FILES:
+        "select distinct f.sha256_head, f.sha256_tail, m.md5_head, m.md5_tail from layer_file f
+           join file_md5 m on m.scan_id = f.scan_id and m.position = f.position
+         where f.sha256_head in ({list}) order by 1, 2, 3, 4";
     PLACES_OF_MD5:
         "select y.id, m.scan_id, m.position, f.sha256_head, f.sha256_tail from file_md5 m join layer y on y.scan_id = m.scan_id
            join layer_file f on f.scan_id = m.scan_id and f.position = m.position
@@ -1124,8 +1144,8 @@ statements! {
 
     CLAIM_INSERT:
         "insert into claim (kind, repository_id, manifest_id, position, subject_id, statement_id, run, format, predicate_type,
-           problem, actor, occurred_at, recorded_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning id";
+           problem, incomplete, actor, occurred_at, recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) returning id";
     STATEMENT_INSERT:
         "insert into statement (key, digest, media_type, payload, first_at) values ($1, $2, $3, $4, $5)
          on conflict (key) do update set key = excluded.key returning id";
@@ -1212,6 +1232,16 @@ statements! {
     /// What a node is: a digest or something outside, and whether its kit has a model, if it is known.
     NODE_IS: "select n.kind, n.key, k.is_model from node n left join kit k on k.manifest_id = n.id where n.id = $1";
     NODE_OF_DIGEST: "select id from node where kind = 0 and key = $1";
+    NODES_OF_DIGESTS: "select id from node where kind = 0 and key in ({list})";
+    /// What layers are called by those who name them by their digests.
+    NAMES_OF_LAYERS:
+        "select n.id from layer y join node n on n.kind = 0 and n.key = y.digest where y.id in ({list}) order by n.id";
+    /// The same of the layers that hold a file, and that a manifest has which was readable at `$2`.
+    NAMES_WITH_FILE: concat!(
+        "select distinct n.id from layer_file f join layer y on y.scan_id = f.scan_id
+           join node n on n.kind = 0 and not n.is_manifest and n.key = y.digest
+         where f.sha256_head = $3 and f.sha256_tail = $4
+           and exists (select 1 from manifest_blob b where b.layer_id = y.id and ", held_by_readable!(), ") order by n.id");
     NODE_DIGEST: "select key from node where kind = 0 and id = $1";
     NODE_EXTERNAL: "select id from node where kind = 1 and key = $1";
     /// Who signed each of the manifests, by what was trusted at `$2`: verified statements in readable repositories.
@@ -1424,6 +1454,9 @@ statements! {
     COUNT_KITS_INCOMPLETE: concat!(
         "select count(*) from kit k where k.incomplete and exists (
            select 1 from occurrence o where o.manifest_id = k.manifest_id and o.closed_at is null and ", readable!("o.repository_id"), ")");
+    /// Claims whose statement says more than could be read of it.
+    COUNT_CLAIMS_INCOMPLETE: concat!(
+        "select count(*) from claim q where q.incomplete and q.retracted_at is null and ", readable!("q.repository_id"));
     COUNT_OUTSIDE: concat!(
         "select f.edge_kind, count(*) from reference f left join occurrence o on o.id = f.occurrence_id
            join claim q on q.id = f.claim_id and q.retracted_at is null
@@ -1580,6 +1613,8 @@ statements! {
          group by y.state, y.scanner order by y.state, y.scanner";
     COVERAGE_COUNT_UNRESOLVED: concat!(
         "select count(*) from reference f where f.repository_id = $2 and ", unresolved_readable!());
+    COVERAGE_COUNT_CLAIMS:
+        "select count(*) from claim q where q.incomplete and q.retracted_at is null and q.repository_id = $1";
     COVERAGE_COUNT_KITS:
         "select count(*) from kit k where k.incomplete and exists (
            select 1 from occurrence o where o.manifest_id = k.manifest_id and o.closed_at is null and o.repository_id = $1)";

@@ -25,6 +25,8 @@ struct Card {
     kind: Kind,
     text: String,
     problem: Option<String>,
+    /// Whether it says more than could be read of it.
+    incomplete: bool,
     declared: Vec<Declared>,
 }
 
@@ -145,16 +147,16 @@ impl Registry {
         let Some(card) = cards.iter().min_by_key(depth) else { return Ok(None) };
         let document: Value = serde_json::from_slice(&card.document).unwrap_or_default();
         let Some(text) = document[member].as_str() else { return Ok(None) };
-        let (declared, problem) = match kind.read(text.as_bytes()) {
+        let (declared, problem, incomplete) = match kind.read(text.as_bytes()) {
             Ok(Some(said)) => {
                 let problem = said.problems.join("; ");
                 let declared = said.uses.iter().flat_map(|used| declared(used, &self.names));
-                (declared.collect(), Some(problem).filter(|problem| !problem.is_empty()))
+                (declared.collect(), Some(problem).filter(|problem| !problem.is_empty()), said.incomplete)
             }
             Ok(None) => return Ok(None),
-            Err(unread) => (Vec::new(), Some(unread.to_string())),
+            Err(unread) => (Vec::new(), Some(unread.to_string()), true),
         };
-        let card = Card { kind, text: text.to_owned(), problem, declared };
+        let card = Card { kind, text: text.to_owned(), problem, incomplete, declared };
         Ok(Some(card).filter(|card| !card.declared.is_empty() || card.problem.is_some()))
     }
 
@@ -174,6 +176,7 @@ impl Registry {
             statement: Some(statement),
             format: Some(card.kind.format().as_str()),
             problem: card.problem.as_deref(),
+            incomplete: card.incomplete,
             ..NewClaim::of(card.kind.claim(), &stay.by)
         };
         let claim = claim::insert(tx, &new, now).await?;

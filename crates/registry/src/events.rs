@@ -138,6 +138,7 @@ impl Registry {
             format: Some("openlineage"),
             predicate_type: Some(said(&read.event)),
             problem: Some(&*problem).filter(|problem| !problem.is_empty()),
+            incomplete: read.event.incomplete,
             occurred_at: Some(Micros(read.event.occurred_at)),
             ..NewClaim::of(ClaimKind::Event, &ctx.actor)
         };
@@ -219,6 +220,7 @@ impl Registry {
             format: Some("openlineage"),
             predicate_type: Some("run"),
             problem,
+            incomplete: problem.is_some(),
             occurred_at: Some(at),
             ..NewClaim::of(ClaimKind::Event, &ctx.actor)
         };

@@ -267,8 +267,15 @@ impl Registry {
         let completeness = count(&mut session, ctx.reader, self.limits.scanner_version()).await?;
         let (content, beside) = known_otherwise(&mut session, question).await?;
         let mut held = self.hold_content(ctx, &mut session, question, &content, known).await?;
-        held.itself.extend(&beside);
-        held.beside = beside;
+        let names = names(&mut session, ctx.reader, known, question, &content, &held).await?;
+        match content {
+            Content::File(_) => held.beside = beside.into_iter().chain(names).collect(),
+            _ => {
+                held.itself.extend(names);
+                held.beside = beside;
+            }
+        }
+        held.itself.extend(&held.beside);
         held.by_md5 = match &question.content {
             Content::External(identity) => identity.md5().map(hex::encode),
             _ => None,
@@ -506,6 +513,36 @@ async fn known_otherwise(session: &mut Session, question: &Question) -> Result<(
         }
         _ => Ok((content.clone(), Vec::new())),
     }
+}
+
+/// What the content is called by those who name it by a digest: a statement may name an archive that holds a file, or one that is
+/// the same as what is asked about, and each of very many files.
+async fn names(
+    session: &mut Session,
+    reader: Reader,
+    known: Micros,
+    question: &Question,
+    content: &Content,
+    held: &Held,
+) -> Result<Vec<NodeId>, Error> {
+    let is_by_file = question.rung.is_none_or(|rung| rung == Rung::File);
+    let mut layers: BTreeSet<_> = held.layers.keys().copied().collect();
+    let mut names = Vec::new();
+    match content {
+        Content::File(sha256) if is_by_file => {
+            names = graph::names_with_file(session, reader, known, sha256).await?;
+        }
+        Content::Files { files, .. } if is_by_file => {
+            names = manifest::known_nodes(session, files.iter().map(|file| &file[..])).await?;
+            for identity in md5::of_files(session, files).await?.into_iter().map(claims::External::of_md5) {
+                names.extend(claim::external(session, identity.as_str()).await?);
+            }
+            layers.extend(held.files.keys());
+        }
+        _ => {}
+    }
+    names.extend(graph::names_of_layers(session, &Vec::from_iter(layers)).await?);
+    Ok(names)
 }
 
 /// How the holders are found: those of a file as they are needed, for they may be very many.

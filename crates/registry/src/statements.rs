@@ -51,6 +51,8 @@ pub(crate) struct Said {
     /// Who signed; nothing where there is no signature to look at, or it is one of something else.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) declared: Vec<Declared>,
+    /// Whether it says more than could be read of it.
+    pub(crate) incomplete: bool,
     /// The files that a signature of a model is of; they have to be those of the artifact.
     pub(crate) files: Option<BTreeSet<[u8; 32]>>,
     pub(crate) problem: Option<String>,
@@ -97,6 +99,7 @@ fn statements(manifest: &Manifest) -> impl Iterator<Item = (usize, &Descriptor)>
 /// What a statement says, about the artifact `subject`, by what is trusted.
 pub(crate) fn say(trust: &Trust, names: &Names, subject: &Digest, carried: &Carried) -> Said {
     let mut said = Said {
+        incomplete: false,
         format: None,
         predicate_type: None,
         occurred_at: None,
@@ -107,11 +110,11 @@ pub(crate) fn say(trust: &Trust, names: &Names, subject: &Digest, carried: &Carr
     };
     let bytes = match &carried.bytes {
         Ok(bytes) => bytes,
-        Err(why) => return Said { problem: Some(why.clone()), ..said },
+        Err(why) => return Said { problem: Some(why.clone()), incomplete: true, ..said },
     };
     let looked = match look(trust, subject, carried, bytes) {
         Ok(looked) => looked,
-        Err(malformed) => return Said { problem: Some(malformed), ..said },
+        Err(malformed) => return Said { problem: Some(malformed), incomplete: true, ..said },
     };
     let (media_type, payload) = match &looked {
         Some(looked) => (looked.payload_type.as_str(), looked.payload.as_slice()),
@@ -136,7 +139,11 @@ pub(crate) fn say(trust: &Trust, names: &Names, subject: &Digest, carried: &Carr
     }
     let statement = match claims::statement(media_type, payload) {
         Ok(statement) => statement,
-        Err(unread) => return Said { problem: Some(unread.to_string()), ..said },
+        // Any JSON may be attached to say something else.
+        Err(unread) => {
+            let incomplete = !media_type.starts_with("application/json");
+            return Said { problem: Some(unread.to_string()), incomplete, ..said };
+        }
     };
     said.format = Some(statement.format.as_str());
     said.predicate_type.clone_from(&statement.predicate_type);
@@ -147,6 +154,7 @@ pub(crate) fn say(trust: &Trust, names: &Names, subject: &Digest, carried: &Carr
     if statement.format == claims::Format::ModelSigning {
         said.files = Some(statement.files.iter().filter_map(|file| file.digest.as_sha256().copied()).collect());
     }
+    said.incomplete = statement.incomplete;
     said.problem = Some(statement.problems.join("; ")).filter(|problem| !problem.is_empty());
     said.declared = statement.uses.iter().flat_map(|used| declared(used, names)).collect();
     said
@@ -181,7 +189,7 @@ fn is_about(statement: &Statement, subject: &Digest) -> bool {
 /// A statement about another artifact claims nothing here, and its signature is none of this one.
 fn about_another(said: Said) -> Said {
     let problem = Some("it is about another artifact than the one it is attached to, and so claims nothing".to_owned());
-    Said { outcome: None, declared: Vec::new(), problem, ..said }
+    Said { outcome: None, declared: Vec::new(), problem, incomplete: false, ..said }
 }
 
 /// What was used, as it is recorded: by its identity, and by the digest of its content where both are said.
@@ -288,6 +296,7 @@ impl Registry {
                 format: said.format,
                 predicate_type: said.predicate_type.as_deref(),
                 problem: unlike.as_deref().or(said.problem.as_deref()),
+                incomplete: said.incomplete,
                 occurred_at: said.occurred_at,
                 ..NewClaim::of(ClaimKind::Statement, &ctx.actor)
             };

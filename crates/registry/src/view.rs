@@ -90,6 +90,8 @@ pub struct Completeness {
     pub unknown_versions: u64,
     /// Kits of which something could not be understood (their `problem` says what): they may be made from anything.
     pub incomplete_kits: u64,
+    /// Claims whose statement says more than could be read of it (their `problem` says what).
+    pub incomplete_claims: u64,
     /// What lies outside this registry and was not looked at.
     pub outside: Outside,
 }
@@ -102,6 +104,7 @@ impl From<completeness::Counts> for Completeness {
             unresolved_references: counts.unresolved_references,
             unknown_versions: counts.unknown_versions,
             incomplete_kits: counts.incomplete_kits,
+            incomplete_claims: counts.incomplete_claims,
             outside: Outside { remote_datasets: counts.remote_datasets, external_parents: counts.external_parents },
         }
     }
@@ -173,7 +176,8 @@ pub struct Model {
     pub signed_by: Vec<String>,
     /// How many derivations away from the content it is; 0 holds or uses it itself.
     pub distance: u32,
-    /// The grade of its best path: `attested`, `declared`, `packaged` or `matched`.
+    /// The grade of its nearest path, the best one of these: `attested`, `declared`, `packaged` or `matched`. One that is longer may
+    /// have a better grade: a question with `grade` has only such.
     pub grade: &'static str,
     /// Every way at distance 0, else one best path from the model to the content; the first hundred steps.
     pub evidence: Vec<Evidence>,

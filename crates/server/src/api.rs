@@ -252,8 +252,8 @@ fn line_by_line(first: &Value, pieces: impl Iterator<Item = String> + Send + 'st
 
 /// What is asked about together.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Files {
+#[serde(deny_unknown_fields, expecting = "an object with files, and with tree and contents of a folder")]
+pub(crate) struct AskedFiles {
     /// The SHA-256s of the files, each as `sha256:` and 64 hexadecimal digits; at most 100,000.
     files: Vec<String>,
     /// The tree identity of all of them, if they are a folder.
@@ -284,7 +284,7 @@ const FILES_BYTES: usize = 8 << 20;
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Models on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before; it pins `as_of`"),
     ),
-    request_body = Files,
+    request_body = AskedFiles,
     responses(
         (status = 200, description = "Who is affected", body = Impact),
         (status = 400, description = "The question is none", body = Problem, content_type = "application/problem+json"),
@@ -313,7 +313,7 @@ async fn impact_of_files(
         "cursor",
     ])?;
     let body = whole(body)?;
-    let asked: Files =
+    let asked: AskedFiles =
         serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body is no question: {e}")))?;
     if asked.files.len() > FILES {
         return Err(Problem::new(413, format!("ask about at most {FILES} files at once")));

@@ -322,6 +322,7 @@ pub(crate) struct Completeness {
     pub(crate) unresolved_references: u64,
     pub(crate) unknown_versions: u64,
     pub(crate) incomplete_kits: u64,
+    pub(crate) incomplete_claims: u64,
     pub(crate) outside: std::collections::BTreeMap<String, u64>,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
@@ -430,6 +431,7 @@ impl Impact {
         mine.unresolved_references = mine.unresolved_references.max(more.unresolved_references);
         mine.unknown_versions = mine.unknown_versions.max(more.unknown_versions);
         mine.incomplete_kits = mine.incomplete_kits.max(more.incomplete_kits);
+        mine.incomplete_claims = mine.incomplete_claims.max(more.incomplete_claims);
         for (mine, more) in [(&mut mine.layers, &more.layers), (&mut mine.outside, &more.outside)] {
             for (name, count) in more {
                 let slot = mine.entry(name.clone()).or_default();

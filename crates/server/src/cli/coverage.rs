@@ -92,8 +92,8 @@ fn text(page: &Coverage, first: bool) -> String {
         let counts = counts.map(|(count, state)| format!("{count} {state}"));
         text.push_str(&format!("layers: {}\n", counts.join(", ")));
         text.push_str(&format!(
-            "kits that are incomplete: {}, references that name nothing here: {}\n",
-            all.incomplete_kits, all.unresolved_references
+            "kits that are incomplete: {}, statements not wholly read: {}, references that name nothing here: {}\n",
+            all.incomplete_kits, all.incomplete_claims, all.unresolved_references
         ));
     }
     if page.gaps.is_empty() {

@@ -138,7 +138,9 @@ pub(super) fn code(answer: &Impact) -> u8 {
 /// The answer for people.
 pub(super) fn text(answer: &Impact) -> String {
     let mut text = String::new();
-    if answer.models.is_empty() {
+    if answer.models.is_empty() && !answer.ubiquitous.is_empty() {
+        text.push_str("No model has more of it than files that very many repositories have, which are named below.\n");
+    } else if answer.models.is_empty() {
         text.push_str("No model is known to be affected.\n");
     } else {
         let _ = writeln!(text, "Affected: {}", count(answer.models.len() as u64, "model", "models"));
@@ -311,6 +313,13 @@ pub(super) fn completeness(completeness: &Completeness) -> String {
                 completeness.incomplete_kits,
                 "kit not wholly understood",
                 "kits not wholly understood",
+            ));
+        }
+        if completeness.incomplete_claims > 0 {
+            missing.push(count(
+                completeness.incomplete_claims,
+                "statement not wholly read",
+                "statements not wholly read",
             ));
         }
         if missing.is_empty() {
