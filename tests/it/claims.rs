@@ -312,7 +312,10 @@ on_both_engines! {
         attach(&mut kit, &model, "application/vnd.in-toto+json", b"{ not even JSON");
         assert_eq!(missing(), (false, 1));
         let coverage = server.api("/coverage", 200);
+        let [gap] = &coverage["gaps"].as_array().unwrap()[..] else { panic!("{coverage:#}") };
         assert_eq!(coverage["completeness"]["incomplete_claims"], 1, "{coverage:#}");
+        assert_eq!((&gap["state"], &gap["places"][0]["tag"]), (&json!("unread"), &json!("1")), "{coverage:#}");
+        assert_eq!(gap["digest"], sha256(b"{ not even JSON"));
         // A run with more pairs of inputs and outputs than make edges.
         let sets = |kind: &str| (0..150).map(|n| json!({"namespace": "s3://lake", "name": format!("{kind}/{n}")})).collect::<Vec<_>>();
         let event = json!({

@@ -6,7 +6,7 @@ use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    LayerId, LayerState, Micros, NodeId, Reader, ReferenceId, RepositoryId, Result, Session, db::on, rows, sql,
+    ClaimId, LayerId, LayerState, Micros, NodeId, Reader, ReferenceId, RepositoryId, Result, Session, db::on, rows, sql,
 };
 
 /// Whose eyes look, and at which repository, if at one.
@@ -208,6 +208,45 @@ pub async fn references(session: &mut Session, view: View, after: ReferenceId, l
         Ok(Reference { id: ReferenceId(id), declared: rows::text(declared), since: Micros(since), place })
     };
     found.into_iter().map(reference).collect()
+}
+
+/// A claim whose statement says more than could be read of it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Its row.
+    pub id: ClaimId,
+    /// The statement, where one is kept.
+    pub statement: Option<Digest>,
+    /// What could not be read.
+    pub problem: Option<String>,
+    /// Since when it is known.
+    pub since: Micros,
+    /// What it is about, where that is here.
+    pub place: Option<Place>,
+}
+
+/// Those claims, by id, at most `limit` after `after`.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn claims(session: &mut Session, view: View, after: ClaimId, limit: u32) -> Result<Vec<Claim>> {
+    type Row = (i64, Option<Vec<u8>>, Option<Vec<u8>>, i64, Option<String>, Option<Vec<u8>>, Option<String>);
+    let found: Vec<Row> = on!(session, |c| {
+        let query = sqlx::query_as(sql::COVERAGE_CLAIMS).bind(view.reader.0).bind(view.repository());
+        query.bind(after.0).bind(i64::from(limit)).fetch_all(c).await
+    })?;
+    let claim = |(id, statement, problem, since, repository, digest, tag): Row| {
+        let place = match (repository, digest) {
+            (Some(repository), Some(digest)) => {
+                let (repository, digest) = (rows::name(&repository)?, rows::digest(&digest)?);
+                Some(Place { repository, digest, tag, is_deleted: false })
+            }
+            _ => None,
+        };
+        let statement = statement.map(|hash| rows::digest(&hash)).transpose()?;
+        Ok(Claim { id: ClaimId(id), statement, problem: problem.map(rows::text), since: Micros(since), place })
+    };
+    found.into_iter().map(claim).collect()
 }
 
 /// Where the layers are, or were.

@@ -1582,6 +1582,13 @@ statements! {
          order by k.manifest_id limit $4");
     COVERAGE_REFERENCES: reference_gap!("f.state = 1 and $1 = 0");
     COVERAGE_REFERENCES_READABLE: reference_gap!(unresolved_readable!());
+    COVERAGE_CLAIMS: concat!(
+        "select q.id, s.digest, q.problem, q.recorded_at, r.name, m.digest,
+           (select min(t.name) from tag t where t.repository_id = q.repository_id and t.manifest_id = q.subject_id)
+         from claim q left join statement s on s.id = q.statement_id left join repository r on r.id = q.repository_id
+           left join manifest m on m.id = q.subject_id
+         where q.incomplete and q.retracted_at is null and q.id > $3 and ($2 = 0 or q.repository_id = $2) and ",
+        readable!("q.repository_id"), " order by q.id limit $4");
     /// The first three places of each layer, those that are still there before others, and how many there are.
     COVERAGE_PLACES_OF_LAYERS: concat!(
         "select p.layer_id, r.name, m.digest,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use index::{LayerId, LayerState, NodeId, ReferenceId, Session, completeness, coverage, repository};
+use index::{ClaimId, LayerId, LayerState, NodeId, ReferenceId, Session, completeness, coverage, repository};
 use oci::Name;
 
 use crate::{
@@ -30,6 +30,8 @@ pub enum Gap {
     Incomplete,
     /// A reference that names nothing here.
     Unresolved,
+    /// A claim whose statement says more than could be read of it.
+    Unread,
 }
 
 /// What to list.
@@ -55,7 +57,7 @@ struct Position {
 
 impl Gap {
     /// All of them, in the order of the list.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
         Self::Partial,
         Self::Opaque,
@@ -64,6 +66,7 @@ impl Gap {
         Self::Outdated,
         Self::Incomplete,
         Self::Unresolved,
+        Self::Unread,
     ];
 
     /// The word for it.
@@ -74,6 +77,7 @@ impl Gap {
             None => match self {
                 Self::Incomplete => "incomplete",
                 Self::Unresolved => "unresolved",
+                Self::Unread => "unread",
                 _ => "outdated",
             },
         }
@@ -86,7 +90,7 @@ impl Gap {
             Self::Opaque => Some(LayerState::Opaque),
             Self::Failed => Some(LayerState::Failed),
             Self::Purged => Some(LayerState::Purged),
-            Self::Outdated | Self::Incomplete | Self::Unresolved => None,
+            Self::Outdated | Self::Incomplete | Self::Unresolved | Self::Unread => None,
         }
     }
 }
@@ -190,6 +194,22 @@ async fn gaps(
             };
             Ok(references.into_iter().map(row).collect())
         }
+        Gap::Unread => {
+            let claims = coverage::claims(session, view, ClaimId(after.id), limit).await?;
+            let row = |claim: coverage::Claim| {
+                let digest = claim.statement.or(claim.place.as_ref().map(|place| place.digest));
+                let row = view::Gap {
+                    digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
+                    claim: Some(claim.id.0),
+                    reason: claim.problem,
+                    since: Some(time(claim.since)),
+                    places: claim.place.into_iter().map(place).collect(),
+                    ..empty(gap.as_str())
+                };
+                (Position { id: claim.id.0, ..after }, row)
+            };
+            Ok(claims.into_iter().map(row).collect())
+        }
         Gap::Pending | Gap::Partial | Gap::Opaque | Gap::Failed | Gap::Purged | Gap::Outdated => {
             let layers = match gap.layer_state() {
                 Some(state) => coverage::layers(session, view, state, LayerId(after.id), limit).await?,
@@ -235,6 +255,7 @@ const fn empty(state: &'static str) -> view::Gap {
         digest: String::new(),
         size: None,
         reference: None,
+        claim: None,
         outdated: false,
         scanner: None,
         reason: None,

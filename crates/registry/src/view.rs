@@ -722,9 +722,9 @@ pub struct Coverage {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Gap {
     /// Of a layer: `pending`, `partial`, `opaque`, `failed`, `purged`, or `indexed` when it is only outdated; of a kit
-    /// `incomplete`; of a reference `unresolved`.
+    /// `incomplete`; of a reference `unresolved`; of a claim `unread`.
     pub state: &'static str,
-    /// The digest of the layer, or of the manifest.
+    /// The digest of the layer, of the manifest, or of the statement.
     pub digest: String,
     /// The size of a layer in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -732,6 +732,9 @@ pub struct Gap {
     /// The reference as it was declared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The claim, as `/api/v1/claims` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<i64>,
     /// Whether an older scanner saw the layer; a newer one will, unless its bytes are gone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub outdated: bool,

@@ -428,7 +428,7 @@ async fn files(
 #[utoipa::path(
     get, tag = "questions", path = "/api/v1/coverage",
     params(
-        ("state" = Option<String>, Query, description = "Only these, with commas: `pending`, `partial`, `opaque`, `failed`, `purged`, `outdated`, `incomplete`, `unresolved`"),
+        ("state" = Option<String>, Query, description = "Only these, with commas: `pending`, `partial`, `opaque`, `failed`, `purged`, `outdated`, `incomplete`, `unresolved`, `unread`"),
         ("repository" = Option<String>, Query, description = "Only what is or was in this repository"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Rows on a page; 100 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),

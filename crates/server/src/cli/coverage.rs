@@ -11,7 +11,7 @@ use crate::table::Table;
 pub(super) struct Arguments {
     #[command(flatten)]
     settings: SettingFlags,
-    /// Only these, with commas: pending, partial, opaque, failed, purged, outdated, incomplete, unresolved
+    /// Only these, with commas: pending, partial, opaque, failed, purged, outdated, incomplete, unresolved, unread
     #[arg(long, value_name = "STATES", value_delimiter = ',')]
     state: Vec<Gap>,
     /// Only what is or was in this repository
