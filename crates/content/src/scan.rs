@@ -71,7 +71,8 @@ pub fn scan<R: Read, E>(
     spill: &mut dyn FnMut() -> io::Result<fs::File>,
     sink: impl FnMut(File) -> Result<(), E>,
 ) -> Result<Facts, ScanError<E>> {
-    let (own, inner) = (Budget::new(limits), Budget::inside(limits));
+    let mut source = Source::new(&mut reader, known.map(|known| known.size));
+    let (own, inner) = (Budget::new(limits, source.known()), Budget::inside(limits, source.known()));
     let mut pass = Pass {
         known,
         limits,
@@ -87,7 +88,7 @@ pub fn scan<R: Read, E>(
         whole: false,
         windows: Vec::new(),
     };
-    let layer = pass.layer(&mut Source::new(&mut reader, known.map(|known| known.size)))?;
+    let layer = pass.layer(&mut source)?;
     pass.facts(layer)
 }
 
