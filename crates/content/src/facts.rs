@@ -150,8 +150,8 @@ pub enum State {
     /// The scan of the layer, or of what is inside one of its files, ended before the end, for this reason. What was found
     /// until then was handed on.
     Partial(String),
-    /// The bytes cannot be understood at all, for this reason. Never the answer of a scan, since no bytes show that they
-    /// are encrypted: for callers, see [`opaque_by_media_type`].
+    /// The bytes cannot be understood at all, for this reason. Never the answer of a scan, for which what says that it is
+    /// encrypted is a file, too, of a layer that is partial: for callers, see [`opaque_by_media_type`].
     Opaque(String),
 }
 
@@ -243,7 +243,7 @@ pub enum ScanError<E> {
 }
 
 /// Whether a layer of this media type is encrypted (the `+encrypted` suffix of ocicrypt), so that its bytes mean nothing
-/// without a key. Bytes do not show that, hence the only question asked of a media type.
+/// without a key. Such bytes do not show that, hence the only question asked of a media type.
 #[must_use]
 pub fn opaque_by_media_type(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim_end();
