@@ -20,6 +20,7 @@ const LIMITS: Limits = Limits {
     holes: 256 << 10,
     depth: 2,
     ratio: 1100,
+    together: 16 << 20,
     path: 256,
     header: 2048,
     metadata: 64 << 10,

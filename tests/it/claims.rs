@@ -1,6 +1,9 @@
 //! What is claimed about artifacts: by statements that are attached to them, and by people; and what is retracted.
 
+use std::io::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
 use crate::{
@@ -231,6 +234,59 @@ on_both_engines! {
         for other in ["hf://org/other", "hf://datasets/org/none"] {
             assert!(models(&server.api(&format!("/impact?external={other}"), 200)).is_empty(), "{other}");
         }
+    }
+
+    fn a_model_card_may_be_a_layer_that_the_manifest_names(server: Server) {
+        const PATH: &str = "org.cncf.model.filepath";
+        const TITLE: &str = "org.opencontainers.image.title";
+        let (mut gzip, text) = (GzEncoder::new(Vec::new(), Compression::fast()), "---\nbase_model: org/gzip\n---\n");
+        gzip.write_all(text.as_bytes()).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let named = |layer: &Value, name: &str, path: &str| {
+            let mut layer = layer.clone();
+            layer["annotations"] = json!({name: path});
+            layer
+        };
+        let pack = |name: &str, annotation: (&str, &str), card: &[u8]| {
+            let mut pack = Repository::new(&server.host, name);
+            let config = pack.blob("application/vnd.cncf.model.config.v1+json", b"{}");
+            let weights = pack.blob("application/vnd.cncf.model.weight.v1.raw", name.as_bytes());
+            let card = pack.blob("application/vnd.cncf.model.doc.v1.raw", card);
+            let layers = [named(&weights, PATH, "model.bin"), named(&card, annotation.0, annotation.1)];
+            let manifest = json!({
+                "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.cncf.model.manifest.v1+json",
+                "config": config, "layers": layers,
+            });
+            pack.manifest("1", &manifest);
+        };
+        let kit = |name: &str, media_type: &str, path: &str, card: &[u8]| {
+            let mut kit = Repository::new(&server.host, name);
+            let model = kit.blob("application/vnd.kitops.modelkit.model.v1.raw", name.as_bytes());
+            let docs = kit.blob(&format!("application/vnd.kitops.modelkit.docs.v1.{media_type}"), card);
+            let kitfile = json!({
+                "manifestVersion": "1.0.0", "model": {"name": "m", "path": "m.bin", "digest": model["digest"]},
+                "docs": [{"path": path, "digest": docs["digest"]}],
+            });
+            kit.kit_of("1", &kitfile, &[model, docs]);
+        };
+        let from = |base: &str| {
+            let answer = server.api(&format!("/impact?external=hf://{base}&wait=30"), 200);
+            models(&answer).into_iter().map(|(name, ..)| name).collect::<Vec<_>>()
+        };
+        let raw = b"---\nbase_model: org/raw\n---\n# Card\n";
+        pack("pack/path", (PATH, "README.md"), raw);
+        assert_eq!(from("org/raw"), ["pack/path"]);
+        // Whoever comes when the layer is known is told of too, as far as the name is that of a card.
+        pack("pack/title", (TITLE, "docs/readme.MD"), raw);
+        pack("pack/other", (PATH, "notes.md"), raw);
+        kit("kit/raw", "raw", "./README.md", raw);
+        kit("kit/other", "raw", "docs/notes.md", raw);
+        assert_eq!(from("org/raw"), ["kit/raw", "pack/path", "pack/title"]);
+        kit("kit/gzip", "tar+gzip", "README.md", &gzip);
+        assert_eq!(from("org/gzip"), ["kit/gzip"]);
+        // What editors leave in front hides nothing.
+        pack("pack/marked", (PATH, "README.md"), b"\xef\xbb\xbf\r\n \n--- \r\nbase_model: org/marked\r\n---\r\n");
+        assert_eq!(from("org/marked"), ["pack/marked"]);
     }
 
     fn a_signature_of_files_has_to_be_of_the_artifact_s(server: Server) {

@@ -1,6 +1,6 @@
 //! `pedigree trace` and its neighbours, as a person or a script runs them.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::Value;
 
@@ -34,11 +34,14 @@ on_both_engines! {
         let (said, code) = server.asked(&["trace", &held]);
         assert!(code == 1 && said.contains("team/files"), "{code}: {said}");
 
-        // Links are followed: the cache of a model hub is a folder of them.
+        // What is asked for may be a link; those in a folder are not followed, and that is said.
         let links = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(&leak, links.path().join("cards.csv")).unwrap();
-        let (said, code) = server.asked(&["trace", links.path().to_str().unwrap()]);
+        let link = links.path().join("cards.csv");
+        std::os::unix::fs::symlink(&leak, &link).unwrap();
+        let (said, code) = server.asked(&["trace", link.to_str().unwrap()]);
         assert!(code == 1 && said.contains("team/kit"), "{code}: {said}");
+        let (said, code) = server.asked(&["trace", links.path().to_str().unwrap()]);
+        assert!(code == 2 && said.contains("links in it are not followed"), "{code}: {said}");
 
         // A folder asks for each of its files.
         let (said, code) = server.asked(&["trace", folder.path().to_str().unwrap(), "--json"]);
@@ -55,6 +58,29 @@ on_both_engines! {
         assert!(code == 2 && said.contains("/no/such/file"), "{said}");
         let (said, code) = server.asked(&["trace", &leak, "--server", "127.0.0.1:1"]);
         assert!(code == 2 && said.contains("127.0.0.1:1"), "{said}");
+    }
+
+    fn links_in_a_folder_are_skipped_as_they_are_in_a_layer(server: Server) {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("in")).unwrap();
+        fs::write(path("a.csv"), "a\n").unwrap();
+        fs::write(path("in/b.csv"), "b\n").unwrap();
+        fs::write(outside.path().join("secret"), "outside\n").unwrap();
+        for (to, link) in [(outside.path(), "out"), (&outside.path().join("secret"), "secret"), (&path("a.csv"), "in/a")] {
+            std::os::unix::fs::symlink(to, path(link)).unwrap();
+        }
+        let tar = Command::new("tar").arg("-C").arg(folder.path()).args(["-cf", "-", "."]).output().unwrap();
+        assert!(tar.status.success(), "{tar:?}");
+        Repository::new(&server.host, "team/folder").artifact("1", &[&tar.stdout]);
+        let (said, code) = server.asked(&["trace", folder.path().to_str().unwrap(), "--json"]);
+        // What was skipped is told after it, for people.
+        let json: Value = serde_json::Deserializer::from_str(&said).into_iter().next().unwrap().unwrap();
+        assert_eq!((code, json["files"].as_array().unwrap().len()), (1, 2), "{json:#}");
+        assert_eq!(json["skipped"].as_array().unwrap().len(), 3, "{json:#}");
+        assert_eq!(json["holders"][0]["evidence"][0]["rungs"][0], "tree", "{json:#}");
+        let (said, _) = server.asked(&["trace", folder.path().to_str().unwrap()]);
+        assert!(said.contains("2 files") && said.contains("links skipped: 3"), "{said}");
     }
 
     fn the_other_commands_read_a_running_server(server: Server) {
@@ -81,7 +107,7 @@ on_both_engines! {
 
 #[test]
 fn the_demo_tells_its_story() {
-    let output = std::process::Command::new(crate::server::binary()).args(["demo", "--exit"]).output().unwrap();
+    let output = Command::new(crate::server::binary()).args(["demo", "--exit"]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
     for part in ["fraud/detector", "fraud/alias", "risk/scoring", "adhoc/customers", "exact"] {

@@ -1,6 +1,6 @@
 //! How much a scan may still do.
 
-use std::cell::Cell;
+use std::{cell::Cell, rc::Rc};
 
 use crate::{Limits, bytes::Halt};
 
@@ -12,6 +12,8 @@ pub(crate) struct Budget {
     bytes: Cell<u64>,
     /// Of the file of the layer that is being read: how many of its bytes were read, and how many came out of it.
     file: Option<Cell<(u64, u64)>>,
+    /// How many bytes the layer has, as far as that is known.
+    layer: Rc<Cell<u64>>,
     limits: Limits,
 }
 
@@ -19,16 +21,16 @@ pub(crate) struct Budget {
 const SMALL: u64 = 16 << 20;
 
 impl Budget {
-    /// The limits of the layer itself.
-    pub(crate) fn new(limits: &Limits) -> Self {
+    /// The limits of the layer itself, of which `layer` bytes are known.
+    pub(crate) fn new(limits: &Limits, layer: Rc<Cell<u64>>) -> Self {
         let &Limits { entries, holes, bytes, .. } = limits;
         let (entries, holes, bytes) = (Cell::new(entries), Cell::new(holes), Cell::new(bytes));
-        Self { entries, holes, bytes, file: None, limits: *limits }
+        Self { entries, holes, bytes, file: None, layer, limits: *limits }
     }
 
     /// The limits of what is inside its files.
-    pub(crate) fn inside(limits: &Limits) -> Self {
-        Self { file: Some(Cell::default()), ..Self::new(limits) }
+    pub(crate) fn inside(limits: &Limits, layer: Rc<Cell<u64>>) -> Self {
+        Self { file: Some(Cell::default()), ..Self::new(limits, layer) }
     }
 
     /// Another file of the layer.
@@ -61,7 +63,14 @@ impl Budget {
 
     /// How many more uncompressed bytes there may be.
     pub(crate) fn room(&self) -> u64 {
-        self.bytes.get().min(self.ratio())
+        self.bytes.get().min(self.ratio()).min(self.together())
+    }
+
+    /// How many more there may be given the layer's size, whatever is inside what: each level of a bomb may be one that its
+    /// own file allows.
+    fn together(&self) -> u64 {
+        let most = self.layer.get().saturating_mul(self.limits.ratio.max(1)).saturating_add(self.limits.together);
+        most.saturating_sub(self.bytes())
     }
 
     /// How many more there may be from the file, given its size.
@@ -90,6 +99,11 @@ impl Budget {
     pub(crate) fn exceeded(&self) -> String {
         if self.bytes.get() == 0 {
             return format!("the limit of {} uncompressed bytes is exceeded", self.limits.bytes);
+        }
+        if self.together() == 0 {
+            let what = if self.file.is_some() { "the files of the layer unpack" } else { "the layer unpacks" };
+            let Limits { ratio, together, .. } = self.limits;
+            return format!("{what} to more than {ratio} times its size and {together} bytes");
         }
         format!("it unpacks to more than {} times its size", self.limits.ratio)
     }

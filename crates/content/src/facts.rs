@@ -33,6 +33,9 @@ pub struct Limits {
     /// How many times its size may come out of a file, whatever is inside what; 1,100 by default, as gzip stays below 1,033.
     /// From every file 16 MiB more may come.
     pub ratio: u64,
+    /// How many bytes may come out of a layer, however small, beside `ratio` times its size; 1 GiB by default. As many again
+    /// may come out of its files all together, where `ratio` alone would allow its power at each depth.
+    pub together: u64,
     /// The longest path in bytes; 64 KiB by default, sixteen times Linux's `PATH_MAX`.
     pub path: usize,
     /// The largest pax header in bytes, which is held in memory whole; 1 MiB by default, as in Go's reader.
@@ -68,6 +71,7 @@ impl Default for Limits {
             holes: 64 << 30,
             depth: 2,
             ratio: 1100,
+            together: 1 << 30,
             path: 64 << 10,
             header: 1 << 20,
             metadata: 8 << 20,
@@ -146,8 +150,8 @@ pub enum State {
     /// The scan of the layer, or of what is inside one of its files, ended before the end, for this reason. What was found
     /// until then was handed on.
     Partial(String),
-    /// The bytes cannot be understood at all, for this reason. Never the answer of a scan, since no bytes show that they
-    /// are encrypted: for callers, see [`opaque_by_media_type`].
+    /// The bytes cannot be understood at all, for this reason. Never the answer of a scan, for which what says that it is
+    /// encrypted is a file, too, of a layer that is partial: for callers, see [`opaque_by_media_type`].
     Opaque(String),
 }
 
@@ -239,7 +243,7 @@ pub enum ScanError<E> {
 }
 
 /// Whether a layer of this media type is encrypted (the `+encrypted` suffix of ocicrypt), so that its bytes mean nothing
-/// without a key. Bytes do not show that, hence the only question asked of a media type.
+/// without a key. Such bytes do not show that, hence the only question asked of a media type.
 #[must_use]
 pub fn opaque_by_media_type(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim_end();

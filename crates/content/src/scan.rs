@@ -31,6 +31,8 @@ use crate::{
 ///   like files that hold their targets, and are handed on as such; only the end of the zip tells, in time for the identities.
 ///   Entries that are encrypted, or compressed in another way than deflate, make the layer partial, as does a table of
 ///   contents that lists anything else than what is there.
+/// - What is compressed or packed in a way that is not read here (xz, bzip2, lz4, 7z, rar), and what says that it is encrypted
+///   (age, OpenSSL, OpenPGP, Ansible, LUKS), is one file as anything else is, but makes the layer partial.
 /// - Anything else is one file, at the path [`WHOLE`]. When it was compressed there are two: the bytes as stored at [`WHOLE`], and
 ///   their content at [`INNER`]; identities are of the latter.
 ///
@@ -71,7 +73,8 @@ pub fn scan<R: Read, E>(
     spill: &mut dyn FnMut() -> io::Result<fs::File>,
     sink: impl FnMut(File) -> Result<(), E>,
 ) -> Result<Facts, ScanError<E>> {
-    let (own, inner) = (Budget::new(limits), Budget::inside(limits));
+    let mut source = Source::new(&mut reader, known.map(|known| known.size));
+    let (own, inner) = (Budget::new(limits, source.known()), Budget::inside(limits, source.known()));
     let mut pass = Pass {
         known,
         limits,
@@ -87,7 +90,7 @@ pub fn scan<R: Read, E>(
         whole: false,
         windows: Vec::new(),
     };
-    let layer = pass.layer(&mut Source::new(&mut reader, known.map(|known| known.size)))?;
+    let layer = pass.layer(&mut source)?;
     pass.facts(layer)
 }
 
@@ -365,6 +368,10 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
             Some(Format::Metadata(format)) => {
                 return Ok(Some(Box::new(format.read(content, self.limits.metadata)?)));
             }
+            Some(Format::Sealed(sealed)) => {
+                self.miss(spot, &sealed.reason());
+                return Ok(None);
+            }
             Some(Format::Compressed) => self.unpack(content, spot),
             Some(Format::Archive(archive)) => self.open(content, spot, archive),
         };
@@ -372,12 +379,20 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
             Err(Stop::Halt(Halt::Stream(reason) | Halt::Archive(reason))) => {
                 // If it is the file itself that cannot be read on, this fails for that reason.
                 content.skip(u64::MAX)?;
-                self.problems += 1;
-                self.problem.get_or_insert_with(|| format!("{}: {reason}", shown(&spot.path)));
+                self.miss(spot, &reason);
                 Ok(None)
             }
             other => other.map(|()| None),
         }
+    }
+
+    /// Notes that a file could not be looked into whole.
+    fn miss(&mut self, spot: &Spot, reason: &str) {
+        self.problems += 1;
+        self.problem.get_or_insert_with(|| match spot.path.as_slice() {
+            WHOLE => reason.to_owned(),
+            path => format!("{}: {reason}", shown(path)),
+        });
     }
 
     /// What a compressed file holds.

@@ -1,6 +1,10 @@
 //! The blob's bytes as they are stored.
 
-use std::io::{self, Read};
+use std::{
+    cell::Cell,
+    io::{self, Read},
+    rc::Rc,
+};
 
 use crate::bytes::{Bytes, Halt, Window};
 
@@ -12,6 +16,8 @@ pub(crate) struct Source<'a> {
     reader: &'a mut (dyn Read + 'a),
     read: u64,
     size: Option<u64>,
+    /// How many bytes there are, as far as that is known.
+    known: Rc<Cell<u64>>,
     ended: bool,
     window: Window,
 }
@@ -19,7 +25,13 @@ pub(crate) struct Source<'a> {
 impl<'a> Source<'a> {
     /// Bytes of which there must be as many as `size` says, if it is known.
     pub(crate) fn new(reader: &'a mut (dyn Read + 'a), size: Option<u64>) -> Self {
-        Self { reader, read: 0, size, ended: false, window: Window::new(BUFFER) }
+        let known = Rc::new(Cell::new(size.unwrap_or_default()));
+        Self { reader, read: 0, size, known, ended: false, window: Window::new(BUFFER) }
+    }
+
+    /// How many bytes there are, as far as that is known: it grows as they are read, unless their size was.
+    pub(crate) fn known(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.known)
     }
 
     fn read(&mut self) -> io::Result<usize> {
@@ -40,6 +52,7 @@ impl<'a> Source<'a> {
         self.ended = count == 0 && !out.is_empty();
         self.window.fill(count);
         self.read += count as u64;
+        self.known.set(self.known.get().max(self.read));
         match self.size {
             Some(size) if self.ended && self.read < size => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the blob ends before its size"))

@@ -9,7 +9,7 @@ use crate::bytes::{Bytes, Halt};
 const FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The length of the skippable frame that bytes begin with, its header included.
-fn skippable(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn skippable(bytes: &[u8]) -> Option<u64> {
     match bytes {
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, ..] => Some(8 + u64::from(u32::from_le_bytes([*a, *b, *c, *d]))),
         _ => None,

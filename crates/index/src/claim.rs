@@ -642,6 +642,17 @@ pub async fn cards(session: &mut Session, layer: LayerId, format: &str, limit: u
     found.into_iter().map(card).collect()
 }
 
+/// What a manifest calls a layer: the path that it gives it, or else that of the component which the layer is of.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn called(session: &mut Session, layer: LayerId, manifest: NodeId) -> Result<Vec<Vec<u8>>> {
+    type Row = (Option<Vec<u8>>, Option<Vec<u8>>);
+    let found: Vec<Row> =
+        on!(session, |c| sqlx::query_as(sql::LAYER_CALLED).bind(layer.0).bind(manifest.0).fetch_all(c).await)?;
+    Ok(found.into_iter().filter_map(|(own, component)| own.or(component)).collect())
+}
+
 /// A model's stay in a repository.
 #[derive(Debug, Clone)]
 pub struct ModelStay {

@@ -1193,6 +1193,11 @@ statements! {
     CARDS_OF_LAYER:
         "select m.scan_id, m.position, m.document from layer y join file_metadata m on m.scan_id = y.scan_id
          where y.id = $1 and m.format = $3 order by m.position limit $2";
+    LAYER_CALLED:
+        "select b.path, p.path from manifest_blob b
+           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
+           left join component p on p.id = c.component_id
+         where b.layer_id = $1 and b.manifest_id = $2 order by b.position, p.position";
     /// The stays of the models that have a layer, after one of them.
     MODELS_WITH_LAYER:
         "select distinct o.id, o.repository_id, o.manifest_id, o.opened_by from manifest_blob b

@@ -20,9 +20,14 @@ const CARDS: u32 = 64;
 /// For how many stays of models the card of a layer is read in one transaction.
 const STAYS: u32 = 200;
 
+/// What model cards are called, in any case.
+const MODEL_CARD: &[u8] = b"README.md";
+
 /// What a file in a layer says of the models that have the layer.
 struct Card {
     kind: Kind,
+    /// Whether it is one only where a manifest calls the layer so, for the layer is the file and does not know its name.
+    if_called: bool,
     text: String,
     problem: Option<String>,
     /// Whether it says more than could be read of it.
@@ -78,6 +83,16 @@ impl Kind {
     }
 }
 
+/// Whether the file at a path is a model card by its name.
+pub(crate) fn is_model_card(path: &[u8]) -> bool {
+    file::has_name(path, MODEL_CARD)
+}
+
+/// Whether the file at a path is its layer, or what its layer unpacks to, so that manifests alone know its name.
+pub(crate) fn is_layer(path: &[u8]) -> bool {
+    path == content::WHOLE || path == content::INNER
+}
+
 impl Registry {
     /// Records what the cards in a layer say, for the models that have it, after one stay; a job does the rest.
     pub(crate) async fn read_cards(&self, tx: &mut Session, layer: LayerId, after: OccurrenceId) -> Result<(), Error> {
@@ -88,7 +103,7 @@ impl Registry {
         let stays = claim::models_with(tx, layer, after, STAYS).await?;
         for stay in &stays {
             for card in &cards {
-                self.record_card(tx, card, stay).await?;
+                self.record_card(tx, layer, card, stay).await?;
             }
         }
         if let Some(last) = stays.last().filter(|_| stays.len() == STAYS as usize) {
@@ -119,7 +134,7 @@ impl Registry {
     ) -> Result<(), Error> {
         for layer in layers {
             for card in self.cards(tx, *layer).await? {
-                self.record_card(tx, &card, stay).await?;
+                self.record_card(tx, *layer, &card, stay).await?;
             }
         }
         Ok(())
@@ -140,11 +155,13 @@ impl Registry {
         let cards = claim::cards(tx, layer, format, CARDS).await?;
         let places: Vec<_> = cards.iter().map(|card| card.place).collect();
         let entries = file::entries_at(tx, &places).await?;
+        let path = |card: &claim::Card| entries.get(&card.place).map_or(content::WHOLE, |entry| &entry.path);
         let depth = |card: &&claim::Card| {
-            let path = entries.get(&card.place).map_or(&[][..], |entry| &entry.path);
-            (path.iter().filter(|byte| matches!(byte, b'/' | b'!')).count(), path.to_vec())
+            let path = path(card);
+            (is_layer(path), path.iter().filter(|byte| matches!(byte, b'/' | b'!')).count(), path.to_vec())
         };
         let Some(card) = cards.iter().min_by_key(depth) else { return Ok(None) };
+        let if_called = matches!(kind, Kind::ModelCard) && is_layer(path(card));
         let document: Value = serde_json::from_slice(&card.document).unwrap_or_default();
         let Some(text) = document[member].as_str() else { return Ok(None) };
         let (declared, problem, incomplete) = match kind.read(text.as_bytes()) {
@@ -156,12 +173,15 @@ impl Registry {
             Ok(None) => return Ok(None),
             Err(unread) => (Vec::new(), Some(unread.to_string()), true),
         };
-        let card = Card { kind, text: text.to_owned(), problem, incomplete, declared };
+        let card = Card { kind, if_called, text: text.to_owned(), problem, incomplete, declared };
         Ok(Some(card).filter(|card| !card.declared.is_empty() || card.problem.is_some()))
     }
 
     /// Records what a card says of a model, once in a repository.
-    async fn record_card(&self, tx: &mut Session, card: &Card, stay: &ModelStay) -> Result<(), Error> {
+    async fn record_card(&self, tx: &mut Session, layer: LayerId, card: &Card, stay: &ModelStay) -> Result<(), Error> {
+        if card.if_called && !claim::called(tx, layer, stay.model).await?.iter().any(|path| is_model_card(path)) {
+            return Ok(());
+        }
         let now = self.now();
         let media_type = card.kind.media_type();
         let statement = claim::keep(tx, media_type, &BTreeMap::new(), card.text.as_bytes(), now).await?;

@@ -18,7 +18,7 @@ use index::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::{Error, Registry, adapters, plan::compact};
+use crate::{Error, Registry, adapters, cards, plan::compact};
 
 /// How long a worker holds a job without a sign of life.
 const LEASE: i64 = 60_000_000;
@@ -367,11 +367,13 @@ fn telling(metadata: &content::Metadata) -> Vec<([u8; 32], u64)> {
     telling.filter_map(|tensor| Some((tensor.sha256?, tensor.size))).collect()
 }
 
-/// Of what begins with front matter only model cards are kept, which are called README.md; of JSON, configurations of adapters.
+/// Of what begins with front matter only model cards are kept, which are called README.md, and what may be one: a layer that
+/// is one file, which manifests name. Of JSON, configurations of adapters.
 fn says_something(metadata: &content::Metadata, path: &[u8]) -> bool {
-    let name = path.rsplit(|byte| matches!(byte, b'/' | b'!')).next().unwrap_or_default();
     match metadata.format {
-        content::FileFormat::FrontMatter => metadata.front_matter.is_some() && name.eq_ignore_ascii_case(b"readme.md"),
+        content::FileFormat::FrontMatter => {
+            metadata.front_matter.is_some() && (cards::is_layer(path) || cards::is_model_card(path))
+        }
         content::FileFormat::AdapterConfig => metadata.adapter_config.is_some(),
         _ => true,
     }

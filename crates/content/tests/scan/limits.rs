@@ -2,9 +2,9 @@
 
 use std::io::{self, Cursor, Read};
 
-use content::Limits;
+use content::{Known, Limits};
 
-use crate::build::{Scan, entry, file, gzip, long_name, pax, tar, try_scan, ustar, v7};
+use crate::build::{Scan, entry, file, gzip, gzip_at, long_name, pax, sha256, tar, try_scan, ustar, v7, zstd};
 
 fn limited(bytes: &[u8], limits: &Limits) -> Scan {
     try_scan(Cursor::new(bytes), None, limits).unwrap()
@@ -116,4 +116,50 @@ fn an_archive_without_end_ends() {
     assert_eq!(scan.problem(), "the limit of 50000 entries is exceeded");
     assert_eq!(scan.files.len(), 50_000);
     assert_eq!((scan.facts.bytes, scan.facts.diff_id), (100 << 20, None));
+}
+
+#[test]
+fn each_level_of_a_bomb_may_be_allowed_and_all_of_them_not() {
+    // As gzip of gzip: 150 times what the layer has, then 1,000 times that, each as its file allows.
+    let one = gzip_at(9, &vec![0; 1 << 20]);
+    let level = one.repeat(400);
+    let bomb = gzip_at(9, &level);
+    let (size, all) = (bomb.len() as u64, 400 << 20);
+    assert!(size * 1100 < all, "{size}");
+    let limits = |together| Limits { together, ..Limits::default() };
+    let known = Known { digest: oci::Digest::sha256(sha256(&bomb)), size };
+    for known in [None, Some(known)] {
+        let scan = |together| try_scan(Cursor::new(&bomb), known, &limits(together)).unwrap();
+        scan(1 << 30).indexed();
+        let scan = scan(64 << 20);
+        let reason = "!: the files of the layer unpack to more than 1100 times its size and 67108864 bytes";
+        assert_eq!(scan.problem(), reason);
+        assert_eq!(scan.facts.inner_bytes, (64 << 20) + 1100 * size);
+        // The layer is what it is all the same.
+        assert_eq!((scan.facts.bytes, scan.paths()), (level.len() as u64, vec!["!".to_owned(), String::new()]));
+        assert!(scan.facts.contents.is_some());
+    }
+    // Inside a tar, the files after it are found.
+    let bytes = gzip_at(9, &tar(&[file("bomb", &level), file("after", b"1"), file("b.gz", &gzip(b"2"))]));
+    let scan = limited(&bytes, &limits(64 << 20));
+    assert!(scan.problem().starts_with("bomb: the files of the layer unpack to more than"), "{}", scan.problem());
+    assert_eq!(scan.paths(), ["bomb", "after", "b.gz"]);
+    assert!(scan.facts.contents.is_some());
+    // Of one level, too, if it goes beyond what gzip can do.
+    let zeros = zstd(&vec![0; 256 << 20]);
+    let scan = limited(&zeros, &limits(64 << 20));
+    assert_eq!(scan.problem(), "the layer unpacks to more than 1100 times its size and 67108864 bytes");
+}
+
+#[test]
+fn what_compresses_well_is_no_bomb() {
+    let limits = Limits { together: 64 << 10, ..Limits::default() };
+    let zeros = vec![0; 64 << 20];
+    limited(&gzip_at(9, &tar(&[file("zeros", &zeros)])), &limits).indexed();
+    limited(&tar(&[file("zeros.gz", &gzip_at(9, &zeros))]), &limits).indexed();
+    let noise = |n: u64| n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_mul(n | 1) >> 32;
+    let csv: String = (0..400_000).map(|n| format!("{n},{},ok\n", noise(n))).collect();
+    let parts: Vec<_> =
+        (0..8).map(|n| file(&format!("{n}.csv.gz"), &gzip_at(9, format!("{n}\n{csv}").as_bytes()))).collect();
+    limited(&gzip(&tar(&parts)), &limits).indexed();
 }

@@ -19,4 +19,6 @@ mod properties;
 #[cfg(test)]
 mod raw;
 #[cfg(test)]
+mod sealed;
+#[cfg(test)]
 mod zips;

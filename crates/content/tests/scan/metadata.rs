@@ -407,3 +407,19 @@ fn configurations_of_adapters_are_kept_whole() {
     assert_eq!(adapter_config(padded(64 << 10).as_bytes()), None, "it may go on");
     assert_eq!(adapter_config(padded(300_000).as_bytes()), None);
 }
+
+#[test]
+fn front_matter_may_have_blanks_in_front() {
+    let kept = |bytes: &[u8]| {
+        let found = scan(bytes).indexed();
+        found.files[0].metadata.as_ref().and_then(|metadata| metadata.front_matter.clone())
+    };
+    let text = "---\nbase_model: org/a\n---\n";
+    for front in ["", "\u{feff}", "\n\n", "\u{feff}\r\n \t\n"] {
+        assert_eq!(kept(format!("{front}{text}# Card\n").as_bytes()).as_deref(), Some(text), "{front:?}");
+    }
+    assert!(kept(b"--- \r\na: b\r\n--- \r\n").is_some());
+    for other in ["--- a\n---\n", "----\n---\n", "---\na: b\n", "# Card\n---\na: b\n---\n"] {
+        assert_eq!(kept(other.as_bytes()), None, "{other}");
+    }
+}

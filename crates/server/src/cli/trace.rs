@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{self, IsTerminal as _, Read, Write as _},
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use crate::{client::Impact, table::plain};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The file, or a folder of which every file counts
+    /// The file, or a folder of which every file counts; links in it are skipped, as they are in a layer
     #[arg(value_name = "FILE|FOLDER")]
     path: PathBuf,
     /// Seconds to wait for scans that are under way
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             "more_holders": answer.more_holders, "skipped": skipped,
         }))?;
     } else {
-        let what = match hashed.files.as_slice() {
+        let mut what = match hashed.files.as_slice() {
             [(path, digest)] => format!("{} is {digest}", plain(&path.to_string_lossy())),
             files => format!(
                 "{}: {} files, {} of them different",
@@ -96,6 +96,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
                 files.iter().map(|(_, digest)| digest).collect::<HashSet<_>>().len()
             ),
         };
+        if hashed.links > 0 {
+            what.push_str(&format!("; links skipped: {}", hashed.links));
+        }
         let mut text = format!("{what}\n\n{}", impact::text(&answer));
         for everywhere in &answer.ubiquitous {
             let path = paths.get(&everywhere.file).and_then(|paths| paths.first()).cloned().unwrap_or_default();
@@ -121,33 +124,31 @@ struct Hashed {
     inner: Vec<(String, oci::Digest)>,
     identities: content::Identities,
     skipped: Vec<(PathBuf, &'static str)>,
+    /// How many of the skipped are links.
+    links: usize,
 }
 
-/// The digest of each regular file that is not empty. Links are followed: model caches are folders of links.
+/// Why a link in a folder is skipped. A layer of the folder has the link, not what it leads to, and that may be anywhere.
+const LINK: &str = "a symbolic link, as which it would be in a layer";
+
+/// The digest of each regular file that is not empty. What is asked for may be a link to it; links in a folder are skipped.
 fn hash_all(top: &Path) -> Result<Hashed, Failure> {
     let failed = |path: &Path, error: io::Error| Failure::Other(format!("cannot read {}: {error}", path.display()));
     let mut found: Vec<(PathBuf, u64)> = Vec::new();
     let mut hashed = Hashed::default();
     let mut paths = vec![top.to_path_buf()];
-    // A link may lead back to where it stands.
-    let mut folders = HashSet::new();
     while let Some(path) = paths.pop() {
-        let metadata = match fs::metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
-                hashed.skipped.push((path, "a link to nothing"));
-                continue;
-            }
-            Err(error) => return Err(failed(&path, error)),
-        };
+        let metadata = if path == top { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
+        let metadata = metadata.map_err(|error| failed(&path, error))?;
         if metadata.is_dir() {
-            if folders.insert((metadata.dev(), metadata.ino())) {
-                for entry in fs::read_dir(&path).map_err(|error| failed(&path, error))? {
-                    paths.push(entry.map_err(|error| failed(&path, error))?.path());
-                }
+            for entry in fs::read_dir(&path).map_err(|error| failed(&path, error))? {
+                paths.push(entry.map_err(|error| failed(&path, error))?.path());
             }
         } else if metadata.is_file() {
             found.push((path, metadata.len()));
+        } else if metadata.is_symlink() {
+            hashed.links += 1;
+            hashed.skipped.push((path, LINK));
         } else {
             hashed.skipped.push((path, "neither a file nor a folder"));
         }
@@ -180,7 +181,8 @@ fn hash_all(top: &Path) -> Result<Hashed, Failure> {
         note(&format!("skipped {}: {why}", plain(&path.to_string_lossy())));
     }
     if hashed.files.is_empty() {
-        return Err(Failure::Other(format!("{} holds nothing to ask about", top.display())));
+        let links = if hashed.links > 0 { ": links in it are not followed; ask about what they lead to" } else { "" };
+        return Err(Failure::Other(format!("{} holds nothing to ask about{links}", top.display())));
     }
     Ok(hashed)
 }
@@ -287,12 +289,14 @@ mod tests {
         let hashed = hash_all(folder.path()).unwrap();
         let name = |path: &Path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
         let names: Vec<_> = hashed.files.iter().map(|(path, _)| name(path)).collect();
-        assert_eq!(names, ["a", "in/b", "link"]);
+        assert_eq!(names, ["a", "in/b"]);
         let mut skipped: Vec<_> = hashed.skipped.iter().map(|(path, _)| name(path)).collect();
         skipped.sort();
-        assert_eq!(skipped, ["broken", "empty"]);
+        assert_eq!(skipped, ["broken", "empty", "in/loop", "link"]);
+        assert_eq!(hashed.links, 3);
         assert_eq!(hashed.files[0].1, oci::Hasher::digest(oci::Algorithm::Sha256, b"a"));
         assert_eq!(hash_all(&path("link")).unwrap().files.len(), 1);
+        assert_eq!(hash_all(&path("in/loop")).unwrap().identities, hashed.identities);
         assert!(hash_all(&path("empty")).unwrap_err().to_string().contains("nothing to ask about"));
         assert!(hash_all(&path("none")).is_err());
     }
