@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     push::{Repository, models},
-    sample::sha256,
+    sample::{gzip, sha256},
     server::{Server, on_both_engines},
     wire::Wire,
 };
@@ -129,5 +129,29 @@ on_both_engines! {
         post(&server, "/lineage/batch", &json!({}), 400);
         let answer = post(&server, "/lineage/batch", &json!([]), 200);
         assert_eq!(answer["summary"]["received"], 0);
+    }
+
+    fn clients_may_compress_what_they_send(server: Server) {
+        let base = Repository::new(&server.host, "team/base").kit("1", b"base", b"data");
+        let model = Repository::new(&server.host, "team/model").kit("1", b"model", b"more data");
+        let (input, output) = (ours("team/base", Some(&base)), ours("team/model", Some(&model)));
+        let run = "00000000-0000-7000-8000-000000000009";
+        let sent = gzip(event(run, "COMPLETE", &[&input], &[&output]).to_string().as_bytes());
+        let send = |path: &str, encoding: &str, body: &[u8], status: u16| {
+            let head = format!(
+                "POST /api/v1{path} HTTP/1.1\r\nHost: {}\r\nContent-Encoding: {encoding}\r\nContent-Length: {}",
+                server.host, body.len()
+            );
+            Wire::new(&server.host).send(&head, [body]).expect(status);
+        };
+        send("/lineage", "gzip", &sent, 200);
+        let answer = server.api("/impact?ref=team/base:1", 200);
+        let names: Vec<_> = models(&answer).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["team/base", "team/model"]);
+        send("/lineage/batch", "GZip", &gzip(b"[]"), 200);
+        send("/lineage", "gzip", &sent[..sent.len() / 2], 400);
+        send("/lineage", "br", &sent, 415);
+        // What is small and unpacks to more than may be sent.
+        send("/lineage/batch", "gzip", &gzip(&vec![b' '; 33 << 20]), 413);
     }
 }

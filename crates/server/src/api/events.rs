@@ -1,11 +1,14 @@
 //! OpenLineage: events as Airflow, Spark and the clients send them.
 
+use std::io::Read as _;
+
 use axum::{
     Json,
     body::Bytes,
     extract::{State, rejection::BytesRejection},
-    http::HeaderMap,
+    http::{HeaderMap, header::CONTENT_ENCODING},
 };
+use flate2::read::MultiGzDecoder;
 use registry::Taken;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -65,6 +68,7 @@ pub(crate) struct Failed {
         (status = 200, description = "It is kept", body = Events),
         (status = 400, description = "It is no event", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "It is too long", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "It is compressed in another way than gzip", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn event(
@@ -72,7 +76,7 @@ pub(super) async fn event(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Events>, Problem> {
-    let body = whole(body)?;
+    let body = plain(&headers, whole(body)?, registry::EVENT_LIMIT)?;
     let event: &RawValue = read(&body)?;
     let events = take(&app, &headers, &[event]).await?;
     match events.failed_events.into_iter().next() {
@@ -89,6 +93,7 @@ pub(super) async fn event(
         (status = 200, description = "What became of them", body = Events),
         (status = 400, description = "It is no list", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "It is too long", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "It is compressed in another way than gzip", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn batch(
@@ -96,12 +101,30 @@ pub(super) async fn batch(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Events>, Problem> {
-    let body = whole(body)?;
+    let body = plain(&headers, whole(body)?, BATCH_BYTES)?;
     let events: Vec<&RawValue> = read(&body)?;
     if events.len() > BATCH {
         return Err(Problem::new(413, format!("send at most {BATCH} events at once")));
     }
     Ok(Json(take(&app, &headers, &events).await?))
+}
+
+/// The body as it was before its sender compressed it, which may have at most `limit` bytes. Clients of OpenLineage send gzip.
+fn plain(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Problem> {
+    match headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase()).as_deref() {
+        None | Some(b"identity" | b"") => Ok(body),
+        Some(b"gzip" | b"x-gzip") => {
+            let mut plain = Vec::new();
+            // One byte more tells that there are more.
+            let mut unpacked = MultiGzDecoder::new(&body[..]).take(limit as u64 + 1);
+            unpacked.read_to_end(&mut plain).map_err(|e| Problem::new(400, format!("the body is no gzip: {e}")))?;
+            match plain.len() > limit {
+                true => Err(Problem::new(413, format!("the body has more than {limit} bytes when it is unpacked"))),
+                false => Ok(plain.into()),
+            }
+        }
+        Some(_) => Err(Problem::new(415, "the body is compressed in another way than gzip; send it so, or as it is")),
+    }
 }
 
 /// Events are taken out of the body as they stand in it, for they are kept so.
