@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let layer = load::put_blob(&server.host, REPOSITORY, DATASET, &layer)?;
         let start = Instant::now();
         load::put_manifest(&server.host, REPOSITORY, &config, &layer)?;
-        acknowledged.push(milliseconds(start.elapsed()));
+        acknowledged.push(report::milliseconds(start.elapsed()));
         let last = Sha256::digest(content(kit, arguments.files - 1));
         while !is_held(&server.host, &last)? {
             if start.elapsed() > Duration::from_secs(120) {
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        indexed.push(milliseconds(start.elapsed()));
+        indexed.push(report::milliseconds(start.elapsed()));
     }
     println!("{:<44} {:>8} {:>9} {:>9}", "", "files", "p50 ms", "p95 ms");
     report::print_times("the manifest is acknowledged", arguments.files.into(), &acknowledged);
@@ -78,16 +78,7 @@ fn archive(kit: u32, files: u32) -> Result<Vec<u8>> {
 
 /// Whether it is known who has a file.
 fn is_held(host: &str, sha256: &[u8]) -> Result<bool> {
-    let mut connection = Connection::open(host)?;
     let question = format!("/api/v1/holders?file=sha256:{}", hex::encode(sha256));
-    connection.send(format!("GET {question} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
-    let reply = connection.reply()?;
-    let mut body = Vec::new();
-    connection.body(&reply, |piece| body.extend_from_slice(piece))?;
-    let answer: serde_json::Value = serde_json::from_slice(&body)?;
-    Ok(reply.status == 200 && answer["holders"].as_array().is_some_and(|holders| !holders.is_empty()))
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    let answer = Connection::open(host)?.json(host, &question)?;
+    Ok(answer["holders"].as_array().is_some_and(|holders| !holders.is_empty()))
 }

@@ -110,6 +110,18 @@ impl Connection {
         Ok(())
     }
 
+    /// Asks for a document of JSON, which must be there.
+    pub(crate) fn json(&mut self, host: &str, path: &str) -> Result<serde_json::Value> {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
+        let reply = self.reply()?;
+        let mut body = Vec::new();
+        self.body(&reply, |piece| body.extend_from_slice(piece))?;
+        if reply.status != 200 {
+            return Err(format!("{} instead of 200: {}", reply.status, String::from_utf8_lossy(&body)).into());
+        }
+        Ok(serde_json::from_slice(&body)?)
+    }
+
     /// Reads an answer that must have this status, and its body.
     pub(crate) fn expect(&mut self, status: u16) -> Result<Reply> {
         self.expect_of(Method::Get, status)

@@ -94,17 +94,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// A moment after all that the registry holds, and before the benchmark.
 const THEN: &str = "&as_of=2025-01-01T00:00:00Z";
 
-fn ask(connection: &mut Connection, host: &str, question: &str) -> Result<serde_json::Value> {
-    connection.send(format!("GET {question} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
-    let reply = connection.reply()?;
-    let mut body = Vec::new();
-    connection.body(&reply, |piece| body.extend_from_slice(piece))?;
-    if reply.status != 200 {
-        return Err(format!("no answer: {}", String::from_utf8_lossy(&body)).into());
-    }
-    Ok(serde_json::from_slice(&body)?)
-}
-
 fn question(file: &[u8; 32]) -> String {
     format!("/api/v1/impact?file=sha256:{}", hex::encode(file))
 }
@@ -115,7 +104,7 @@ fn pages(host: &str, name: &str, files: &[[u8; 32]], more: &str) -> Result<()> {
     let mut models = 0;
     for (number, file) in files.iter().enumerate() {
         let start = Instant::now();
-        let answer = ask(&mut connection, host, &format!("{}{more}", question(file)))?;
+        let answer = connection.json(host, &format!("{}{more}", question(file)))?;
         // The first ones open connections and prepare statements.
         if number >= files.len().min(20) / 5 {
             samples.push(start.elapsed().as_secs_f64() * 1e3);

@@ -73,14 +73,8 @@ fn timed(edges: u32, ask: impl FnOnce() -> Result<u64>) -> Result<f64> {
 
 /// Asks for the first page, and says how many edges there are in all.
 fn first_page(host: &str, question: &str) -> Result<u64> {
-    let mut connection = Connection::open(host)?;
-    connection.send(format!("GET {question}&limit=100 HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
-    let reply = connection.reply()?;
-    let mut body = Vec::new();
-    connection.body(&reply, |piece| body.extend_from_slice(piece))?;
-    let answer: serde_json::Value = serde_json::from_slice(&body)?;
-    let edges = answer["all_edges"].as_u64();
-    edges.ok_or_else(|| format!("no lineage: {}", String::from_utf8_lossy(&body)).into())
+    let answer = Connection::open(host)?.json(host, &format!("{question}&limit=100"))?;
+    answer["all_edges"].as_u64().ok_or_else(|| format!("no lineage: {answer}").into())
 }
 
 /// Asks for all edges as lines, and counts them.

@@ -70,10 +70,7 @@ impl Blob {
 
     /// Pushes the blob into a repository.
     pub(crate) fn push(&self, host: &str, repository: &str, style: Style) -> Result<()> {
-        let mut connection = Connection::open(host)?;
-        connection
-            .send(head("POST", &format!("/v2/{repository}/blobs/uploads/"), host, "Content-Length: 0").as_bytes())?;
-        let mut location = location(host, connection.expect(202)?.location)?;
+        let (mut connection, mut location) = begin(host, repository)?;
         match style {
             Style::Put => {
                 let length = format!("Content-Length: {}\r\nContent-Type: application/octet-stream", self.size);
@@ -166,13 +163,19 @@ pub(crate) fn descriptor(media_type: &str, digest: &str, size: u64) -> String {
     format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
 }
 
+/// Begins an upload: the connection, and where the bytes go.
+fn begin(host: &str, repository: &str) -> Result<(Connection, String)> {
+    let mut connection = Connection::open(host)?;
+    let request = head("POST", &format!("/v2/{repository}/blobs/uploads/"), host, "Content-Length: 0");
+    connection.send(request.as_bytes())?;
+    let location = location(host, connection.expect(202)?.location)?;
+    Ok((connection, location))
+}
+
 /// Pushes bytes as a blob in one PUT, and gives its descriptor.
 pub(crate) fn put_blob(host: &str, repository: &str, media_type: &str, bytes: &[u8]) -> Result<String> {
     let digest = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
-    let mut connection = Connection::open(host)?;
-    let begin = head("POST", &format!("/v2/{repository}/blobs/uploads/"), host, "Content-Length: 0");
-    connection.send(begin.as_bytes())?;
-    let location = location(host, connection.expect(202)?.location)?;
+    let (mut connection, location) = begin(host, repository)?;
     let length = format!("Content-Length: {}\r\nContent-Type: application/octet-stream", bytes.len());
     connection.send(head("PUT", &with_digest(&location, &digest), host, &length).as_bytes())?;
     connection.send(bytes)?;

@@ -1,5 +1,7 @@
 //! The table.
 
+use std::time::Duration;
+
 use crate::measure::{Row, Sample};
 
 /// Prints the names of the columns.
@@ -62,6 +64,11 @@ pub(crate) fn median(values: Vec<f64>) -> f64 {
 pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
     let values = sorted(values.to_vec());
     values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
+/// A time as the figures have it.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 /// Prints what came of a question, how many results and how many milliseconds.

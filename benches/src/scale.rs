@@ -13,7 +13,7 @@ use crate::Result;
 use crate::database::Database;
 use crate::http::Connection;
 use crate::load;
-use crate::report::{median, percentile};
+use crate::report::{median, milliseconds, percentile};
 use crate::server::{Ours, Server};
 
 /// What can be measured.
@@ -225,8 +225,4 @@ fn print(what: impl fmt::Display, samples: &[f64], bar: Option<f64>) {
     let range = format!("({:.1}-{:.1})", range.0, range.1);
     let bar = bar.map_or_else(String::new, |bar| format!("{bar:.1}"));
     println!("{what:<34} {:>9.2} {range:>13} {bar:>8}", median(samples.to_vec()));
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

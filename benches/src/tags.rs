@@ -1,11 +1,11 @@
 //! What it costs to look back: a tag that was moved very often, asked what it named at moments of its past.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::Result;
 use crate::database::{AT, Database, REPOSITORY};
 use crate::http::Connection;
-use crate::report::percentile;
+use crate::report::{milliseconds, percentile};
 use crate::server::Ours;
 
 /// How much there is, and how often it is asked about.
@@ -95,8 +95,4 @@ fn measure(what: &str, host: &str, questions: u32, bar: Option<f64>, request: im
 /// A moment by its seconds.
 fn rfc3339(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map(|at| at.to_string()).unwrap_or_default()
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

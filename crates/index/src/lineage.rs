@@ -6,7 +6,7 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use oci::Digest;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, FromRow, postgres::PgRow, sqlite::SqliteRow};
 
 use crate::{
     Micros, NodeId, Reader, Result, Session,
@@ -43,20 +43,8 @@ pub async fn links(
         (Way::Down, Engine::Sqlite(_)) => sql::LINEAGE_DOWN_SQLITE,
         (Way::Down, Engine::Postgres(..)) => sql::LINEAGE_DOWN_POSTGRES,
     };
-    let (step, limit) = counted(depth);
-    let mut links = Vec::new();
-    for chunk in nodes.chunks(sql::LIST) {
-        let text = sql::list(text, 7, sql::padded(chunk.len()));
-        let found: Vec<LinkRow> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(view.reader.0).bind(view.known.0);
-            let query = query.bind(view.floor.code()).bind(view.occurred.0).bind(step).bind(limit);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for row in found {
-            links.push(graph::link(row)?);
-        }
-    }
-    Ok(graph::sorted(links))
+    let found: Vec<LinkRow> = walked(session, text, view, depth, nodes).await?;
+    Ok(graph::sorted(found.into_iter().map(graph::link).collect::<Result<_>>()?))
 }
 
 /// The node at the far end of a link.
@@ -98,26 +86,42 @@ pub async fn told_links(
         (Way::Down, Engine::Sqlite(_)) => sql::LINEAGE_DOWN_TOLD_SQLITE,
         (Way::Down, Engine::Postgres(..)) => sql::LINEAGE_DOWN_TOLD_POSTGRES,
     };
+    let found: Vec<Row> = walked(session, text, view, depth, nodes).await?;
+    let (mut links, mut far) = (Vec::with_capacity(found.len()), HashMap::new());
+    for (from, to, id, kind, grade, occurrence, repository, everywhere, node, key, is_model) in found {
+        let link = graph::link((from, to, id, kind, grade, occurrence, repository, everywhere))?;
+        let end = if way == Way::Up { link.to } else { link.from };
+        if let Entry::Vacant(entry) = far.entry(end) {
+            entry.insert(Far { named: Named::of(node, key)?, is_model: is_model.unwrap_or_default() });
+        }
+        links.push(link);
+    }
+    Ok((graph::sorted(links), far))
+}
+
+/// The rows of a statement that walks from the nodes.
+async fn walked<R>(
+    session: &mut Session,
+    text: &str,
+    view: View,
+    depth: Option<u32>,
+    nodes: &[NodeId],
+) -> Result<Vec<R>>
+where
+    R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
     let (step, limit) = counted(depth);
-    let (mut links, mut far) = (Vec::new(), HashMap::new());
+    let mut rows = Vec::new();
     for chunk in nodes.chunks(sql::LIST) {
         let text = sql::list(text, 7, sql::padded(chunk.len()));
-        let found: Vec<Row> = on!(session, |c| {
+        let found: Vec<R> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text)).bind(view.reader.0).bind(view.known.0);
             let query = query.bind(view.floor.code()).bind(view.occurred.0).bind(step).bind(limit);
             sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
-        links.reserve(found.len());
-        for (from, to, id, kind, grade, occurrence, repository, everywhere, node, key, is_model) in found {
-            let link = graph::link((from, to, id, kind, grade, occurrence, repository, everywhere))?;
-            let end = if way == Way::Up { link.to } else { link.from };
-            if let Entry::Vacant(entry) = far.entry(end) {
-                entry.insert(Far { named: Named::of(node, key)?, is_model: is_model.unwrap_or_default() });
-            }
-            links.push(link);
-        }
+        rows.extend(found);
     }
-    Ok((graph::sorted(links), far))
+    Ok(rows)
 }
 
 /// What a step counts, and how many are gone at most. With a limit a node is followed once from each distance, so that one far

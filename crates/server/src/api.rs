@@ -134,6 +134,10 @@ async fn impact(State(app): State<App>, headers: HeaderMap, RawQuery(query): Raw
     answer(&app, &ctx, &headers, &question(&query)?, flag(&query, "full")?).await
 }
 
+/// What a question about impact may say besides what it is about.
+const OF_IMPACT: &[&str] =
+    &["as_of", "as_of_kind", "grade", "rung", "min_overlap", "matched", "wait", "pulls", "full", "limit", "cursor"];
+
 async fn answer(
     app: &App,
     ctx: &Ctx,
@@ -299,19 +303,7 @@ async fn impact_of_files(
 ) -> Result<Response, Problem> {
     let ctx = app.context(&headers);
     let query = Query::read(query.as_deref())?;
-    query.only(&[
-        "as_of",
-        "as_of_kind",
-        "grade",
-        "rung",
-        "min_overlap",
-        "matched",
-        "wait",
-        "pulls",
-        "full",
-        "limit",
-        "cursor",
-    ])?;
+    query.only(OF_IMPACT)?;
     let body = whole(body)?;
     let asked: AskedFiles =
         serde_json::from_slice(&body).map_err(|e| Problem::new(400, format!("the body is no question: {e}")))?;
@@ -646,24 +638,7 @@ async fn kit(
 }
 
 fn question(query: &Query) -> Result<Question, Problem> {
-    query.only(&[
-        "file",
-        "layer",
-        "ref",
-        "external",
-        "dataset",
-        "as_of",
-        "as_of_kind",
-        "grade",
-        "rung",
-        "min_overlap",
-        "matched",
-        "wait",
-        "pulls",
-        "full",
-        "limit",
-        "cursor",
-    ])?;
+    query.only(&[&["file", "layer", "ref", "external", "dataset"], OF_IMPACT].concat())?;
     let asked: Vec<_> =
         ["file", "layer", "ref", "external"].into_iter().filter(|name| query.get(name).is_some()).collect();
     let [asked] = asked[..] else {

@@ -138,10 +138,7 @@ impl Part {
         holders: &Holders<'_>,
     ) -> Result<Self, Error> {
         let links = match holders {
-            Holders::Known(manifests, _) => {
-                let all: BTreeSet<_> = manifests.iter().chain(&held.beside).copied().collect();
-                graph::reach(session, view, &Vec::from_iter(all)).await?
-            }
+            Holders::Known(manifests, _) => graph::reach(session, view, manifests).await?,
             Holders::File(sha256) => {
                 let by_file = graph::reach_file(session, view, sha256).await?;
                 let by_name = graph::reach(session, view, &held.beside).await?;
