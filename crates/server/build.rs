@@ -8,7 +8,7 @@ use std::{
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").canonicalize()?;
+    let root = told("CARGO_MANIFEST_DIR")?.join("../../tests/fixtures").canonicalize()?;
     println!("cargo::rerun-if-changed={}", root.display());
     println!("cargo::rerun-if-changed=build.rs");
     let oci = root.join("oci");
@@ -35,10 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     writeln!(code, "];\npub(super) static LEAKED: &[u8] = include_bytes!({:?});", root.join("files/customers.csv"))?;
 
-    #[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write by the environment")]
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-    fs::write(out.join("story.rs"), code)?;
+    fs::write(told("OUT_DIR")?.join("story.rs"), code)?;
     Ok(())
+}
+
+/// A folder, as cargo tells of it when the script runs. It may have been compiled for a checkout elsewhere.
+fn told(variable: &str) -> Result<PathBuf, String> {
+    #[expect(clippy::disallowed_methods, reason = "cargo tells a build script by the environment")]
+    std::env::var_os(variable).map(PathBuf::from).ok_or_else(|| format!("{variable} is not set"))
 }
 
 fn find_layouts(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
