@@ -387,9 +387,11 @@ impl Db {
         Ok(Session(match self {
             Self::Postgres { pool, patience, cut } => {
                 // What is asked here may be about millions of rows: they are sorted and hashed in memory, and each question is
-                // planned for what it asks about, which three may have or three hundred thousand.
+                // planned for what it asks about, which three may have or three hundred thousand. Most takes milliseconds, as long
+                // as it would take to get other processes to help.
                 let statement = "begin isolation level repeatable read read only; set local work_mem = '64MB';
-                    set local jit = off; set local plan_cache_mode = force_custom_plan";
+                    set local jit = off; set local max_parallel_workers_per_gather = 0;
+                    set local plan_cache_mode = force_custom_plan";
                 let mut remote = Remote::begin(pool, statement, *patience, cut).await?;
                 remote.patience *= SNAPSHOT;
                 Inner::Postgres(remote)

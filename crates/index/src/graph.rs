@@ -2,7 +2,7 @@
 //!
 //! Statements return plain links; distances, grades and paths are computed by the caller, in Rust.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::TryStreamExt as _;
 use oci::Digest;
@@ -198,8 +198,8 @@ pub async fn affected_by_file(
     let text = match session.engine() {
         Engine::Postgres(connection, patience) => {
             // Where there are hundreds of thousands, all tables are read in the order of their keys and merged. It would rather
-            // hash whole tables, on two processors at once, and takes longer for it.
-            let merge = "set local enable_hashjoin = off; set local max_parallel_workers_per_gather = 0";
+            // hash whole tables, and takes longer for it.
+            let merge = "set local enable_hashjoin = off";
             patience.wait(connection.execute(merge)).await?;
             sql::AFFECTED_BY_FILE_POSTGRES
         }
@@ -444,15 +444,28 @@ pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: 
     pathed(session, found).await
 }
 
-/// All ways in which a file is held, in order.
+/// All ways in which a file is held.
 #[derive(Debug, Default)]
-pub struct Ways(Vec<FileRow>);
+pub struct Ways(Vec<Way>);
+
+/// Where a file is in a manifest.
+#[derive(Debug)]
+struct Way {
+    manifest: i64,
+    layer_position: i32,
+    digest: Vec<u8>,
+    scan: Option<i64>,
+    file_position: i32,
+    called: Option<Vec<u8>>,
+    whole: bool,
+}
 
 impl Ways {
-    /// The manifests that hold it.
+    /// The manifests that hold it, in order.
     #[must_use]
     pub fn manifests(&self) -> Vec<NodeId> {
-        let mut manifests: Vec<_> = self.0.iter().map(|row| NodeId(row.manifest_id)).collect();
+        let mut manifests: Vec<_> = self.0.iter().map(|way| NodeId(way.manifest)).collect();
+        manifests.sort_unstable();
         manifests.dedup();
         manifests
     }
@@ -463,11 +476,50 @@ impl Ways {
     /// When a statement fails.
     pub async fn told(self, session: &mut Session, manifests: &[NodeId]) -> Result<Vec<Held>> {
         let asked: HashSet<_> = manifests.iter().map(|node| node.0).collect();
-        pathed(session, self.0.into_iter().filter(|row| asked.contains(&row.manifest_id)).collect()).await
+        let mut ways: Vec<_> = self.0.into_iter().filter(|way| asked.contains(&way.manifest)).collect();
+        ways.sort_by_key(|way| (way.manifest, way.layer_position, way.file_position));
+        let mut at: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+        ways.iter().for_each(|way| at.entry(way.layer_position).or_default().push(way.manifest));
+        let mut components: HashMap<(i64, i32), Vec<ComponentRow>> = HashMap::new();
+        for (position, mut manifests) in at {
+            manifests.dedup();
+            for found in components_at(session, position, &manifests).await? {
+                components.entry((found.manifest_id, position)).or_default().push(found);
+            }
+        }
+        let mut rows = Vec::with_capacity(ways.len());
+        for way in ways {
+            match components.get(&(way.manifest, way.layer_position)) {
+                Some(components) => rows.extend(components.iter().map(|component| way.row(Some(component)))),
+                None => rows.push(way.row(None)),
+            }
+        }
+        let mut of: HashMap<i64, i64> = HashMap::new();
+        rows.iter().for_each(|row| *of.entry(row.manifest_id).or_default() += 1);
+        rows.iter_mut().for_each(|row| row.ways = of[&row.manifest_id]);
+        pathed(session, rows).await
     }
 }
 
-/// Who holds the file, and how, if that is in at most `most` ways; whether they may be read is not asked.
+impl Way {
+    /// The way as one of a component's, of whatever number there are.
+    fn row(&self, component: Option<&ComponentRow>) -> FileRow {
+        FileRow {
+            manifest_id: self.manifest,
+            digest: self.digest.clone(),
+            scan_id: self.scan,
+            file_position: self.file_position,
+            called: self.called.clone().or_else(|| component?.path.clone()),
+            whole: self.whole,
+            role: component.map(|component| component.role.clone()),
+            name: component.and_then(|component| component.name.clone()),
+            ways: 1,
+            component_position: component.map(|component| component.position),
+        }
+    }
+}
+
+/// Who holds the file, and where, if that is in at most `most` places; whether they may be read is not asked.
 ///
 /// # Errors
 /// When a statement fails.
@@ -477,40 +529,22 @@ pub async fn few_with_file(session: &mut Session, sha256: &[u8; 32], most: u32) 
         let query = sqlx::query_as(sql::FEW_WITH_FILE).bind(head).bind(tail).bind(&sha256[..]);
         query.bind(i64::from(most) + 1).fetch_all(c).await
     })?;
-    if found.len() > most as usize {
-        return Ok(None);
-    }
-    let mut found: Vec<_> = found.into_iter().filter_map(FewRow::held).collect();
-    found.sort_by_key(|(layer, row)| (row.manifest_id, *layer, row.file_position, row.component_position));
-    let mut found: Vec<_> = found.into_iter().map(|(_, row)| row).collect();
-    let mut ways: HashMap<i64, i64> = HashMap::new();
-    found.iter().for_each(|row| *ways.entry(row.manifest_id).or_default() += 1);
-    for row in &mut found {
-        row.ways = ways[&row.manifest_id];
-    }
-    Ok(Some(Ways(found)))
+    let are_few = found.len() <= most as usize;
+    Ok(are_few.then(|| Ways(found.into_iter().filter_map(FewRow::way).collect())))
 }
 
-/// Those of the manifests that were in a repository that `reader` may read, at `as_of`.
-///
-/// # Errors
-/// When a statement fails.
-pub async fn readable(
-    session: &mut Session,
-    reader: Reader,
-    as_of: Micros,
-    manifests: &[NodeId],
-) -> Result<Vec<NodeId>> {
-    let mut readable = Vec::with_capacity(manifests.len());
+/// The components that have the layer at a position of one of the manifests.
+async fn components_at(session: &mut Session, position: i32, manifests: &[i64]) -> Result<Vec<ComponentRow>> {
+    let mut components = Vec::with_capacity(manifests.len());
     for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::READABLE_OF, 3, sql::padded(chunk.len()));
-        let found: Vec<i64> = on!(session, |c| {
-            let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        let text = sql::list(sql::COMPONENTS_AT, 2, sql::padded(chunk.len()));
+        let found: Vec<ComponentRow> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(position);
+            sql::filled(chunk).fold(query, |query, one| query.bind(one)).fetch_all(c).await
         })?;
-        readable.extend(found.into_iter().map(NodeId));
+        components.extend(found);
     }
-    Ok(readable)
+    Ok(components)
 }
 
 /// The rows with the paths of the files.
@@ -553,41 +587,40 @@ struct FileRow {
     component_position: Option<i32>,
 }
 
-/// How one of few holds a file, or a place of the file that counts no more.
+/// Where one of few holds a file, or a place of the file that counts no more.
 #[derive(sqlx::FromRow)]
 struct FewRow {
     manifest_id: Option<i64>,
+    layer_position: Option<i32>,
     digest: Option<Vec<u8>>,
     scan_id: Option<i64>,
     file_position: i32,
     called: Option<Vec<u8>>,
     whole: Option<bool>,
-    role: Option<String>,
-    name: Option<Vec<u8>>,
-    component_position: Option<i32>,
-    layer_position: Option<i32>,
 }
 
 impl FewRow {
-    /// The layer's position in the manifest, and the row.
-    fn held(self) -> Option<(i32, FileRow)> {
-        let Self { scan_id, file_position, called, role, name, component_position, .. } = self;
-        let (manifest_id, digest, whole) = (self.manifest_id?, self.digest?, self.whole?);
-        let ways = 1;
-        let row = FileRow {
-            manifest_id,
-            digest,
-            scan_id,
-            file_position,
-            called,
-            whole,
-            role,
-            name,
-            ways,
-            component_position,
-        };
-        Some((self.layer_position?, row))
+    fn way(self) -> Option<Way> {
+        Some(Way {
+            manifest: self.manifest_id?,
+            layer_position: self.layer_position?,
+            digest: self.digest?,
+            scan: self.scan_id,
+            file_position: self.file_position,
+            called: self.called,
+            whole: self.whole?,
+        })
     }
+}
+
+/// A component that has a layer.
+#[derive(sqlx::FromRow)]
+struct ComponentRow {
+    manifest_id: i64,
+    role: String,
+    name: Option<Vec<u8>>,
+    path: Option<Vec<u8>>,
+    position: i32,
 }
 
 /// How the layer is in the manifests.
@@ -745,7 +778,19 @@ pub async fn reach(session: &mut Session, view: View, nodes: &[NodeId]) -> Resul
     walk(session, texts, |link| link.from, view, nodes).await
 }
 
-/// The same of all that hold a file.
+/// The links that lead to one of the nodes themselves.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn users(session: &mut Session, view: View, nodes: &[NodeId]) -> Result<Vec<Link>> {
+    let mut links = Vec::new();
+    for chunk in nodes.chunks(sql::LIST) {
+        links.extend(links_at(session, sql::REACH_STEP, view, chunk).await?);
+    }
+    Ok(sorted(links))
+}
+
+/// What [`reach`] finds of all that hold a file.
 ///
 /// # Errors
 /// When the statement fails.

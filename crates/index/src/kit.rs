@@ -390,28 +390,53 @@ pub async fn not_models(session: &mut Session, manifests: &[NodeId]) -> Result<H
 /// # Errors
 /// When a statement fails.
 pub async fn summaries(session: &mut Session, manifests: &[NodeId]) -> Result<Vec<Summary>> {
-    type Row = (i64, Vec<u8>, String, bool, Option<Vec<u8>>, Option<Vec<u8>>);
     let mut summaries = Vec::with_capacity(manifests.len());
     for chunk in manifests.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::KIT_ROWS, 1, width);
-        let found: Vec<Row> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text));
-            for one in sql::filled(chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
+        let text = sql::list(sql::KIT_ROWS, 1, sql::padded(chunk.len()));
+        let found: Vec<SummaryRow> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
-        for (id, digest, kind, is_model, name, version) in found {
-            summaries.push(Summary {
-                id: NodeId(id),
-                digest: rows::digest(&digest)?,
-                kind,
-                is_model,
-                name: name.map(rows::text),
-                version: version.map(rows::text),
-            });
+        for row in found {
+            summaries.push(summary(row)?);
         }
     }
     Ok(summaries)
+}
+
+/// The kits of those of the manifests that were in a repository that `reader` may read, at `as_of`.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn readable(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    manifests: &[NodeId],
+) -> Result<Vec<Summary>> {
+    let mut summaries = Vec::with_capacity(manifests.len());
+    for chunk in manifests.chunks(sql::LIST) {
+        let text = sql::list(sql::KIT_ROWS_READABLE, 3, sql::padded(chunk.len()));
+        let found: Vec<SummaryRow> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        for row in found {
+            summaries.push(summary(row)?);
+        }
+    }
+    Ok(summaries)
+}
+
+type SummaryRow = (i64, Vec<u8>, String, bool, Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn summary((id, digest, kind, is_model, name, version): SummaryRow) -> Result<Summary> {
+    Ok(Summary {
+        id: NodeId(id),
+        digest: rows::digest(&digest)?,
+        kind,
+        is_model,
+        name: name.map(rows::text),
+        version: version.map(rows::text),
+    })
 }

@@ -290,15 +290,23 @@ macro_rules! file_holders {
     };
 }
 
-/// The layers' manifests of the file `$4` and `$5`, and of the layer `$6` that is the file. Postgres takes few files to have the
-/// eight bytes of `$4` and other ones behind them, and would plan for few where there are very many; it knows nothing of a `case`.
+/// Whether `f` is a place of the file of these eight bytes and those behind them. Postgres takes few of the places with the first
+/// to have the others, and would plan for few where there are very many; it knows nothing of a `case`.
+macro_rules! file_places {
+    ($head:literal, $tail:literal) => {
+        concat!("f.sha256_head = ", $head, " and case when f.sha256_tail = ", $tail, " then true else false end")
+    };
+}
+
+/// The layers' manifests of the file `$4` and `$5`, and of the layer `$6` that is the file.
 macro_rules! all_file_holders {
     () => {
-        "select b.manifest_id from layer_file f cross join layer y cross join manifest_blob b
-         where f.sha256_head = $4 and case when f.sha256_tail = $5 then true else false end
-           and y.scan_id = f.scan_id and b.layer_id = y.id
-         union all
-         select b.manifest_id from layer y cross join manifest_blob b where y.digest = $6 and b.layer_id = y.id"
+        concat!(
+            "select b.manifest_id from layer_file f cross join layer y cross join manifest_blob b
+             where ", file_places!("$4", "$5"), " and y.scan_id = f.scan_id and b.layer_id = y.id
+             union all
+             select b.manifest_id from layer y cross join manifest_blob b where y.digest = $6 and b.layer_id = y.id"
+        )
     };
 }
 
@@ -930,12 +938,12 @@ statements! {
            join layer_file f on f.scan_id = m.scan_id and f.position = m.position
          where m.md5_head = $1 and m.md5_tail = $2 order by f.sha256_head, f.sha256_tail";
     /// The MD5 of a file, if one of its newest places tells: scans before MD5s were wanted do not.
-    MD5_OF_FILE:
+    MD5_OF_FILE: concat!(
         "select m.md5_head, m.md5_tail from (
-           select scan_id, position from layer_file where sha256_head = $1 and sha256_tail = $2
-           order by scan_id desc, position limit 100) f
+           select f.scan_id, f.position from layer_file f where ", file_places!("$1", "$2"), "
+           order by f.scan_id desc, f.position limit 100) f
            join file_md5 m on m.scan_id = f.scan_id and m.position = f.position
-         order by m.scan_id desc, m.position limit 1";
+         where exists (select 1 from file_md5) order by m.scan_id desc, m.position limit 1");
     MD5S_OF_FILES:
         "select distinct f.sha256_head, f.sha256_tail, m.md5_head, m.md5_tail from layer_file f
            join file_md5 m on m.scan_id = f.scan_id and m.position = f.position
@@ -999,10 +1007,10 @@ statements! {
              select 1 from occurrence o where o.manifest_id = b.manifest_id and ", readable!("o.repository_id"), ")) named
          where scan_id > $3 or (scan_id = $3 and position > $4)
          order by scan_id, position limit $5");
-    FILES_OF_CONTENT:
+    FILES_OF_CONTENT: concat!(
         "select y.id, f.scan_id, f.position, f.sha256_head, f.sha256_tail from layer_file f join layer y on y.scan_id = f.scan_id
-         where f.sha256_head = $1 and f.sha256_tail = $2 and (f.scan_id > $3 or (f.scan_id = $3 and f.position > $4))
-         order by f.scan_id, f.position limit $5";
+         where ", file_places!("$1", "$2"), " and f.scan_id >= $3 and (f.scan_id > $3 or f.position > $4)
+         order by f.scan_id, f.position limit $5");
     FILES_COUNT: "select sha256_head, count(*) from layer_file where sha256_head in ({list}) group by sha256_head";
     FILES_SPREAD: concat!(
         "select distinct f.sha256_head, f.sha256_tail, o.repository_id from layer_file f join layer y on y.scan_id = f.scan_id
@@ -1097,7 +1105,10 @@ statements! {
     KIT_ROWS:
         "select m.id, m.digest, k.kind, k.is_model, k.name, k.version from manifest m join kit k on k.manifest_id = m.id
          where m.id in ({list}) order by m.id";
-
+    /// Of those that were in a readable repository at `$2`.
+    KIT_ROWS_READABLE: concat!(
+        "select m.id, m.digest, k.kind, k.is_model, k.name, k.version from manifest m join kit k on k.manifest_id = m.id
+         where m.id in ({list}) and ", was_readable!(), " order by m.id");
     KITS_NOT_MODELS: "select k.manifest_id from kit k where not k.is_model and k.manifest_id in ({list}) order by k.manifest_id";
 
     /// Only the first who says so writes the words of a kit that had none.
@@ -1285,12 +1296,12 @@ statements! {
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
     /// The scans that found the file, in order.
-    SCANS_WITH_FILE:
+    SCANS_WITH_FILE: concat!(
         "select s.scan_id, y.id from (
-           select distinct f.scan_id from layer_file f where f.sha256_head = $1 and f.sha256_tail = $2 and f.scan_id >= $3
+           select distinct f.scan_id from layer_file f where ", file_places!("$1", "$2"), " and f.scan_id >= $3
            order by f.scan_id limit $4) s
            left join layer y on y.scan_id = s.scan_id
-         order by s.scan_id";
+         order by s.scan_id");
     /// So many manifests of one layer after `$4`, and whether each was in a readable repository at `$2`: they stand in the
     /// index in this order, and no more of them are looked at.
     HOLDERS_OF_LAYER: concat!(
@@ -1313,27 +1324,25 @@ statements! {
     HOLDERS_OF_LAYERS: concat!(
         "select distinct b.manifest_id from manifest_blob b
          where b.layer_id in ({list}) and ", held_by_readable!(), " order by b.manifest_id");
-    /// Who holds a file and how, in any order, and no more than `$4` of them. It begins at so many of the file's places, and
+    /// Who holds a file and where, in any order, and no more than `$4` of them. It begins at so many of the file's places, and
     /// each of them is a row at least, of nobody where another scan of the layer has taken its place: so fewer rows are all.
-    FEW_WITH_FILE:
-        "select b.manifest_id, y.digest, f.scan_id, f.position as file_position, coalesce(b.path, p.path) as called,
-           y.digest = $3 as whole, p.role, p.name, p.position as component_position, b.position as layer_position
-         from (select scan_id, position from layer_file where sha256_head = $1 and sha256_tail = $2
-           order by scan_id limit $4) f
+    FEW_WITH_FILE: concat!(
+        "select b.manifest_id, b.position as layer_position, y.digest, f.scan_id, f.position as file_position, b.path as called,
+           y.digest = $3 as whole
+         from (select f.scan_id, f.position from layer_file f where ", file_places!("$1", "$2"), "
+           order by f.scan_id limit $4) f
            left join layer y on y.scan_id = f.scan_id
            left join manifest_blob b on b.layer_id = y.id
-           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
-           left join component p on p.id = c.component_id
          union all
-         select b.manifest_id, y.digest, null, 0, coalesce(b.path, p.path), true, p.role, p.name, p.position, b.position
+         select b.manifest_id, b.position, y.digest, null, 0, b.path, true
          from layer y join manifest_blob b on b.layer_id = y.id
-           left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
-           left join component p on p.id = c.component_id
          where y.digest = $3 and not exists (
            select 1 from layer_file f where f.sha256_head = $1 and f.sha256_tail = $2 and f.scan_id = y.scan_id)
-         limit $4";
-    /// Those of the manifests that were in a readable repository at `$2`.
-    READABLE_OF: concat!("select m.id from manifest m where m.id in ({list}) and ", was_readable!());
+         limit $4");
+    /// The components that have the layer at one position of a manifest.
+    COMPONENTS_AT:
+        "select c.manifest_id, p.role, p.name, p.path, p.position from component_layer c join component p on p.id = c.component_id
+         where c.layer_position = $1 and c.manifest_id in ({list}) order by c.manifest_id, p.position";
     /// How a file is in a manifest: the layer, the path, and whether the layer itself is the file. Of many ways in one
     /// manifest the first hundred, and how many there are. From the manifests to the file, which very many others may have.
     EVIDENCE_OF_FILE:
@@ -1693,8 +1702,8 @@ statements! {
     TALLY_RECOUNT: "update layer_tally set layers = (select count(*) from layer where state = 1) where state = 1";
 }
 
-/// The most values of one `in` list.
-pub(crate) const LIST: usize = 1000;
+/// The most values of one `in` list: the rows of the largest page, and a few that tell what is around it.
+pub(crate) const LIST: usize = 1024;
 
 /// Writes out `{list}`: `n` placeholders, the first of them `$first`.
 pub(crate) fn list(text: &str, first: usize, n: usize) -> String {

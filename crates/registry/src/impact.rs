@@ -8,9 +8,11 @@ mod part;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
+use futures_util::{Stream, stream};
 use index::{
     Grade, LayerId, Micros, NodeId, Reader, Session, claim, completeness, file,
     graph::{self, Met, View},
@@ -18,6 +20,7 @@ use index::{
 };
 use oci::{Digest, EMPTY_JSON, Hasher, Name, Reference};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 pub(crate) use self::{cursor::refuse_future, details::claimed};
 use self::{
@@ -107,23 +110,88 @@ impl Registry {
     /// # Errors
     /// [`Error::Unknown`] when an artifact is asked for that is not there, [`Error::Invalid`] when the question is not one.
     pub async fn impact(&self, ctx: &Ctx, question: &Question) -> Result<view::Impact, Error> {
+        let (mut session, found) = self.find_page(ctx, question).await?;
+        self.tell_page(ctx, &mut session, question, found).await
+    }
+
+    /// The same of all models, page after page to the last one: while one is told, the next is looked for.
+    ///
+    /// # Errors
+    /// As [`Registry::impact`]; then no more follow.
+    pub fn impact_pages(
+        self: &Arc<Self>,
+        ctx: &Ctx,
+        question: &Question,
+    ) -> impl Stream<Item = Result<view::Impact, Error>> + Send + use<> {
+        let (sender, found) = mpsc::channel(1);
+        let (registry, ctx, question) = (Arc::clone(self), ctx.clone(), question.clone());
+        tokio::spawn({
+            let (registry, ctx, mut question) = (Arc::clone(&registry), ctx.clone(), question.clone());
+            async move {
+                let mut rest = None;
+                while let Ok(page) = sender.reserve().await {
+                    // The connection goes back at once: whoever reads slowly keeps none.
+                    let mut found = match rest.take() {
+                        Some(rest) => Ok(rest),
+                        None => registry.find_page(&ctx, &question).await.map(|(_, found)| found),
+                    };
+                    let mut next = None;
+                    if let Ok(found) = &mut found {
+                        rest = found.split_rest(&question);
+                        next = found.next.clone();
+                    }
+                    page.send(found);
+                    let Some(next) = next else { return };
+                    question = Question { cursor: Some(next), wait: Duration::ZERO, ..question };
+                }
+            }
+        });
+        let begin = (found, registry, ctx, question, true);
+        stream::try_unfold(begin, |(mut found, registry, ctx, question, goes_on)| async move {
+            if !goes_on {
+                return Ok(None);
+            }
+            let page = found.recv().await.ok_or_else(|| Error::Internal("nobody looks for the next page".into()))??;
+            let mut session = registry.db.snapshot().await?;
+            let page = registry.tell_page(&ctx, &mut session, &question, page).await?;
+            let goes_on = page.next.is_some();
+            Ok(Some((page, (found, registry, ctx, question, goes_on))))
+        })
+    }
+
+    /// Finds the models of a page.
+    async fn find_page(&self, ctx: &Ctx, question: &Question) -> Result<(Session, FoundPage), Error> {
         let (mut asked, after) = self.ask(ctx, question, "models").await?;
         let content = asked.content.clone();
         let is_first = after == After::Nothing;
         let few = asked.few(question, &after).await?;
         let holders = match &few {
-            Some(few) => Holders::few(few.readable.iter().chain(&asked.held.itself).copied()),
+            Some(few) => Holders::few(&few.readable, &asked.held.itself),
             None => holders(&asked.held, question, &content),
         };
-        let Gathered { mut page, is_counted } = asked.gather(holders, after, question.limit).await?;
+        let Gathered { mut page, is_counted, is_reached } = asked.gather(holders, after, question.limit).await?;
+        let Asking { session, view, as_of, held, completeness, .. } = asked;
         let more_others = page.others().saturating_sub(HOLDERS_SHOWN) as u64;
-        let Asking { session, view, as_of, held, .. } = &mut asked;
-        let as_of = *as_of;
         // Later pages are about models; whoever else holds the content was shown with the first.
-        let end = page.show(if is_first { HOLDERS_SHOWN } else { 0 });
-        let next = end.map(|after| Cursor::new(question, "models", view.known, as_of, after).to_string());
-        let known = few.map(|few| few.ways);
-        let told = Details::fetch(session, *view, &content, held, known, &page.parts).await?;
+        let (end, rest) = page.show(if is_first { HOLDERS_SHOWN } else { 0 });
+        let about = About { view, as_of, content, held, completeness };
+        let next = end.map(|after| about.cursor(question, after));
+        let (rest, ways) = (rest.filter(|_| is_reached), few.map(|few| few.ways));
+        let about = Arc::new(about);
+        Ok((session, FoundPage { about, ways, page, is_first, is_counted, more_others, next, rest }))
+    }
+
+    /// Tells what there is to tell of a page.
+    async fn tell_page(
+        &self,
+        ctx: &Ctx,
+        session: &mut Session,
+        question: &Question,
+        found: FoundPage,
+    ) -> Result<view::Impact, Error> {
+        let FoundPage { about, ways, page, is_first, is_counted, more_others, next, .. } = found;
+        let About { view, as_of, content, held, completeness } = &*about;
+        let told = Details::fetch(session, *view, content, held, ways, &page.parts).await?;
         let models = page.rows(|part| &part.models, is_first && next.is_none());
         let matched = match question.matched && is_first && next.is_none() {
             true => {
@@ -140,7 +208,7 @@ impl Registry {
         }
         let others = page.rows(|part| &part.others, is_counted && more_others == 0);
         Ok(view::Impact {
-            query: query(question, as_of),
+            query: query(question, *as_of),
             scope: view::Scope::of(ctx.reader),
             ubiquitous: ubiquitous(held),
             models,
@@ -148,7 +216,7 @@ impl Registry {
             holders: others.into_iter().filter_map(|(row, part)| told.holder(row, part, view.known)).collect(),
             more_holders: (is_first && is_counted).then_some(more_others),
             next,
-            completeness: asked.completeness,
+            completeness: completeness.clone(),
         })
     }
 
@@ -227,7 +295,7 @@ impl Registry {
             page.add(part);
             from = next;
         }
-        let next = page.show(0).map(|after| Cursor::new(question, "holders", view.known, as_of, after).to_string());
+        let next = page.show(0).0.map(|after| Cursor::new(question, "holders", view.known, as_of, after).to_string());
         let told = Details::fetch(session, *view, &content, held, None, &page.parts).await?;
         let rows = page.rows(|part| &part.models, is_first && next.is_none());
         let answer = view::Impact {
@@ -347,16 +415,62 @@ struct Asking {
     completeness: view::Completeness,
 }
 
+/// What all pages of an answer are about.
+struct About {
+    view: View,
+    as_of: Micros,
+    content: Content,
+    held: Held,
+    completeness: view::Completeness,
+}
+
+impl About {
+    /// The cursor of what comes after a row.
+    fn cursor(&self, question: &Question, after: After) -> String {
+        Cursor::new(question, "models", self.view.known, self.as_of, after).to_string()
+    }
+}
+
+/// A page of which nothing is told yet.
+struct FoundPage {
+    about: Arc<About>,
+    /// How the content is held, where few do.
+    ways: Option<graph::Ways>,
+    page: Page,
+    is_first: bool,
+    /// Whether all holders were looked through.
+    is_counted: bool,
+    /// How many holders are not shown that are no models.
+    more_others: u64,
+    /// The cursor of the page after it.
+    next: Option<String>,
+    /// All models of the pages after it, where these are known: those that only lead to the content are found all at once.
+    rest: Option<Rows>,
+}
+
+impl FoundPage {
+    /// The page after it, where its models are known.
+    fn split_rest(&mut self, question: &Question) -> Option<Self> {
+        let mut page = Page { after: After::Nothing, limit: question.limit, parts: vec![self.rest.take()?] };
+        let (end, rest) = page.show(0);
+        let next = end.map(|after| self.about.cursor(question, after));
+        let about = Arc::clone(&self.about);
+        Some(Self { about, ways: None, page, is_first: false, is_counted: false, more_others: 0, next, rest })
+    }
+}
+
 /// A page that is filled.
 struct Gathered {
     page: Page,
     /// Whether all holders were looked through.
     is_counted: bool,
+    /// Whether all that only leads to the content was found, too.
+    is_reached: bool,
 }
 
 /// A file's holders, and how each has it, where they are few.
 struct Few {
-    readable: Vec<NodeId>,
+    readable: Vec<kit::Summary>,
     ways: graph::Ways,
 }
 
@@ -374,7 +488,7 @@ impl Asking {
             return if goes_on { Err(bad_cursor()) } else { Ok(None) };
         };
         let View { reader, known, .. } = self.view;
-        let readable = graph::readable(&mut self.session, reader, known, &ways.manifests()).await?;
+        let readable = kit::readable(&mut self.session, reader, known, &ways.manifests()).await?;
         Ok(Some(Few { readable, ways }))
     }
 
@@ -397,8 +511,8 @@ impl Asking {
                 seen += met.len();
                 known.extend(met.iter().map(|met| NodeId(met.manifest)));
                 if !page.is_short() {
-                    let nodes: Vec<_> = met.iter().map(|met| NodeId(met.manifest)).collect();
-                    let others = kit::not_models(session, &nodes).await?;
+                    let nodes = met.iter().map(|met| NodeId(met.manifest)).collect();
+                    let others = holders.not_models(session, nodes).await?;
                     met.retain(|met| others.contains(&NodeId(met.manifest)));
                 }
                 page.add(Rows::held(session, *view, held, &holders, &met).await?);
@@ -409,7 +523,8 @@ impl Asking {
                 from = next;
             }
         }
-        if page.is_short() {
+        let is_reached = page.is_short();
+        if is_reached {
             // Those that were all met need not be found again.
             let holders = match holders {
                 Holders::File(_) if is_first && is_counted => {
@@ -419,7 +534,7 @@ impl Asking {
             };
             page.add(Rows::reached(session, *view, held, &holders).await?);
         }
-        Ok(Gathered { page, is_counted })
+        Ok(Gathered { page, is_counted, is_reached })
     }
 }
 
@@ -458,17 +573,18 @@ impl Page {
         self.parts.push(part);
     }
 
-    /// Leaves out what is not shown. Where the page ends, if others follow.
-    fn show(&mut self, mut others: usize) -> Option<After> {
+    /// Leaves out what is not shown. Where the page ends, if others follow, and the models of its last part that do.
+    fn show(&mut self, mut others: usize) -> (Option<After>, Option<Rows>) {
         let (has_more, mut models) = (!self.is_short(), self.limit);
+        let mut rest = None;
         for part in &mut self.parts {
-            part.models.truncate(models);
+            rest = part.split_off(models);
             part.others.truncate(others);
             models -= part.models.len();
             others -= part.others.len();
         }
         let last = self.parts.iter().rev().find_map(|part| part.models.last());
-        last.filter(|_| has_more).map(|row| row.place.clone())
+        (last.filter(|_| has_more).map(|row| row.place.clone()), rest)
     }
 
     /// Its rows; where they are all that there are, by distance, repository and digest.

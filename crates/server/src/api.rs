@@ -9,12 +9,7 @@ mod problem;
 mod pulls;
 mod tags;
 
-use std::{
-    convert::Infallible,
-    fmt::{self, Write as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, fmt::Write as _, time::Duration};
 
 use axum::{
     Json, Router,
@@ -39,8 +34,6 @@ use registry::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use tokio::sync::mpsc;
 
 use self::problem::Problem;
 use crate::app::App;
@@ -189,63 +182,38 @@ fn lines(affected: Affected) -> Response {
     line_by_line(&first, pieces, &last)
 }
 
-/// All models with all that there is to tell of them, a page after the other: the next one is looked up while one is sent. What
-/// fails on the way ends the answer before its last line.
+/// All models with all that there is to tell of them, a page after the other. What fails on the way ends the answer before its
+/// last line.
 async fn full_lines(app: &App, ctx: &Ctx, question: &Question) -> Result<Response, Error> {
-    let mut question = Question { limit: PAGE, ..question.clone() };
-    let mut page = app.registry.impact(ctx, &question).await?;
+    let question = Question { limit: PAGE, ..question.clone() };
+    let mut pages = Box::pin(app.registry.impact_pages(ctx, &question));
+    let Some(page) = pages.try_next().await? else { return Err(Error::Internal("an answer has no page".into())) };
     let first = json!({
         "query": page.query, "scope": page.scope, "completeness": page.completeness, "ubiquitous": page.ubiquitous,
         "holders": page.holders, "more_holders": page.more_holders, "matched": page.matched,
     });
-    let (sender, pages) = mpsc::channel(1);
-    let (registry, ctx) = (Arc::clone(&app.registry), ctx.clone());
-    tokio::spawn(async move {
-        let mut told = 0;
-        loop {
-            told += page.models.len();
-            let next = page.next.take();
-            // Who does not listen any more need not be told why it ends.
-            if sender.send(Ok(Piece::Models(page.models))).await.is_err() {
-                return;
-            }
-            let Some(next) = next else {
-                let _ = sender.send(Ok(Piece::End(told))).await;
-                return;
-            };
-            question = Question { cursor: Some(next), wait: Duration::ZERO, ..question };
-            page = match registry.impact(&ctx, &question).await {
-                Ok(page) => page,
-                Err(error) => {
-                    tracing::error!(request_id = %ctx.request_id, %error, "an answer ends before it is whole");
-                    let _ = sender.send(Err(error)).await;
-                    return;
-                }
-            };
-        }
+    let request_id = ctx.request_id.clone();
+    let pages = stream::iter([Ok(page)]).chain(pages).inspect_err(move |error| {
+        tracing::error!(%request_id, %error, "an answer ends before it is whole");
     });
-    let pieces = stream::unfold(pages, |mut pages| async { pages.recv().await.map(|piece| (piece, pages)) });
-    let pieces = pieces.map_ok(|piece| piece.to_string());
-    let begin = stream::iter([Ok(format!("{first}\n"))]);
-    Ok(([(CONTENT_TYPE, LINES)], Body::from_stream(begin.chain(pieces))).into_response())
+    let lines = stream::try_unfold((pages, Some(0)), |(mut pages, told)| async move {
+        let Some(told) = told else { return Ok(None) };
+        Ok::<_, Error>(Some(match pages.try_next().await? {
+            Some(page) => (model_lines(&page.models)?, (pages, Some(told + page.models.len()))),
+            None => (format!("{}\n", json!({"models": told})).into_bytes(), (pages, None)),
+        }))
+    });
+    let begin = stream::iter([Ok(format!("{first}\n").into_bytes())]);
+    Ok(([(CONTENT_TYPE, LINES)], Body::from_stream(begin.chain(lines))).into_response())
 }
 
-/// Lines of an answer.
-enum Piece {
-    Models(Vec<Model>),
-    /// The last one: how many models there were.
-    End(usize),
-}
-
-impl fmt::Display for Piece {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Models(models) => models
-                .iter()
-                .try_for_each(|model| writeln!(f, "{}", serde_json::to_string(model).map_err(|_| fmt::Error)?)),
-            Self::End(models) => writeln!(f, "{}", json!({"models": models})),
-        }
+fn model_lines(models: &[Model]) -> Result<Vec<u8>, Error> {
+    let mut lines = Vec::new();
+    for model in models {
+        serde_json::to_writer(&mut lines, model).map_err(|error| Error::Internal(error.into()))?;
+        lines.push(b'\n');
     }
+    Ok(lines)
 }
 
 /// An answer that is lines of JSON: the first, pieces of more, and the last, without which it is not whole.

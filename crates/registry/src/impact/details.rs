@@ -123,7 +123,7 @@ impl Details {
     }
 
     pub(super) fn holder(&self, row: &Row, part: &Part, as_of: Micros) -> Option<view::Holder> {
-        let kit = part.kits.get(&row.manifest)?;
+        let kit = part.why.kits.get(&row.manifest)?;
         let (tags, past_tags) = self.tags(row);
         let ways = self.held.get(&row.manifest);
         Some(view::Holder {
@@ -160,17 +160,18 @@ impl Details {
                     ..Default::default()
                 });
             }
-            let uses = part.links_from(row.manifest).iter().filter(|link| of_row(row, link));
-            let uses = uses.filter(|link| part.best.score(link.to).is_some_and(|score| score.distance == 0));
+            let uses = part.why.links_from(row.manifest).iter().filter(|link| of_row(row, link));
+            let uses = uses.filter(|link| part.why.best.score(link.to).is_some_and(|score| score.distance == 0));
             let uses = uses.filter(|link| link.edge.is_some_and(|edge| edge.kind != EdgeKind::DerivedFrom));
             evidence.extend(uses.filter_map(|link| self.told(link)));
             return evidence;
         }
         // The first step is this repository's own claim; from there the best path goes on.
-        let first = part.links_from(row.manifest).iter().filter(|link| of_row(row, link));
-        let first = first.filter(|link| part.best.score(link.to).is_some_and(|score| score.behind(link) == row.score));
+        let first = part.why.links_from(row.manifest).iter().filter(|link| of_row(row, link));
+        let first =
+            first.filter(|link| part.why.best.score(link.to).is_some_and(|score| score.behind(link) == row.score));
         let Some(first) = first.min_by_key(|link| (link.to, link.edge.map(|edge| edge.id))) else { return evidence };
-        let path: Vec<_> = std::iter::once(*first).chain(part.best.path(first.to)).collect();
+        let path: Vec<_> = std::iter::once(*first).chain(part.why.best.path(first.to)).collect();
         let end = path.last().map_or(row.manifest, |link| link.to);
         evidence.extend(path.iter().filter_map(|link| self.told(link)));
         // Of how the end holds it, one way will do: its own row has them all.
@@ -180,7 +181,7 @@ impl Details {
 
     /// How a manifest holds the content; graded where it is a kit with a model, for only then it can have been used.
     fn packaged(&self, node: NodeId, part: &Part) -> Vec<view::Evidence> {
-        let model = part.kits.get(&node).is_some_and(|kit| kit.is_model);
+        let model = part.why.kits.get(&node).is_some_and(|kit| kit.is_model);
         let held = self.held.get(&node).into_iter().flat_map(|ways| &ways.told).cloned();
         let graded = held.map(|evidence| match model {
             true => view::Evidence {

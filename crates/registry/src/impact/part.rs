@@ -1,6 +1,9 @@
 //! A part of an answer: some rows, and as much of the graph as explains them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use index::{
     EdgeId, Grade, Micros, NodeId, RepositoryId, Session,
@@ -18,8 +21,8 @@ use crate::{
 
 /// What holds the content: all of it, or a file, whose holders are found as they are needed.
 pub(super) enum Holders<'a> {
-    /// These manifests, in order, each met by this scan.
-    Known(Vec<NodeId>, i64),
+    /// These manifests, in order, each met by this scan; and the kits of those that were looked up already.
+    Known { manifests: Vec<NodeId>, scan: i64, kits: HashMap<NodeId, kit::Summary> },
     /// Whatever holds the file.
     File(&'a [u8; 32]),
 }
@@ -30,18 +33,18 @@ pub(super) const FEW: i64 = -1;
 
 impl Holders<'_> {
     pub(super) fn known(manifests: impl Iterator<Item = NodeId>) -> Self {
-        Self::met(manifests, 0)
-    }
-
-    pub(super) fn few(manifests: impl Iterator<Item = NodeId>) -> Self {
-        Self::met(manifests, FEW)
-    }
-
-    fn met(manifests: impl Iterator<Item = NodeId>, scan: i64) -> Self {
         let mut manifests: Vec<_> = manifests.collect();
         manifests.sort_unstable();
         manifests.dedup();
-        Self::Known(manifests, scan)
+        Self::Known { manifests, scan: 0, kits: HashMap::new() }
+    }
+
+    /// Those of these kits, and others.
+    pub(super) fn few(found: &[kit::Summary], others: &[NodeId]) -> Self {
+        let mut manifests: Vec<_> = found.iter().map(|kit| kit.id).chain(others.iter().copied()).collect();
+        manifests.sort_unstable();
+        manifests.dedup();
+        Self::Known { manifests, scan: FEW, kits: found.iter().map(|kit| (kit.id, kit.clone())).collect() }
     }
 
     /// At most `limit` of them after one, in their order, and where to go on, unless that was the end.
@@ -53,7 +56,7 @@ impl Holders<'_> {
         limit: usize,
     ) -> Result<(Vec<Met>, Option<Met>), Error> {
         match self {
-            Self::Known(manifests, scan) => {
+            Self::Known { manifests, scan, .. } => {
                 let from = manifests.partition_point(|node| node.0 <= after.manifest);
                 let met: Vec<_> =
                     manifests[from..].iter().take(limit).map(|node| Met { scan: *scan, manifest: node.0 }).collect();
@@ -69,11 +72,46 @@ impl Holders<'_> {
     /// Those of the nodes that are among them.
     async fn among(&self, session: &mut Session, nodes: &[NodeId]) -> Result<HashSet<NodeId>, Error> {
         Ok(match self {
-            Self::Known(manifests, _) => {
+            Self::Known { manifests, .. } => {
                 nodes.iter().copied().filter(|node| manifests.binary_search(node).is_ok()).collect()
             }
             Self::File(sha256) => graph::file_first_in(session, sha256, nodes).await?.into_keys().collect(),
         })
+    }
+
+    /// The kits of manifests, which need not be among them.
+    async fn kits(
+        &self,
+        session: &mut Session,
+        manifests: BTreeSet<NodeId>,
+    ) -> Result<HashMap<NodeId, kit::Summary>, Error> {
+        let mut kits = HashMap::with_capacity(manifests.len());
+        let mut others = Vec::new();
+        for manifest in manifests {
+            match self {
+                Self::Known { kits: known, .. } if known.contains_key(&manifest) => {
+                    kits.insert(manifest, known[&manifest].clone());
+                }
+                _ => others.push(manifest),
+            }
+        }
+        kits.extend(kit::summaries(session, &others).await?.into_iter().map(|kit| (kit.id, kit)));
+        Ok(kits)
+    }
+
+    /// Those of the manifests that are no models.
+    pub(super) async fn not_models(
+        &self,
+        session: &mut Session,
+        mut manifests: Vec<NodeId>,
+    ) -> Result<HashSet<NodeId>, Error> {
+        let mut others = HashSet::new();
+        if let Self::Known { kits, .. } = self {
+            others.extend(kits.values().filter(|kit| !kit.is_model).map(|kit| kit.id));
+            manifests.retain(|manifest| !kits.contains_key(manifest));
+        }
+        others.extend(kit::not_models(session, &manifests).await?);
+        Ok(others)
     }
 }
 
@@ -95,15 +133,29 @@ impl Row {
     }
 }
 
+/// What a part is made of.
+struct Walked {
+    /// The manifests that may be rows.
+    nodes: Vec<NodeId>,
+    links: Vec<Link>,
+    /// Those of all these that hold the content.
+    holds: HashSet<NodeId>,
+}
+
 /// Some rows, and what explains them.
 pub(super) struct Part {
     /// The models among them.
     pub(super) models: Vec<Row>,
     /// What holds the content and is no model.
     pub(super) others: Vec<Row>,
+    pub(super) why: Arc<Why>,
+}
+
+/// As much of the graph as explains some rows.
+pub(super) struct Why {
     pub(super) kits: HashMap<NodeId, kit::Summary>,
     /// The nodes that hold the content, as far as they are known here.
-    pub(super) holds: HashSet<NodeId>,
+    holds: HashSet<NodeId>,
     pub(super) best: Best,
     links: HashMap<NodeId, Vec<Link>>,
 }
@@ -127,7 +179,7 @@ impl Part {
             let met = met.get(&row.manifest).copied().unwrap_or_default();
             (row.score.distance == 0).then_some(After::Held(met, row.repository.0))
         };
-        Self::of(session, view, held, holds, &nodes, links, place).await
+        Self::of(session, view, held, holders, Walked { nodes, links, holds }, place).await
     }
 
     /// What is told of everything that leads to the content and does not hold it itself.
@@ -137,10 +189,21 @@ impl Part {
         held: &Held,
         holders: &Holders<'_>,
     ) -> Result<Self, Error> {
+        // What holds it at no distance was told as that: all of them, unless more is asked for than that they package it, or when.
+        let are_all = view.floor <= Grade::Packaged && view.occurred == Micros::MAX;
         let links = match holders {
-            Holders::Known(manifests, _) => graph::reach(session, view, manifests).await?,
+            Holders::Known { manifests, .. } => graph::reach(session, view, manifests).await?,
             Holders::File(sha256) => {
-                let by_file = graph::reach_file(session, view, sha256).await?;
+                let by_file = match are_all {
+                    // Among very many holders, those who lead to them are found first, and then how.
+                    true => {
+                        let found =
+                            graph::affected_by_file(session, view.reader, view.known, view.floor, sha256).await?;
+                        let used: BTreeSet<_> = found.links.iter().map(|&(_, to, _)| to).collect();
+                        graph::users(session, view, &Vec::from_iter(used)).await?
+                    }
+                    false => graph::reach_file(session, view, sha256).await?,
+                };
                 let by_name = graph::reach(session, view, &held.beside).await?;
                 let known: HashSet<_> = by_file.iter().copied().collect();
                 by_file.into_iter().chain(by_name.into_iter().filter(|link| !known.contains(link))).collect()
@@ -148,45 +211,42 @@ impl Part {
         };
         let mut holds = holders.among(session, &Vec::from_iter(ends(&links))).await?;
         holds.extend(&held.itself);
-        // What holds it at no distance was told as that: all of them, unless more is asked for than that they package it, or when.
-        let are_all = view.floor <= Grade::Packaged && view.occurred == Micros::MAX;
         let is_told = |node: &NodeId| are_all && holds.contains(node);
         let nodes: BTreeSet<_> = links.iter().map(|link| link.from).filter(|node| !is_told(node)).collect();
         let place = |row: &Row, holds| {
             let told = row.score.distance == 0 && holds;
             (!told).then(|| After::Reached(row.score.distance, row.name.to_string(), row.digest.to_string()))
         };
-        Self::of(session, view, held, holds, &Vec::from_iter(nodes), links, place).await
+        let walked = Walked { nodes: Vec::from_iter(nodes), links, holds };
+        Self::of(session, view, held, holders, walked, place).await
     }
 
-    /// The rows of the nodes, each where `place` says of it and of whether it holds the content, if anywhere. `holds` are those
-    /// of all nodes here that do.
+    /// The rows of the nodes, each where `place` says of it and of whether it holds the content, if anywhere.
     async fn of(
         session: &mut Session,
         view: View,
         held: &Held,
-        holds: HashSet<NodeId>,
-        nodes: &[NodeId],
-        links: Vec<Link>,
+        holders: &Holders<'_>,
+        Walked { nodes, links, holds }: Walked,
         place: impl Fn(&Row, bool) -> Option<After>,
     ) -> Result<Self, Error> {
         let mut all = ends(&links);
-        all.extend(nodes);
-        let kits = kit::summaries(session, &Vec::from_iter(all)).await?;
-        let kits: HashMap<_, _> = kits.into_iter().map(|kit| (kit.id, kit)).collect();
-        let stays = manifest::occurrences(session, view.reader, view.known, nodes).await?;
+        all.extend(&nodes);
+        let kits = holders.kits(session, all).await?;
+        let stays = manifest::occurrences(session, view.reader, view.known, &nodes).await?;
         let starts = holds.iter().filter_map(|&node| Some((node, holding(held, &kits, view.floor, node)?)));
         let best = Best::search(starts, &links);
         let mut by_source: HashMap<NodeId, Vec<Link>> = HashMap::new();
         for link in links {
             by_source.entry(link.from).or_default().push(link);
         }
-        let mut part = Self { models: Vec::new(), others: Vec::new(), kits, holds, best, links: by_source };
-        for mut row in part.rows(held, &stays, view) {
-            let holds = part.holds.contains(&row.manifest);
+        let why = Arc::new(Why { kits, holds, best, links: by_source });
+        let mut part = Self { models: Vec::new(), others: Vec::new(), why: Arc::clone(&why) };
+        for mut row in why.rows(held, &stays, view) {
+            let holds = why.holds.contains(&row.manifest);
             let Some(place) = place(&row, holds) else { continue };
             row.place = place;
-            let is_model = part.kits.get(&row.manifest).is_some_and(|kit| kit.is_model);
+            let is_model = why.kits.get(&row.manifest).is_some_and(|kit| kit.is_model);
             if is_model {
                 part.models.push(row);
             } else if holds {
@@ -198,6 +258,31 @@ impl Part {
         Ok(part)
     }
 
+    /// The models but for the first `count` of them, as a part of their own.
+    pub(super) fn split_off(&mut self, count: usize) -> Option<Self> {
+        let is_more = self.models.len() > count;
+        is_more.then(|| Self { models: self.models.split_off(count), others: Vec::new(), why: Arc::clone(&self.why) })
+    }
+
+    /// The edges by which its rows are explained, and the nodes at whose holding their paths end.
+    pub(super) fn explained(&self) -> (BTreeSet<EdgeId>, BTreeSet<NodeId>) {
+        let (mut edges, mut holding) = (BTreeSet::new(), BTreeSet::new());
+        holding.extend(self.models.iter().chain(&self.others).map(|row| row.manifest));
+        for row in &self.models {
+            let direct = self.why.links_from(row.manifest);
+            // Each row's first step is its own repository's claim, and from there the best path goes on.
+            let further = direct.iter().flat_map(|link| self.why.best.path(link.to));
+            for link in direct.iter().copied().chain(further) {
+                edges.extend(link.edge.map(|edge| edge.id));
+                holding.insert(link.to);
+            }
+        }
+        holding.retain(|node| self.why.holds.contains(node));
+        (edges, holding)
+    }
+}
+
+impl Why {
     /// One row for each repository that has, or had, the manifest.
     fn rows(&self, held: &Held, stays: &[manifest::Occurrence], view: View) -> Vec<Row> {
         let mut claimed: HashMap<(NodeId, Holds), Score> = HashMap::new();
@@ -240,23 +325,6 @@ impl Part {
     /// The links from a node.
     pub(super) fn links_from(&self, node: NodeId) -> &[Link] {
         self.links.get(&node).map_or(&[], |links| links)
-    }
-
-    /// The edges by which its rows are explained, and the nodes at whose holding their paths end.
-    pub(super) fn explained(&self) -> (BTreeSet<EdgeId>, BTreeSet<NodeId>) {
-        let (mut edges, mut holding) = (BTreeSet::new(), BTreeSet::new());
-        holding.extend(self.models.iter().chain(&self.others).map(|row| row.manifest));
-        for row in &self.models {
-            let direct = self.links_from(row.manifest);
-            // Each row's first step is its own repository's claim, and from there the best path goes on.
-            let further = direct.iter().flat_map(|link| self.best.path(link.to));
-            for link in direct.iter().copied().chain(further) {
-                edges.extend(link.edge.map(|edge| edge.id));
-                holding.insert(link.to);
-            }
-        }
-        holding.retain(|node| self.holds.contains(node));
-        (edges, holding)
     }
 }
 
