@@ -147,6 +147,61 @@ on_both_engines! {
         }
     }
 
+    fn what_is_in_an_archive_counts_instead_of_it(server: Server) {
+        let names: Vec<_> = (1..=6).map(|n| format!("data/{n}.csv")).collect();
+        let own = |name: &String| (name.clone(), name.as_bytes().to_vec());
+        let archive = |name: &String| gzip(&tar([own(name)]));
+        let plain = tar(names.iter().map(own));
+        let packed = tar(names.iter().map(|name| (format!("{name}.tar.gz"), archive(name))));
+        // One in another: what is deeper than anybody looks is a file like any other.
+        let nested = tar([("all.tar".to_owned(), packed.clone())]);
+        let half = tar([("half.tar.gz".to_owned(), gzip(&tar(names[..3].iter().map(own)))), own(&"more".to_owned())]);
+        let layers = [("plain", &plain), ("packed", &packed), ("nested", &nested), ("half", &half)];
+        let digests = layers.map(|(name, layer)| kit(&server, &format!("team/{name}"), layer));
+        // The repository, and how many files are in both, were asked for, and are there.
+        let overlaps = |answer: &Value| {
+            let models = answer["models"].as_array().unwrap().iter();
+            let overlap = |model: &Value| ["common", "asked", "candidate"].map(|count| model["evidence"][0]["overlap"][count].as_u64().unwrap());
+            models.map(|model| (model["repository"].as_str().unwrap().to_owned(), overlap(model))).collect::<Vec<_>>()
+        };
+        let of = |name: &str, counts: [u64; 3]| (format!("team/{name}"), counts);
+        let all = [of("half", [3, 6, 4]), of("nested", [6, 6, 6]), of("packed", [6, 6, 6]), of("plain", [6, 6, 6])];
+        let answer = server.api(&format!("/impact?layer={}&wait=30", digests[0]), 200);
+        for asked in &digests[..3] {
+            assert_eq!(overlaps(&server.api(&format!("/impact?layer={asked}"), 200)), all, "{asked}");
+        }
+        assert_eq!(rungs(&answer), ["overlap", "overlap", "overlap", "layer tar tree contents overlap"].into_iter().zip(&all).map(|(rungs, (name, _))| (name.clone(), rungs.to_owned())).collect::<Vec<_>>());
+        let by_half = [of("half", [4, 4, 4]), of("nested", [3, 4, 6]), of("packed", [3, 4, 6]), of("plain", [3, 4, 6])];
+        assert_eq!(overlaps(&server.api(&format!("/impact?layer={}", digests[3]), 200)), by_half);
+        // An archive is a file all the same.
+        let one = archive(&names[0]);
+        let by_file = server.api(&format!("/impact?file={}", sha256(&one)), 200);
+        assert_eq!(models(&by_file).iter().map(|model| &*model.0).collect::<Vec<_>>(), ["team/nested", "team/packed"]);
+
+        // Of a folder, too, and where the body of a question says so.
+        for (packing, name) in [(false, "plain"), (true, "packed")] {
+            let folder = tempfile::tempdir().unwrap();
+            for name in &names {
+                let name_of_file = name.replace("data/", "");
+                let written = if packing { (format!("{name_of_file}.tar.gz"), archive(name)) } else { (name_of_file, own(name).1) };
+                std::fs::write(folder.path().join(written.0), written.1).unwrap();
+            }
+            let (said, _) = server.asked(&["trace", folder.path().to_str().unwrap(), "--json"]);
+            assert_eq!(overlaps(&serde_json::from_str(&said).unwrap()), all, "{name}: {said}");
+        }
+        let leaves: Vec<_> = names.iter().map(|name| sha256(name.as_bytes())).collect();
+        let archives: Vec<_> = names.iter().map(|name| sha256(&archive(name))).collect();
+        let files = [&leaves[..], &archives[..]].concat();
+        let said = ask(&server, &json!({"files": files, "containers": archives}), "&rung=overlap");
+        assert_eq!(overlaps(&said), all);
+        assert_eq!((&said["query"]["files"], &said["query"]["containers"]), (&json!(12), &json!(6)));
+        // Who does not say so asks about twelve.
+        assert_eq!(overlaps(&ask(&server, &json!({"files": files}), "&rung=overlap"))[0], of("nested", [12, 12, 6]));
+        let body = json!({"files": leaves, "containers": archives}).to_string();
+        let head = format!("POST /api/v1/impact HTTP/1.1\r\nHost: h\r\nContent-Length: {}", body.len());
+        Wire::new(&server.host).send(&head, [body.as_bytes()]).expect(400);
+    }
+
     fn a_leak_of_many_files_is_one_question(server: Server) {
         kit(&server, "team/one", &tar(files(["data/train.csv", "data/notes.md"])));
         kit(&server, "team/two", &tar([("d/notes.md".to_owned(), NOTES.to_vec()), ("d/x".to_owned(), b"x".to_vec())]));
@@ -301,8 +356,15 @@ fn what_everybody_has_matches_nobody(engine: Engine) {
     let leak = ask(&server, &json!({"files": [everywhere, sha256(b"b")]}), "");
     assert_eq!(models(&leak).iter().map(|model| &*model.0).collect::<Vec<_>>(), ["team/b"]);
     assert_eq!(leak["ubiquitous"][0]["file"], everywhere);
+    // In an archive it counts as little, and the archive does not count for it.
+    let packed = tar([("all.tar".to_owned(), tar([licence(), own("a"), own("d")]))]);
+    let packed = kit(&server, "team/packed", &packed);
+    let answer = server.api(&format!("/impact?layer={packed}&wait=30"), 200);
+    let overlap = &answer["models"][0]["evidence"][0]["overlap"];
+    assert_eq!((models(&answer).len(), &models(&answer)[0].0), (2, &"team/a".to_owned()), "{answer:#}");
+    assert_eq!((&overlap["common"], &overlap["asked"], &overlap["candidate"]), (&json!(1), &json!(2), &json!(2)));
     // Asked for by name it is a file like any other.
-    assert_eq!(models(&server.api(&format!("/impact?file={everywhere}"), 200)).len(), 3);
+    assert_eq!(models(&server.api(&format!("/impact?file={everywhere}"), 200)).len(), 4);
 }
 
 #[test]

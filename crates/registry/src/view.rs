@@ -481,7 +481,7 @@ pub struct Ubiquitous {
 /// How much of what was asked for is there. Ubiquitous files that were asked for do not count.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Overlap {
-    /// How many distinct files both have.
+    /// How many distinct files both have. Of an archive or a compressed file what is in it counts, and not the file itself.
     pub common: u64,
     /// How many were asked for.
     pub asked: u64,
