@@ -1087,7 +1087,8 @@ statements! {
          from manifest_blob b left join layer y on y.id = b.layer_id left join scan s on s.id = y.scan_id
          where b.manifest_id = $1 and b.position >= 0 order by b.position";
     KIT_COMPONENT_LAYERS:
-        "select k.manifest_id, p.position, p.role, p.name, p.path, p.remote, b.digest, y.state, s.tree, s.contents
+        "select k.manifest_id, p.position, p.role, p.name, p.path, p.remote, b.layer_id, b.path as layer_path, b.digest, y.state,
+           s.tree, s.contents
          from (select distinct manifest_id from occurrence where repository_id = $1) k
            join component p on p.manifest_id = k.manifest_id
            left join component_layer c on c.component_id = p.id
