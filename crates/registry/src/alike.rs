@@ -222,6 +222,73 @@ async fn share(
     asked: &Asked,
     held: &mut Held,
 ) -> Result<BTreeSet<NodeId>, Error> {
+    let by_file = asked.any_file && likeness.wants(Rung::File);
+    let Shared { places, of_rare, enough } = shared(session, reader, as_of, likeness, asked, held).await?;
+    let nodes: BTreeSet<_> = enough.iter().map(|((manifest, _), _)| *manifest).collect();
+    let nodes: Vec<_> = nodes.into_iter().collect();
+    let mut composed: HashMap<Holding, Vec<Placed>> = HashMap::new();
+    for (manifest, component, placed) in file::layers_of_manifests(session, &nodes).await? {
+        composed.entry((manifest, component)).or_default().push(placed);
+    }
+    let mut sizes: HashMap<Vec<LayerId>, u64> = HashMap::new();
+    let mut manifests = BTreeSet::new();
+    for (holding, common) in enough {
+        let placed = composed.remove(&holding).unwrap_or_default();
+        let mut layers: Vec<_> = placed.iter().map(|placed| placed.layer).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        let candidate = match sizes.get(&layers) {
+            Some(&known) => known,
+            None => {
+                let candidate = file::count_leaves(session, &layers).await?;
+                *sizes.entry(layers).or_insert(candidate)
+            }
+        };
+        // What is the same has the same files.
+        let may_be = candidate == asked.files.len() as u64 && common == of_rare && asked.identities.contents.is_some();
+        let own = match may_be && is_one_thing(session, holding, &placed).await? {
+            true => together.identities(session, &placed).await?,
+            false => Identities::default(),
+        };
+        let tree = own.tree.is_some() && own.tree == asked.identities.tree;
+        let contents = own.contents.is_some() && own.contents == asked.identities.contents;
+        let overlap = Overlap { common, asked: of_rare, candidate, tree, contents };
+        let overlaps = overlap.is_enough(likeness.min_overlap) && likeness.wants(Rung::Overlap);
+        let is_same = tree && likeness.wants(Rung::Tree) || contents && likeness.wants(Rung::Contents);
+        if !(by_file || overlaps || is_same) {
+            continue;
+        }
+        manifests.insert(holding.0);
+        let known = held.overlaps.entry(holding).or_insert(overlap);
+        if overlap.beats(known) {
+            *known = overlap;
+        }
+    }
+    if asked.any_file {
+        for (layer, found) in places {
+            held.files.entry(layer).or_default().extend(found);
+        }
+    }
+    Ok(manifests)
+}
+
+/// Where the files are that were asked for, without the ubiquitous ones.
+struct Shared {
+    places: BTreeMap<LayerId, Vec<Copies>>,
+    /// How many were asked for.
+    of_rare: u64,
+    /// What has enough of them to be looked at, and how many.
+    enough: Vec<(Holding, u64)>,
+}
+
+async fn shared(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    likeness: Likeness,
+    asked: &Asked,
+    held: &mut Held,
+) -> Result<Shared, Error> {
     let files: Vec<_> = asked.files.union(&asked.containers).copied().collect();
     let spread = file::spread(session, reader, as_of, &files, likeness.ubiquitous.saturating_add(1)).await?;
     let (common, rare): (Vec<_>, Vec<_>) =
@@ -255,56 +322,13 @@ async fn share(
             enough.push((holding, common));
         }
     }
-    let nodes: BTreeSet<_> = enough.iter().map(|((manifest, _), _)| *manifest).collect();
-    let nodes: Vec<_> = nodes.into_iter().collect();
-    let mut composed: HashMap<Holding, Vec<Placed>> = HashMap::new();
-    for (manifest, component, placed) in file::layers_of_manifests(session, &nodes).await? {
-        composed.entry((manifest, component)).or_default().push(placed);
-    }
-    let mut sizes: HashMap<Vec<LayerId>, u64> = HashMap::new();
-    let mut manifests = BTreeSet::new();
-    for (holding, common) in enough {
-        let placed = composed.remove(&holding).unwrap_or_default();
-        let mut layers: Vec<_> = placed.iter().map(|placed| placed.layer).collect();
-        layers.sort_unstable();
-        layers.dedup();
-        let candidate = match sizes.get(&layers) {
-            Some(&known) => known,
-            None => {
-                let candidate = file::count_leaves(session, &layers).await?;
-                *sizes.entry(layers).or_insert(candidate)
-            }
-        };
-        // One layer was compared by itself. What is the same has the same files, whatever they are inside of.
-        let may_be = placed.len() > 1 && candidate == asked.files.len() as u64 && common == of_rare;
-        let own = match may_be && is_one_thing(session, holding).await? {
-            true => together.identities(session, &placed).await?,
-            false => Identities::default(),
-        };
-        let tree = own.tree.is_some() && own.tree == asked.identities.tree;
-        let contents = own.contents.is_some() && own.contents == asked.identities.contents;
-        let overlap = Overlap { common, asked: of_rare, candidate, tree, contents };
-        let overlaps = overlap.is_enough(likeness.min_overlap) && likeness.wants(Rung::Overlap);
-        let is_same = tree && likeness.wants(Rung::Tree) || contents && likeness.wants(Rung::Contents);
-        if !(by_file || overlaps || is_same) {
-            continue;
-        }
-        manifests.insert(holding.0);
-        let known = held.overlaps.entry(holding).or_insert(overlap);
-        if overlap.beats(known) {
-            *known = overlap;
-        }
-    }
-    if asked.any_file {
-        for (layer, found) in places {
-            held.files.entry(layer).or_default().extend(found);
-        }
-    }
-    Ok(manifests)
+    Ok(Shared { places, of_rare, enough })
 }
 
-/// Whether layers are something as a whole. Those of an image are not: a later one may say that files of an earlier one are gone.
-async fn is_one_thing(session: &mut Session, (manifest, component): Holding) -> Result<bool, Error> {
+/// Whether what holds files is to be compared by all of its layers together. One layer was compared by itself; those of an image
+/// are nothing as a whole, for a later one may say that files of an earlier one are gone.
+async fn is_one_thing(session: &mut Session, (manifest, component): Holding, layers: &[Placed]) -> Result<bool, Error> {
     let image = modelkit::Kind::Image.as_str();
-    Ok(component.is_some() || kit::get(session, manifest).await?.is_none_or(|kit| kit.kind != image))
+    Ok(layers.len() > 1
+        && (component.is_some() || kit::get(session, manifest).await?.is_none_or(|kit| kit.kind != image)))
 }
