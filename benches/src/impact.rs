@@ -204,8 +204,14 @@ fn template(postgres: Option<&str>, sqlite: &Path) -> Result<()> {
             None => Db::sqlite(sqlite).await?,
         };
         let path = |n| format!("data/train/part-{:03}/record-{n:06}.csv", n % 7).into_bytes();
-        let files =
-            (0..FILES).map(|n| file::File { path: path(n), size: 4096, sha256: hash("path", n), md5: None, depth: 0 });
+        let files = (0..FILES).map(|n| file::File {
+            path: path(n),
+            size: 4096,
+            sha256: hash("path", n),
+            md5: None,
+            depth: 0,
+            container: false,
+        });
         let mut session = db.begin().await?;
         file::add(&mut session, ScanId(0), 0, &files.collect::<Vec<_>>()).await?;
         session.commit().await?;

@@ -90,6 +90,7 @@ fn named(layer: u64, number: u64, arguments: &Arguments) -> file::File {
         sha256: digest.as_sha256().copied().unwrap_or_default(),
         md5: None,
         depth: 0,
+        container: false,
     }
 }
 

@@ -32,14 +32,38 @@ fn kit(server: &Server, name: &str, dataset: &[u8]) -> String {
     dataset["digest"].as_str().unwrap().to_owned()
 }
 
+/// Pushes an artifact of two layers that are files, by these names.
+fn titled(server: &Server, name: &str, names: [&str; 2]) {
+    let mut repository = Repository::new(&server.host, name);
+    let config = repository.blob("application/vnd.oci.empty.v1+json", b"{}");
+    let layers: Vec<_> = files(names)
+        .iter()
+        .map(|(name, bytes)| {
+            let mut layer = repository.blob("text/plain", bytes);
+            layer["annotations"] = json!({"org.opencontainers.image.title": name});
+            layer
+        })
+        .collect();
+    repository.manifest(
+        "1",
+        &json!({
+            "schemaVersion": 2, "mediaType": crate::push::MANIFEST, "artifactType": "application/vnd.test",
+            "config": config, "layers": layers,
+        }),
+    );
+}
+
 /// Each model's repository, and the rungs of its first evidence.
 fn rungs(answer: &Value) -> Vec<(String, String)> {
-    let rungs = |model: &Value| {
-        let rungs = model["evidence"][0]["rungs"].as_array().unwrap().iter();
+    rungs_of(&answer["models"])
+}
+
+fn rungs_of(rows: &Value) -> Vec<(String, String)> {
+    let rungs = |row: &Value| {
+        let rungs = row["evidence"][0]["rungs"].as_array().unwrap().iter();
         rungs.map(|rung| rung.as_str().unwrap()).collect::<Vec<_>>().join(" ")
     };
-    let models = answer["models"].as_array().unwrap().iter();
-    models.map(|model| (model["repository"].as_str().unwrap().to_owned(), rungs(model))).collect()
+    rows.as_array().unwrap().iter().map(|row| (row["repository"].as_str().unwrap().to_owned(), rungs(row))).collect()
 }
 
 fn ask(server: &Server, question: &Value, query: &str) -> Value {
@@ -111,6 +135,84 @@ on_both_engines! {
         assert!(evidence.iter().all(|way| way["overlap"].is_object()), "{answer:#}");
     }
 
+    fn several_layers_are_compared_as_one(server: Server) {
+        let files = || files(["data/train.csv", "data/notes.md"]);
+        let one = kit(&server, "team/one", &tar(files()));
+        let [train, notes] = files().map(|file| tar([file]));
+        Repository::new(&server.host, "data/two").artifact("1", &[&train, &notes]);
+        Repository::new(&server.host, "data/unnamed").artifact("1", &[TRAIN, NOTES]);
+        Repository::new(&server.host, "data/half").artifact("1", &[&train, b"other"]);
+        titled(&server, "data/named", ["x/train.csv", "x/notes.md"]);
+        titled(&server, "data/renamed", ["x/train.csv", "y.md"]);
+        // A file that is in two of them is the later one.
+        let before = tar([("data/train.csv".to_owned(), b"before".to_vec())]);
+        Repository::new(&server.host, "data/later").artifact("1", &[&before, &train, &notes]);
+        Repository::new(&server.host, "data/earlier").artifact("1", &[&train, &notes, &before]);
+        // What a layer of an image says about others is not looked at.
+        let mut image = Repository::new(&server.host, "data/image");
+        let config = image.blob("application/vnd.oci.image.config.v1+json", br#"{"architecture":"amd64","os":"linux"}"#);
+        let layers = [&train, &notes].map(|layer| image.blob("application/vnd.oci.image.layer.v1.tar", layer));
+        image.manifest("1", &json!({"schemaVersion": 2, "mediaType": crate::push::MANIFEST, "config": config, "layers": layers}));
+
+        let answer = server.api(&format!("/impact?layer={one}&wait=30"), 200);
+        let expected = [
+            ("data/earlier", "overlap"), ("data/half", "overlap"), ("data/image", "overlap"), ("data/later", "overlap"),
+            ("data/named", "tree contents overlap"), ("data/renamed", "contents overlap"),
+            ("data/two", "tree contents overlap"), ("data/unnamed", "contents overlap"),
+        ];
+        let expected = expected.map(|(name, rungs)| (name.to_owned(), rungs.to_owned()));
+        assert_eq!(rungs_of(&answer["holders"]), expected, "{answer:#}");
+        assert_eq!(holders(&server.api(&format!("/impact?layer={one}&rung=tree"), 200)), ["data/named", "data/two"]);
+        let contents = ["data/named", "data/renamed", "data/two", "data/unnamed"];
+        assert_eq!(holders(&server.api(&format!("/impact?layer={one}&rung=contents"), 200)), contents);
+
+        // The other way around, and by their files.
+        let by = |name: &str| rungs(&server.api(&format!("/impact?ref=data/{name}:1"), 200)).into_iter().map(|(_, rungs)| rungs).collect::<Vec<_>>();
+        for (name, rungs) in [("two", "tree contents overlap"), ("named", "tree contents overlap"), ("later", "tree contents overlap"), ("renamed", "contents overlap"), ("unnamed", "contents overlap"), ("earlier", "overlap"), ("image", "overlap")] {
+            assert_eq!(by(name), [rungs], "{name}");
+        }
+        // Each layer is asked about as well.
+        let halves = server.api("/impact?ref=data/half:1&rung=layer", 200);
+        assert_eq!(holders(&halves), ["data/earlier", "data/half", "data/image", "data/later", "data/two"], "{halves:#}");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("train.csv"), TRAIN).unwrap();
+        std::fs::write(folder.path().join("notes.md"), NOTES).unwrap();
+        let (said, _) = server.asked(&["trace", folder.path().to_str().unwrap(), "--json"]);
+        let said: Value = serde_json::from_str(&said).unwrap();
+        let trees: Vec<_> = rungs_of(&said["holders"]).into_iter().filter(|(_, rungs)| rungs.starts_with("tree")).collect();
+        assert_eq!(trees.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["data/named", "data/two"], "{said:#}");
+    }
+
+    fn a_component_of_several_layers_has_the_version_of_one(server: Server) {
+        let mut repository = Repository::new(&server.host, "team/pack");
+        let files = |last: &str| [("m/a.bin".to_owned(), b"first".to_vec()), ("m/b.bin".to_owned(), last.as_bytes().to_vec())];
+        let mut push = |tag: &str, layers: &[(&str, Vec<u8>)]| {
+            let layers: Vec<_> = layers.iter().map(|(path, bytes)| {
+                let mut layer = repository.blob("application/vnd.cncf.model.weight.v1.raw", bytes);
+                layer["annotations"] = json!({"org.cncf.model.filepath": path});
+                layer
+            }).collect();
+            let config = json!({"descriptor": {"name": "pack"}, "modelfs": {"type": "layers", "diffIds": []}, "config": {}});
+            let config = repository.blob("application/vnd.cncf.model.config.v1+json", config.to_string().as_bytes());
+            repository.manifest(tag, &json!({
+                "schemaVersion": 2, "mediaType": crate::push::MANIFEST,
+                "artifactType": "application/vnd.cncf.model.manifest.v1+json", "config": config, "layers": layers,
+            }))
+        };
+        push("1", &[("m", tar(files("last")))]);
+        let two = push("2", &[("a.bin", b"first".to_vec()), ("b.bin", b"last".to_vec())]);
+        push("3", &[("a.bin", b"first".to_vec()), ("b.bin", b"another".to_vec())]);
+        push("4", &[("m", tar(files("another")))]);
+        push("5", &[("a.bin", b"last".to_vec()), ("b.bin", b"first".to_vec())]);
+        let layer = format!("/impact?layer={}&rung=tree&wait=30", sha256(&tar(files("last"))));
+        let answer = server.api(&layer, 200);
+        let digests: Vec<_> = answer["models"].as_array().unwrap().iter().map(|model| model["tags"][0].as_str().unwrap()).collect();
+        assert_eq!(digests.len(), 2, "{answer:#}");
+        assert!(answer["models"].as_array().unwrap().iter().any(|model| model["digest"] == *two), "{answer:#}");
+        let answer = server.api("/repositories/team/pack/-/versions", 200);
+        assert_eq!(answer["matrix"][0]["versions"], json!(["v3", "v2", "v2", "v1", "v1"]), "{answer:#}");
+    }
+
     fn files_are_found_inside_of_files(server: Server) {
         let packed = tar([("data/train.csv.gz".to_owned(), gzip(TRAIN)), ("data/x.tar".to_owned(), tar(files(["a", "b"])))]);
         kit(&server, "team/packed", &packed);
@@ -145,6 +247,61 @@ on_both_engines! {
         for wrong in ["", "sha256=12", "name=a&sha256=b", "name=a&cursor=x"] {
             server.api(&format!("/files?{wrong}"), 400);
         }
+    }
+
+    fn what_is_in_an_archive_counts_instead_of_it(server: Server) {
+        let names: Vec<_> = (1..=6).map(|n| format!("data/{n}.csv")).collect();
+        let own = |name: &String| (name.clone(), name.as_bytes().to_vec());
+        let archive = |name: &String| gzip(&tar([own(name)]));
+        let plain = tar(names.iter().map(own));
+        let packed = tar(names.iter().map(|name| (format!("{name}.tar.gz"), archive(name))));
+        // One in another: what is deeper than anybody looks is a file like any other.
+        let nested = tar([("all.tar".to_owned(), packed.clone())]);
+        let half = tar([("half.tar.gz".to_owned(), gzip(&tar(names[..3].iter().map(own)))), own(&"more".to_owned())]);
+        let layers = [("plain", &plain), ("packed", &packed), ("nested", &nested), ("half", &half)];
+        let digests = layers.map(|(name, layer)| kit(&server, &format!("team/{name}"), layer));
+        // The repository, and how many files are in both, were asked for, and are there.
+        let overlaps = |answer: &Value| {
+            let models = answer["models"].as_array().unwrap().iter();
+            let overlap = |model: &Value| ["common", "asked", "candidate"].map(|count| model["evidence"][0]["overlap"][count].as_u64().unwrap());
+            models.map(|model| (model["repository"].as_str().unwrap().to_owned(), overlap(model))).collect::<Vec<_>>()
+        };
+        let of = |name: &str, counts: [u64; 3]| (format!("team/{name}"), counts);
+        let all = [of("half", [3, 6, 4]), of("nested", [6, 6, 6]), of("packed", [6, 6, 6]), of("plain", [6, 6, 6])];
+        let answer = server.api(&format!("/impact?layer={}&wait=30", digests[0]), 200);
+        for asked in &digests[..3] {
+            assert_eq!(overlaps(&server.api(&format!("/impact?layer={asked}"), 200)), all, "{asked}");
+        }
+        assert_eq!(rungs(&answer), ["overlap", "overlap", "overlap", "layer tar tree contents overlap"].into_iter().zip(&all).map(|(rungs, (name, _))| (name.clone(), rungs.to_owned())).collect::<Vec<_>>());
+        let by_half = [of("half", [4, 4, 4]), of("nested", [3, 4, 6]), of("packed", [3, 4, 6]), of("plain", [3, 4, 6])];
+        assert_eq!(overlaps(&server.api(&format!("/impact?layer={}", digests[3]), 200)), by_half);
+        // An archive is a file all the same.
+        let one = archive(&names[0]);
+        let by_file = server.api(&format!("/impact?file={}", sha256(&one)), 200);
+        assert_eq!(models(&by_file).iter().map(|model| &*model.0).collect::<Vec<_>>(), ["team/nested", "team/packed"]);
+
+        // Of a folder, too, and where the body of a question says so.
+        for (packing, name) in [(false, "plain"), (true, "packed")] {
+            let folder = tempfile::tempdir().unwrap();
+            for name in &names {
+                let name_of_file = name.replace("data/", "");
+                let written = if packing { (format!("{name_of_file}.tar.gz"), archive(name)) } else { (name_of_file, own(name).1) };
+                std::fs::write(folder.path().join(written.0), written.1).unwrap();
+            }
+            let (said, _) = server.asked(&["trace", folder.path().to_str().unwrap(), "--json"]);
+            assert_eq!(overlaps(&serde_json::from_str(&said).unwrap()), all, "{name}: {said}");
+        }
+        let leaves: Vec<_> = names.iter().map(|name| sha256(name.as_bytes())).collect();
+        let archives: Vec<_> = names.iter().map(|name| sha256(&archive(name))).collect();
+        let files = [&leaves[..], &archives[..]].concat();
+        let said = ask(&server, &json!({"files": files, "containers": archives}), "&rung=overlap");
+        assert_eq!(overlaps(&said), all);
+        assert_eq!((&said["query"]["files"], &said["query"]["containers"]), (&json!(12), &json!(6)));
+        // Who does not say so asks about twelve.
+        assert_eq!(overlaps(&ask(&server, &json!({"files": files}), "&rung=overlap"))[0], of("nested", [12, 12, 6]));
+        let body = json!({"files": leaves, "containers": archives}).to_string();
+        let head = format!("POST /api/v1/impact HTTP/1.1\r\nHost: h\r\nContent-Length: {}", body.len());
+        Wire::new(&server.host).send(&head, [body.as_bytes()]).expect(400);
     }
 
     fn a_leak_of_many_files_is_one_question(server: Server) {
@@ -301,8 +458,15 @@ fn what_everybody_has_matches_nobody(engine: Engine) {
     let leak = ask(&server, &json!({"files": [everywhere, sha256(b"b")]}), "");
     assert_eq!(models(&leak).iter().map(|model| &*model.0).collect::<Vec<_>>(), ["team/b"]);
     assert_eq!(leak["ubiquitous"][0]["file"], everywhere);
+    // In an archive it counts as little, and the archive does not count for it.
+    let packed = tar([("all.tar".to_owned(), tar([licence(), own("a"), own("d")]))]);
+    let packed = kit(&server, "team/packed", &packed);
+    let answer = server.api(&format!("/impact?layer={packed}&wait=30"), 200);
+    let overlap = &answer["models"][0]["evidence"][0]["overlap"];
+    assert_eq!((models(&answer).len(), &models(&answer)[0].0), (2, &"team/a".to_owned()), "{answer:#}");
+    assert_eq!((&overlap["common"], &overlap["asked"], &overlap["candidate"]), (&json!(1), &json!(2), &json!(2)));
     // Asked for by name it is a file like any other.
-    assert_eq!(models(&server.api(&format!("/impact?file={everywhere}"), 200)).len(), 3);
+    assert_eq!(models(&server.api(&format!("/impact?file={everywhere}"), 200)).len(), 4);
 }
 
 #[test]

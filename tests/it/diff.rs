@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     push::{Repository, push_layout},
-    sample::tar,
+    sample::{gzip, tar},
     server::{Server, on_both_engines},
 };
 
@@ -56,6 +56,31 @@ on_both_engines! {
         assert_eq!(code, 0, "{said}");
         let (said, code) = server.asked(&["diff", "data/customers:2025.10", "data/customers:none"]);
         assert_eq!(code, 2, "{said}");
+    }
+
+    fn files_that_went_into_archives_are_repacked(server: Server) {
+        let mut repository = Repository::new(&server.host, "team/kit");
+        let mut push = |tag: &str, files: Vec<(String, Vec<u8>)>| {
+            let data = repository.blob("application/vnd.kitops.modelkit.dataset.v1.tar", &tar(files));
+            let kitfile = json!({"manifestVersion": "1.0.0", "datasets": [{"name": "train", "path": "d", "digest": data["digest"]}]});
+            repository.kit_of(tag, &kitfile, &[data]);
+        };
+        let file = |name: &str| (format!("d/{name}"), name.as_bytes().to_vec());
+        let packed = |name: &str| (format!("d/{name}.gz"), gzip(name.as_bytes()));
+        push("plain", vec![file("a"), file("b")]);
+        push("packed", vec![packed("a"), packed("b")]);
+        push("half", vec![file("a"), packed("b")]);
+        push("more", vec![packed("a"), packed("b"), packed("c")]);
+        server.api(&format!("/impact?file=sha256:{}&wait=30", "1".repeat(64)), 200);
+        let diff = |from: &str, to: &str| server.api(&format!("/diff?from=team/kit:{from}&to=team/kit:{to}"), 200);
+        for (from, to, renamed) in [("plain", "packed", vec!["d/a.gz!a", "d/b.gz!b"]), ("packed", "plain", vec!["d/a", "d/b"]), ("packed", "half", vec!["d/a"])] {
+            let told = diff(from, to);
+            assert_eq!(changes(&told), ["dataset train repacked -"], "{told:#}");
+            let train = &told["components"][0];
+            assert_eq!((&train["says"], paths(train, "renamed")), (&json!("same contents, repacked"), renamed.into_iter().map(str::to_owned).collect()));
+            assert!(paths(train, "added").is_empty() && paths(train, "removed").is_empty(), "{told:#}");
+        }
+        assert_eq!(changes(&diff("plain", "more")), ["dataset train changed -"]);
     }
 
     fn files_parameters_and_components_are_compared(server: Server) {

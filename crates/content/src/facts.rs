@@ -8,7 +8,7 @@ use crate::Metadata;
 
 /// Bumped by two whenever the facts of the same bytes would change, so that older facts are known to be outdated. It is even: the
 /// number after it says that MD5s were computed as well, see [`Limits::scanner_version`].
-pub const SCANNER_VERSION: i32 = 4;
+pub const SCANNER_VERSION: i32 = 6;
 
 /// The path of the one file of a raw layer, and of a zip as the file that it is too: the layer's own bytes, which have no
 /// name inside themselves.
@@ -108,6 +108,8 @@ pub struct File {
     pub md5: Option<[u8; 16]>,
     /// How many files it is inside of: 0 for the layer's own, which alone make its identities.
     pub depth: u32,
+    /// Whether files were found inside of it, which say better than it does what there is.
+    pub container: bool,
     /// What it says of itself, if it is of a format that does.
     pub metadata: Option<Box<Metadata>>,
 }

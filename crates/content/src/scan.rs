@@ -84,6 +84,7 @@ pub fn scan<R: Read, E>(
         sink,
         files: 0,
         inner_files: 0,
+        handed_on: 0,
         skipped: Skipped::default(),
         problem: None,
         problems: 0,
@@ -106,6 +107,8 @@ struct Pass<'a, F> {
     sink: F,
     files: u64,
     inner_files: u64,
+    /// How many files were handed on.
+    handed_on: u64,
     skipped: Skipped,
     /// The first file that could not be looked into whole, and why; and how many there were.
     problem: Option<String>,
@@ -166,7 +169,7 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         // Bytes that are no good compressed stream are a file all the same.
         if layer.form.archive != Archive::Tar && !layer.content.is_some_and(is_nothing) {
             let stored = stored.finish().map_err(fault)?;
-            self.hand_on(WHOLE, stored, None)?;
+            self.whole_file(WHOLE, stored, None)?;
         }
         Ok(layer)
     }
@@ -223,10 +226,10 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
                 self.files += 1;
                 if !is_nothing(whole) {
                     self.identity.add_pathless(&whole.sha256).map_err(ScanError::Spill)?;
-                    self.hand_on(path, whole, metadata)?;
+                    self.whole_file(path, whole, metadata)?;
                 }
             }
-            (Archive::Zip, Some(whole)) => self.hand_on(path, whole, None)?,
+            (Archive::Zip, Some(whole)) => self.whole_file(path, whole, None)?,
             _ => {}
         }
         Ok(Layer { form, content, problem })
@@ -242,14 +245,20 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         self.whole = true;
     }
 
-    /// Hands the layer on as a file.
-    fn hand_on(
+    /// Hands the layer on as a file. All that was before was found inside of it.
+    fn whole_file(
         &mut self,
         path: &[u8],
         Whole { sha256, size, md5 }: Whole,
         metadata: Option<Box<Metadata>>,
     ) -> Result<(), ScanError<E>> {
-        (self.sink)(File { path: path.to_vec(), size, sha256, md5, depth: 0, metadata }).map_err(ScanError::Sink)
+        let container = self.handed_on > 0;
+        self.hand_on(File { path: path.to_vec(), size, sha256, md5, depth: 0, container, metadata })
+    }
+
+    fn hand_on(&mut self, file: File) -> Result<(), ScanError<E>> {
+        self.handed_on += 1;
+        (self.sink)(file).map_err(ScanError::Sink)
     }
 
     fn facts(self, layer: Layer) -> Result<Facts, ScanError<E>> {
@@ -339,10 +348,12 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
             self.inner.begin();
             content.feed(self.inner);
         }
+        let before = self.handed_on;
         let metadata = self.look(&mut content, &spot)?;
+        let container = self.handed_on > before;
         let Whole { sha256, size, md5 } = content.finish()?;
         let Spot { path, depth, .. } = spot;
-        self.found(File { path, size, sha256, md5, depth, metadata }).map_err(Stop::Fail)
+        self.found(File { path, size, sha256, md5, depth, container, metadata }).map_err(Stop::Fail)
     }
 
     fn found(&mut self, file: File) -> Result<(), ScanError<E>> {
@@ -358,7 +369,7 @@ impl<'a, E, F: FnMut(File) -> Result<(), E>> Pass<'a, F> {
         if *size == 0 {
             return Ok(());
         }
-        (self.sink)(file).map_err(ScanError::Sink)
+        self.hand_on(file)
     }
 
     /// Looks into a file. Whatever is wrong in there, the file itself can be read on.

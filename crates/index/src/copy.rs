@@ -31,6 +31,7 @@ const TABLES: &[(&str, &[&str], &str)] = &[
     ("layer_file", &["scan_id", "position"], ALL),
     ("layer_path", &["scan_id", "first"], ALL),
     ("file_md5", &["scan_id", "position"], ALL),
+    ("file_container", &["scan_id", "position"], ALL),
     ("file_metadata", &["scan_id", "position"], ALL),
     ("tensor", &["scan_id", "file", "position"], ALL),
     ("adapter", &["scan_id", "position"], ALL),

@@ -24,6 +24,8 @@ pub struct File {
     pub md5: Option<[u8; 16]>,
     /// How many files it is inside of.
     pub depth: u32,
+    /// Whether files were found inside of it.
+    pub container: bool,
 }
 
 /// Where a file is.
@@ -64,6 +66,15 @@ pub struct Copies {
     pub first: Found,
     /// How many there are.
     pub copies: u64,
+}
+
+/// A layer, as a manifest names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Placed {
+    /// The layer.
+    pub layer: LayerId,
+    /// What the manifest calls the file or folder in it.
+    pub path: Option<Vec<u8>>,
 }
 
 /// How many files a block of paths describes. A position in the first files of a scan tells its block; those that an older version
@@ -149,10 +160,26 @@ pub async fn add(session: &mut Session, scan: ScanId, position: u64, files: &[Fi
     }
     let hashed = sorted.iter().filter_map(|&(_, position, file)| Some((position, file.md5?)));
     md5::add(session, scan, hashed.collect()).await?;
+    let containers = files.iter().zip(first..).filter(|(file, _)| file.container).map(|(_, position)| position);
+    add_containers(session, scan, &Vec::from_iter(containers)).await?;
     for (block, first) in files.chunks(BLOCK_SIZE).zip((first..).step_by(BLOCK_SIZE)) {
         let payload = pack(block).map_err(|_| Error::Unreadable("block of paths"))?;
         on!(session, |c| {
             let query = sqlx::query(sql::LAYER_PATH_INSERT).bind(scan.0).bind(first).bind(&payload[..]);
+            query.execute(c).await.map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// Notes which files of a scan others were found inside of, by their positions.
+async fn add_containers(session: &mut Session, scan: ScanId, positions: &[i32]) -> Result<()> {
+    for chunk in positions.chunks(ROWS_A_STATEMENT) {
+        let text = sql::rows(&session.engine(), sql::FILE_CONTAINERS_INSERT, 2, chunk.len());
+        let whole = chunk.len() == ROWS_A_STATEMENT;
+        on!(session, |c| {
+            let query = sqlx::query(AssertSqlSafe(text)).persistent(whole);
+            let query = chunk.iter().fold(query, |query, &position| query.bind(scan.0).bind(position));
             query.execute(c).await.map(drop)
         })?;
     }
@@ -308,17 +335,17 @@ pub async fn entries_at(session: &mut Session, places: &[Place]) -> Result<HashM
 /// When a statement fails.
 pub async fn of_layer(session: &mut Session, layer: LayerId, from: i32, limit: u32) -> Result<Vec<(i32, File)>> {
     let Some(scan) = crate::graph::current_scan(session, layer).await? else { return Ok(Vec::new()) };
-    let found: Vec<(i32, i64, Vec<u8>)> = on!(session, |c| {
+    let found: Vec<(i32, i64, Vec<u8>, bool)> = on!(session, |c| {
         let query = sqlx::query_as(sql::FILES_OF_SCAN).bind(scan.0).bind(from);
         query.bind(i64::from(limit)).fetch_all(c).await
     })?;
     let places: Vec<_> = found.iter().map(|&(position, ..)| Place { scan, position }).collect();
     let mut entries = entries_at(session, &places).await?;
     let mut files = Vec::with_capacity(found.len());
-    for (position, head, tail) in found {
+    for (position, head, tail, container) in found {
         let entry = entries.remove(&Place { scan, position }).ok_or(Error::Unreadable("path of a file"))?;
         let Entry { size, depth, path } = entry;
-        files.push((position, File { path, size, depth, sha256: sha256(head, &tail)?, md5: None }));
+        files.push((position, File { path, size, depth, sha256: sha256(head, &tail)?, md5: None, container }));
     }
     Ok(files)
 }
@@ -328,10 +355,27 @@ pub async fn of_layer(session: &mut Session, layer: LayerId, from: i32, limit: u
 /// # Errors
 /// When a statement fails.
 pub async fn distinct(session: &mut Session, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
+    listed(session, sql::FILES_OF_LAYERS, layers).await
+}
+
+/// The same without those that others were found inside of: what is in an archive counts, not the archive beside it. Whether a
+/// file is one is told by its bytes, so that it is none of them wherever it is.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn leaves(session: &mut Session, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
+    let mut files = distinct(session, layers).await?;
+    for container in listed(session, sql::CONTAINERS_OF_LAYERS, layers).await? {
+        files.remove(&container);
+    }
+    Ok(files)
+}
+
+async fn listed(session: &mut Session, text: &str, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
     let mut files = BTreeSet::new();
     for chunk in layers.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
-        let text = sql::list(sql::FILES_OF_LAYERS, 1, width);
+        let text = sql::list(text, 1, width);
         let found: Vec<(i64, Vec<u8>)> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text));
             sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
@@ -343,13 +387,13 @@ pub async fn distinct(session: &mut Session, layers: &[LayerId]) -> Result<BTree
     Ok(files)
 }
 
-/// How many distinct files there are in layers together.
+/// How many [`leaves`] there are in layers together.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn count_distinct(session: &mut Session, layers: &[LayerId]) -> Result<u64> {
-    let [layer] = layers else { return Ok(distinct(session, layers).await?.len() as u64) };
-    let count: i64 = on!(session, |c| sqlx::query_scalar(sql::COUNT_FILES_OF_LAYER).bind(layer.0).fetch_one(c).await)?;
+pub async fn count_leaves(session: &mut Session, layers: &[LayerId]) -> Result<u64> {
+    let [layer] = layers else { return Ok(leaves(session, layers).await?.len() as u64) };
+    let count: i64 = on!(session, |c| sqlx::query_scalar(sql::COUNT_LEAVES_OF_LAYER).bind(layer.0).fetch_one(c).await)?;
     Ok(rows::unsigned(count))
 }
 
@@ -501,23 +545,26 @@ pub async fn users_of_layers(
     Ok(users)
 }
 
-/// The layers of manifests, with the position of the component that each is in.
+/// The layers of manifests, with the position of the component that each is in, in the order that they have there.
 ///
 /// # Errors
 /// When a statement fails.
 pub async fn layers_of_manifests(
     session: &mut Session,
     manifests: &[NodeId],
-) -> Result<Vec<(NodeId, Option<i32>, LayerId)>> {
+) -> Result<Vec<(NodeId, Option<i32>, Placed)>> {
+    type Row = (i64, Option<i32>, i64, Option<Vec<u8>>);
     let mut layers = Vec::new();
     for chunk in manifests.chunks(sql::LIST) {
         let width = sql::padded(chunk.len());
         let text = sql::list(sql::LAYERS_OF_MANIFESTS, 1, width);
-        let found: Vec<(i64, Option<i32>, i64)> = on!(session, |c| {
+        let found: Vec<Row> = on!(session, |c| {
             let query = sqlx::query_as(AssertSqlSafe(text));
             sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
-        layers.extend(found.into_iter().map(|(node, component, layer)| (NodeId(node), component, LayerId(layer))));
+        let placed =
+            |(node, component, layer, path): Row| (NodeId(node), component, Placed { layer: LayerId(layer), path });
+        layers.extend(found.into_iter().map(placed));
     }
     Ok(layers)
 }
@@ -567,7 +614,7 @@ mod tests {
     use super::*;
 
     fn file(path: &[u8], size: u64, depth: u32) -> File {
-        File { path: path.to_vec(), size, sha256: [0; 32], md5: None, depth }
+        File { path: path.to_vec(), size, sha256: [0; 32], md5: None, depth, container: false }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    Error, LayerId, LayerState, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, rows, sql,
+    Error, LayerId, LayerState, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on,
+    file::Placed, rows, sql,
 };
 
 /// What is stored of a kit.
@@ -117,6 +118,8 @@ pub struct ComponentLayer {
 /// By what a layer is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerIdentity {
+    /// Its row, and what the manifest calls it.
+    pub placed: Placed,
     /// Its digest.
     pub digest: Digest,
     /// How far the registry has come with it.
@@ -288,6 +291,8 @@ pub async fn component_layers(session: &mut Session, repository: RepositoryId) -
         name: Option<Vec<u8>>,
         path: Option<Vec<u8>>,
         remote: Option<Vec<u8>>,
+        layer_id: Option<i64>,
+        layer_path: Option<Vec<u8>>,
         digest: Option<Vec<u8>>,
         state: Option<i32>,
         tree: Option<Vec<u8>>,
@@ -296,8 +301,9 @@ pub async fn component_layers(session: &mut Session, repository: RepositoryId) -
     let found: Vec<Row> =
         on!(session, |c| sqlx::query_as(sql::KIT_COMPONENT_LAYERS).bind(repository.0).fetch_all(c).await)?;
     let layer = |row: Row| {
-        let layer = match (row.digest, row.state) {
-            (Some(digest), Some(state)) => Some(LayerIdentity {
+        let layer = match (row.layer_id, row.digest, row.state) {
+            (Some(id), Some(digest), Some(state)) => Some(LayerIdentity {
+                placed: Placed { layer: LayerId(id), path: row.layer_path },
                 digest: rows::digest(&digest)?,
                 state: LayerState::from_code(state)?,
                 tree: row.tree.map(|hash| rows::sha256(&hash)).transpose()?,

@@ -1,6 +1,9 @@
 //! What is inside layers: facts that are timeless and outlive the bytes.
 
+use std::collections::HashMap;
+
 use oci::Digest;
+use sqlx::AssertSqlSafe;
 
 use crate::{Error, LayerId, LayerState, Micros, Reader, Result, ScanId, Session, db::on, rows, sql};
 
@@ -44,6 +47,17 @@ pub struct Facts {
     pub inner_bytes: u64,
     /// How many entries are not files.
     pub skipped: u64,
+}
+
+/// By what a layer is compared with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// How far the registry has come with it.
+    pub state: LayerState,
+    /// The tree identity.
+    pub tree: Option<[u8; 32]>,
+    /// The contents identity.
+    pub contents: Option<[u8; 32]>,
 }
 
 /// The version and the limits that a scan runs with.
@@ -127,6 +141,29 @@ fn layer((id, digest, size, state, scanner): (i64, Vec<u8>, i64, i32, Option<i32
     })
 }
 
+/// By what layers are compared, by the scans whose facts serve.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn identities(session: &mut Session, layers: &[LayerId]) -> Result<HashMap<LayerId, Identity>> {
+    type Row = (i64, i32, Option<Vec<u8>>, Option<Vec<u8>>);
+    let mut identities = HashMap::with_capacity(layers.len());
+    for chunk in layers.chunks(sql::LIST) {
+        let text = sql::list(sql::LAYER_IDENTITIES, 1, sql::padded(chunk.len()));
+        let found: Vec<Row> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        for (id, state, tree, contents) in found {
+            let state = LayerState::from_code(state)?;
+            let tree = tree.map(|hash| rows::sha256(&hash)).transpose()?;
+            let contents = contents.map(|hash| rows::sha256(&hash)).transpose()?;
+            identities.insert(LayerId(id), Identity { state, tree, contents });
+        }
+    }
+    Ok(identities)
+}
+
 /// Forgets some of what an earlier scan left unfinished, or of one whose facts serve no more; whether there is more. Each call is to be a transaction of its
 /// own: there may be millions of rows, and others write too.
 ///
@@ -160,6 +197,7 @@ async fn forget_some(session: &mut Session, scan: i64) -> Result<bool> {
         sql::SCAN_FORGET_TENSORS,
         sql::SCAN_FORGET_ADAPTERS,
         sql::SCAN_FORGET_MD5S,
+        sql::SCAN_FORGET_CONTAINERS,
         sql::SCAN_FORGET_PATHS,
     ];
     for text in texts {

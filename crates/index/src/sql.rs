@@ -872,6 +872,9 @@ statements! {
     LAYER_INSERT: "insert into layer (digest, size, state, reason) values ($1, $2, $3, $4) on conflict (digest) do nothing returning id";
     LAYER_BY_DIGEST: "select id, digest, size, state, scanner from layer where digest = $1";
     LAYER_BY_ID: "select id, digest, size, state, scanner from layer where id = $1";
+    LAYER_IDENTITIES:
+        "select y.id, y.state, s.tree, s.contents from layer y left join scan s on s.id = y.scan_id
+         where y.id in ({list}) order by y.id";
     LAYER_SCANNED: "update layer set state = $2, reason = $3, scan_id = $4, scanner = $5 where id = $1";
     LAYER_STATE: "update layer set state = $2, reason = $3 where id = $1";
     /// Lets the end of a layer's scan wait for a push, or the push for it: whichever comes second sees the other.
@@ -897,11 +900,13 @@ statements! {
     SCAN_FORGET_METADATA: "delete from file_metadata where scan_id = $1 and position >= $2";
     SCAN_FORGET_TENSORS: "delete from tensor where scan_id = $1 and file >= $2";
     SCAN_FORGET_MD5S: "delete from file_md5 where scan_id = $1 and position >= $2";
+    SCAN_FORGET_CONTAINERS: "delete from file_container where scan_id = $1 and position >= $2";
     SCAN_FORGET_ADAPTERS: "delete from adapter where scan_id = $1 and position >= $2";
     SCAN_FORGET: "delete from scan where id = $1";
 
     LAYER_FILES_INSERT: "insert into layer_file (scan_id, sha256_head, position, name_key, sha256_tail) values {rows}";
     LAYER_PATH_INSERT: "insert into layer_path (scan_id, first, payload) values ($1, $2, $3)";
+    FILE_CONTAINERS_INSERT: "insert into file_container (scan_id, position) values {rows}";
     FILE_METADATA_INSERT: "insert into file_metadata (scan_id, position, format, document) values ($1, $2, $3, $4)";
     TENSORS_INSERT: "insert into tensor (scan_id, file, position, sha256_head, sha256_tail, size) values {rows}";
     /// The weights of manifests: layers of their models and the parts of these.
@@ -982,13 +987,23 @@ statements! {
         "select scan_id, first, payload from layer_path where first >= $1 and first <= $2 and scan_id in ({list})
          order by scan_id, first";
     FILES_OF_SCAN:
-        "select position, sha256_head, sha256_tail from layer_file where scan_id = $1 and position >= $2
-         order by position limit $3";
+        "select f.position, f.sha256_head, f.sha256_tail,
+           exists (select 1 from file_container c where c.scan_id = f.scan_id and c.position = f.position)
+         from layer_file f where f.scan_id = $1 and f.position >= $2 order by f.position limit $3";
     FILES_OF_LAYERS:
         "select distinct f.sha256_head, f.sha256_tail from layer y join layer_file f on f.scan_id = y.scan_id where y.id in ({list})";
-    COUNT_FILES_OF_LAYER:
-        "select count(*) from (
-           select distinct f.sha256_head, f.sha256_tail from layer y join layer_file f on f.scan_id = y.scan_id where y.id = $1) d";
+    CONTAINERS_OF_LAYERS:
+        "select distinct f.sha256_head, f.sha256_tail from layer y join file_container c on c.scan_id = y.scan_id
+           join layer_file f on f.scan_id = c.scan_id and f.position = c.position
+         where y.id in ({list})";
+    COUNT_LEAVES_OF_LAYER:
+        "select (select count(*) from (
+             select distinct f.sha256_head, f.sha256_tail from layer y join layer_file f on f.scan_id = y.scan_id
+             where y.id = $1) d)
+           - (select count(*) from (
+             select distinct f.sha256_head, f.sha256_tail from layer y join file_container c on c.scan_id = y.scan_id
+               join layer_file f on f.scan_id = c.scan_id and f.position = c.position
+             where y.id = $1) d)";
     /// A layer may have one file very often: its first place in each layer, and how many there are.
     FILES_FIND:
         "select y.id, f.scan_id, f.first, f.sha256_head, f.sha256_tail, f.copies from (
@@ -1028,10 +1043,11 @@ statements! {
     LAYERS_OF_TREE: "select y.id from scan s join layer y on y.scan_id = s.id where s.tree = $1 order by y.id";
     LAYERS_OF_CONTENTS: "select y.id from scan s join layer y on y.scan_id = s.id where s.contents = $1 order by y.id";
     LAYERS_OF_MANIFESTS:
-        "select b.manifest_id, p.position, b.layer_id from manifest_blob b
+        "select b.manifest_id, p.position, b.layer_id, b.path from manifest_blob b
            left join component_layer c on c.manifest_id = b.manifest_id and c.layer_position = b.position
            left join component p on p.id = c.component_id
-         where b.layer_id is not null and b.manifest_id in ({list})";
+         where b.layer_id is not null and b.manifest_id in ({list})
+         order by b.manifest_id, p.position, c.position, b.position";
     /// What has the layers, and in which component.
     USERS_OF_LAYERS: concat!(
         "select b.layer_id, b.manifest_id, p.position from manifest_blob b
@@ -1079,7 +1095,8 @@ statements! {
          from manifest_blob b left join layer y on y.id = b.layer_id left join scan s on s.id = y.scan_id
          where b.manifest_id = $1 and b.position >= 0 order by b.position";
     KIT_COMPONENT_LAYERS:
-        "select k.manifest_id, p.position, p.role, p.name, p.path, p.remote, b.digest, y.state, s.tree, s.contents
+        "select k.manifest_id, p.position, p.role, p.name, p.path, p.remote, b.layer_id, b.path as layer_path, b.digest, y.state,
+           s.tree, s.contents
          from (select distinct manifest_id from occurrence where repository_id = $1) k
            join component p on p.manifest_id = k.manifest_id
            left join component_layer c on c.component_id = p.id
@@ -1579,6 +1596,7 @@ statements! {
            + (select count(*) from file_metadata f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from tensor f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from file_md5 f where not exists (select 1 from scan s where s.id = f.scan_id))
+           + (select count(*) from file_container f where not exists (select 1 from scan s where s.id = f.scan_id))
            + (select count(*) from adapter f where not exists (select 1 from scan s where s.id = f.scan_id))";
     CHECK_TALLY: "select cast((select count(*) from layer where state = 1) as bigint) - layers from layer_tally where state = 1";
     KEYS_TRACKED: "select object_key from blob union all select object_key from upload";
@@ -1790,6 +1808,7 @@ pub(crate) fn example(engine: &Engine<'_>, name: &str, text: &str) -> String {
             "SEARCH_REPOSITORY_WORDS_INSERT" => 3,
             "TENSORS_INSERT" => 6,
             "PULLS_WRITE" => 11,
+            "FILE_CONTAINERS_INSERT" => 2,
             _ => 4,
         };
         return rows(engine, text, width, 2);

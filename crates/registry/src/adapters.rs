@@ -176,7 +176,7 @@ fn is_whole(config: &AdapterConfig, repositories: &[String]) -> bool {
 /// The tensors of a model, as far as its safetensors files say.
 async fn read(session: &mut Session, model: NodeId) -> Result<Tensors, Error> {
     let layers = file::layers_of_manifests(session, &[model]).await?;
-    let layers: BTreeSet<_> = layers.into_iter().map(|(.., layer)| layer).collect();
+    let layers: BTreeSet<_> = layers.into_iter().map(|(.., placed)| placed.layer).collect();
     let lists = adapter::tensor_lists(session, &Vec::from_iter(layers)).await?;
     Ok(lists.iter().map(|list| fit::tensors(list)).fold(Tensors::new(), |mut all, some| {
         all.extend(some);

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use content::Identities;
 use index::{
     LayerId, Micros, NodeId, Reader, Session,
-    file::{self, Copies},
-    graph,
+    file::{self, Copies, Placed},
+    graph, kit,
 };
 
-use crate::Error;
+use crate::{Error, together::Together};
 
 /// A way for two pieces of content to be the same, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,14 +73,16 @@ impl Likeness {
 /// How much of what was asked for is in a component, or in a manifest beside its components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overlap {
-    /// How many distinct files both have.
+    /// How many distinct files both have. What is in a file counts instead of it.
     pub(crate) common: u64,
     /// How many were asked for, without the ubiquitous ones.
     pub(crate) asked: u64,
     /// How many the component has.
     pub(crate) candidate: u64,
-    /// Whether both are the same set of files.
-    pub(crate) same: bool,
+    /// Whether its layers together are the same tree.
+    pub(crate) tree: bool,
+    /// Whether they are the same set of files.
+    pub(crate) contents: bool,
 }
 
 impl Overlap {
@@ -87,12 +90,23 @@ impl Overlap {
     pub(crate) fn share(&self) -> f64 {
         share_of(self.common, self.asked)
     }
+
+    /// Whether it says more than another does.
+    fn beats(&self, other: &Self) -> bool {
+        let strength = |overlap: &Self| (overlap.tree, overlap.contents, overlap.share());
+        strength(self) > strength(other)
+    }
+
+    /// Whether that is enough for an overlap. What only has an archive of the files, unopened, shares none of them.
+    pub(crate) fn is_enough(&self, min_overlap: f64) -> bool {
+        self.common > 0 && self.share() >= min_overlap
+    }
 }
 
-/// Which part of `whole` files `common` ones are, from 0 to 1.
+/// Which part of `whole` files `common` ones are, from 0 to 1: a file that one layer has unopened another may have opened.
 #[expect(clippy::cast_precision_loss, reason = "numbers of files stay far below 2^53")]
 pub(crate) fn share_of(common: u64, whole: u64) -> f64 {
-    common as f64 / whole.max(1) as f64
+    common.min(whole) as f64 / whole.max(1) as f64
 }
 
 /// A component of a manifest by its position; `None` for what is in no component.
@@ -126,12 +140,12 @@ pub(crate) struct Held {
 pub(crate) struct Asked {
     /// The layers that make it, if it is in the registry.
     pub(crate) layers: Vec<LayerId>,
-    /// Its tree, if it is not.
-    pub(crate) tree: Option<[u8; 32]>,
-    /// Its contents, likewise.
-    pub(crate) contents: Option<[u8; 32]>,
-    /// Its files.
+    /// What it is as a whole.
+    pub(crate) identities: Identities,
+    /// Its files, without those that others of them are inside of.
     pub(crate) files: BTreeSet<[u8; 32]>,
+    /// Those, if one of them makes a match by itself.
+    pub(crate) containers: BTreeSet<[u8; 32]>,
     /// Whether one of the files makes a match: they leaked, and were no dataset.
     pub(crate) any_file: bool,
 }
@@ -139,6 +153,7 @@ pub(crate) struct Asked {
 /// Everything that is like what is asked about.
 pub(crate) async fn find(
     session: &mut Session,
+    together: &mut Together,
     reader: Reader,
     as_of: Micros,
     likeness: Likeness,
@@ -148,11 +163,10 @@ pub(crate) async fn find(
     let mut manifests = BTreeSet::new();
     for asked in asked {
         let mut layers = identical(session, asked).await?;
-        if likeness.wants(Rung::Overlap)
-            || likeness.wants(Rung::Contents)
+        if [Rung::Tree, Rung::Contents, Rung::Overlap].iter().any(|&rung| likeness.wants(rung))
             || (asked.any_file && likeness.wants(Rung::File))
         {
-            share(session, reader, as_of, likeness, asked, &mut held, &mut manifests).await?;
+            manifests.extend(share(session, together, reader, as_of, likeness, asked, &mut held).await?);
         }
         layers.retain(|_, rungs| likeness.rung.is_none_or(|only| rungs.contains(&only)));
         for (layer, rungs) in layers {
@@ -185,12 +199,12 @@ async fn identical(session: &mut Session, asked: &Asked) -> Result<BTreeMap<Laye
             layers.entry(layer.id).or_default().extend(holding);
         }
     }
-    if let Some(tree) = &asked.tree {
+    if let Some(tree) = &asked.identities.tree {
         for layer in file::layers_of_tree(session, tree).await? {
             layers.entry(layer).or_default().insert(Rung::Tree);
         }
     }
-    if let Some(contents) = &asked.contents {
+    if let Some(contents) = &asked.identities.contents {
         for layer in file::layers_of_contents(session, contents).await? {
             layers.entry(layer).or_default().insert(Rung::Contents);
         }
@@ -198,23 +212,90 @@ async fn identical(session: &mut Session, asked: &Asked) -> Result<BTreeMap<Laye
     Ok(layers)
 }
 
-/// What has some of the files.
+/// What has some of the files: the manifests that are so told to be like what is asked about.
 async fn share(
+    session: &mut Session,
+    together: &mut Together,
+    reader: Reader,
+    as_of: Micros,
+    likeness: Likeness,
+    asked: &Asked,
+    held: &mut Held,
+) -> Result<BTreeSet<NodeId>, Error> {
+    let by_file = asked.any_file && likeness.wants(Rung::File);
+    let Shared { places, of_rare, enough } = shared(session, reader, as_of, likeness, asked, held).await?;
+    let nodes: BTreeSet<_> = enough.iter().map(|((manifest, _), _)| *manifest).collect();
+    let nodes: Vec<_> = nodes.into_iter().collect();
+    let mut composed: HashMap<Holding, Vec<Placed>> = HashMap::new();
+    for (manifest, component, placed) in file::layers_of_manifests(session, &nodes).await? {
+        composed.entry((manifest, component)).or_default().push(placed);
+    }
+    let mut sizes: HashMap<Vec<LayerId>, u64> = HashMap::new();
+    let mut manifests = BTreeSet::new();
+    for (holding, common) in enough {
+        let placed = composed.remove(&holding).unwrap_or_default();
+        let mut layers: Vec<_> = placed.iter().map(|placed| placed.layer).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        let candidate = match sizes.get(&layers) {
+            Some(&known) => known,
+            None => {
+                let candidate = file::count_leaves(session, &layers).await?;
+                *sizes.entry(layers).or_insert(candidate)
+            }
+        };
+        // What is the same has the same files.
+        let may_be = candidate == asked.files.len() as u64 && common == of_rare && asked.identities.contents.is_some();
+        let own = match may_be && is_one_thing(session, holding, &placed).await? {
+            true => together.identities(session, &placed).await?,
+            false => Identities::default(),
+        };
+        let tree = own.tree.is_some() && own.tree == asked.identities.tree;
+        let contents = own.contents.is_some() && own.contents == asked.identities.contents;
+        let overlap = Overlap { common, asked: of_rare, candidate, tree, contents };
+        let overlaps = overlap.is_enough(likeness.min_overlap) && likeness.wants(Rung::Overlap);
+        let is_same = tree && likeness.wants(Rung::Tree) || contents && likeness.wants(Rung::Contents);
+        if !(by_file || overlaps || is_same) {
+            continue;
+        }
+        manifests.insert(holding.0);
+        let known = held.overlaps.entry(holding).or_insert(overlap);
+        if overlap.beats(known) {
+            *known = overlap;
+        }
+    }
+    if asked.any_file {
+        for (layer, found) in places {
+            held.files.entry(layer).or_default().extend(found);
+        }
+    }
+    Ok(manifests)
+}
+
+/// Where the files are that were asked for, without the ubiquitous ones.
+struct Shared {
+    places: BTreeMap<LayerId, Vec<Copies>>,
+    /// How many were asked for.
+    of_rare: u64,
+    /// What has enough of them to be looked at, and how many.
+    enough: Vec<(Holding, u64)>,
+}
+
+async fn shared(
     session: &mut Session,
     reader: Reader,
     as_of: Micros,
     likeness: Likeness,
     asked: &Asked,
     held: &mut Held,
-    manifests: &mut BTreeSet<NodeId>,
-) -> Result<(), Error> {
-    let files: Vec<_> = asked.files.iter().copied().collect();
+) -> Result<Shared, Error> {
+    let files: Vec<_> = asked.files.union(&asked.containers).copied().collect();
     let spread = file::spread(session, reader, as_of, &files, likeness.ubiquitous.saturating_add(1)).await?;
     let (common, rare): (Vec<_>, Vec<_>) =
         files.iter().copied().partition(|file| spread.get(file).is_some_and(|&found| found > likeness.ubiquitous));
     held.ubiquitous.extend(common.iter().map(|file| (*file, spread.get(file).copied().unwrap_or_default())));
+    let of_rare = rare.iter().filter(|file| asked.files.contains(*file)).count() as u64;
     let rare: Vec<_> = rare.into_iter().filter(|file| spread.contains_key(file)).collect();
-    let of_rare = (files.len() - common.len()) as u64;
 
     let mut places: BTreeMap<LayerId, Vec<Copies>> = BTreeMap::new();
     for found in file::find(session, &rare).await? {
@@ -234,48 +315,20 @@ async fn share(
         let layers: Vec<_> = layers.into_iter().collect();
         let common = *shared.entry(layers).or_insert_with_key(|layers| {
             let files = layers.iter().filter_map(|layer| places.get(layer)).flatten();
-            files.map(|found| found.first.sha256).collect::<BTreeSet<_>>().len() as u64
+            let files: BTreeSet<_> = files.map(|found| found.first.sha256).collect();
+            files.intersection(&asked.files).count() as u64
         });
         if by_file || share_of(common, of_rare) >= likeness.min_overlap {
             enough.push((holding, common));
         }
     }
-    let nodes: BTreeSet<_> = enough.iter().map(|((manifest, _), _)| *manifest).collect();
-    let nodes: Vec<_> = nodes.into_iter().collect();
-    let mut composed: HashMap<Holding, Vec<LayerId>> = HashMap::new();
-    for (manifest, component, layer) in file::layers_of_manifests(session, &nodes).await? {
-        composed.entry((manifest, component)).or_default().push(layer);
-    }
-    let mut sizes: HashMap<Vec<LayerId>, (u64, bool)> = HashMap::new();
-    for (holding, common) in enough {
-        let mut layers = composed.remove(&holding).unwrap_or_default();
-        layers.sort_unstable();
-        layers.dedup();
-        let (candidate, same) = match sizes.get(&layers) {
-            Some(&known) => known,
-            None => {
-                let candidate = file::count_distinct(session, &layers).await?;
-                let may_be = candidate == asked.files.len() as u64 && common == of_rare;
-                let same = may_be
-                    && (asked.files.len() == rare.len() || file::distinct(session, &layers).await? == asked.files);
-                *sizes.entry(layers).or_insert((candidate, same))
-            }
-        };
-        let overlap = Overlap { common, asked: of_rare, candidate, same };
-        let overlaps = overlap.share() >= likeness.min_overlap && likeness.wants(Rung::Overlap);
-        if !(by_file || overlaps || same && likeness.wants(Rung::Contents)) {
-            continue;
-        }
-        manifests.insert(holding.0);
-        let known = held.overlaps.entry(holding).or_insert(overlap);
-        if overlap.share() > known.share() {
-            *known = overlap;
-        }
-    }
-    if asked.any_file {
-        for (layer, found) in places {
-            held.files.entry(layer).or_default().extend(found);
-        }
-    }
-    Ok(())
+    Ok(Shared { places, of_rare, enough })
+}
+
+/// Whether what holds files is to be compared by all of its layers together. One layer was compared by itself; those of an image
+/// are nothing as a whole, for a later one may say that files of an earlier one are gone.
+async fn is_one_thing(session: &mut Session, (manifest, component): Holding, layers: &[Placed]) -> Result<bool, Error> {
+    let image = modelkit::Kind::Image.as_str();
+    Ok(layers.len() > 1
+        && (component.is_some() || kit::get(session, manifest).await?.is_none_or(|kit| kit.kind != image)))
 }

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use index::{
-    LayerState, NodeId,
+    LayerState, NodeId, Session,
+    file::Placed,
     kit::{ComponentLayer, Documented},
 };
 use oci::Digest;
 use serde_json::Value;
 
-use crate::view;
+use crate::{Error, together::Together, view};
 
 /// What makes a component the same one in another kit: its role and its name, else its path, else its place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +32,35 @@ enum By {
 #[derive(Debug, Default)]
 pub(crate) struct Numbered(HashMap<NodeId, BTreeMap<Key, Option<usize>>>);
 
+/// The trees that layers of a component are together, where there are several.
+pub(crate) type Trees = HashMap<Vec<Placed>, [u8; 32]>;
+
+/// Finds them. What is still to be scanned has none, nor has what is in no archive and has no name.
+pub(crate) async fn trees(
+    session: &mut Session,
+    together: &mut Together,
+    layers: &[ComponentLayer],
+) -> Result<Trees, Error> {
+    let mut trees = Trees::new();
+    for component in layers.chunk_by(is_same_component) {
+        let placed = placed(component);
+        if placed.len() > 1
+            && let Some(tree) = together.identities(session, &placed).await?.tree
+        {
+            trees.insert(placed, tree);
+        }
+    }
+    Ok(trees)
+}
+
+fn is_same_component(a: &ComponentLayer, b: &ComponentLayer) -> bool {
+    (a.manifest, a.position) == (b.manifest, b.position)
+}
+
+fn placed(component: &[ComponentLayer]) -> Vec<Placed> {
+    component.iter().filter_map(|layer| Some(layer.layer.as_ref()?.placed.clone())).collect()
+}
+
 /// The key of the parameters, which are a component.
 fn parameters_key() -> Key {
     Key { role: "parameters".into(), by: By::Place(0) }
@@ -38,13 +68,13 @@ fn parameters_key() -> Key {
 
 /// Numbers all contents of components. Of each the stays are in the order in which they were opened, deleted ones too, so that
 /// a number never means anything else.
-pub(crate) fn number(layers: &[ComponentLayer], documents: &[Documented]) -> Numbered {
+pub(crate) fn number(layers: &[ComponentLayer], trees: &Trees, documents: &[Documented]) -> Numbered {
     let mut numbered = Numbered::default();
     let mut known: HashMap<Key, Contents> = HashMap::new();
-    let mut of_kit: HashMap<NodeId, Vec<&ComponentLayer>> = HashMap::new();
-    for layer in layers {
-        of_kit.entry(layer.manifest).or_default().push(layer);
-    }
+    let mut of_kit: HashMap<NodeId, &[ComponentLayer]> = layers
+        .chunk_by(|a, b| a.manifest == b.manifest)
+        .filter_map(|of_kit| Some((of_kit.first()?.manifest, of_kit)))
+        .collect();
     for kit in documents {
         if numbered.0.contains_key(&kit.manifest) {
             continue;
@@ -52,7 +82,7 @@ pub(crate) fn number(layers: &[ComponentLayer], documents: &[Documented]) -> Num
         let mut versions = BTreeMap::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         let layers = of_kit.remove(&kit.manifest).unwrap_or_default();
-        for component in layers.chunk_by(|a, b| a.position == b.position) {
+        for component in layers.chunk_by(is_same_component) {
             let Some(first) = component.first() else { continue };
             let by = match (&first.name, &first.path) {
                 (Some(name), _) => By::Name(name.clone()),
@@ -65,7 +95,7 @@ pub(crate) fn number(layers: &[ComponentLayer], documents: &[Documented]) -> Num
             };
             let key = Key { role: first.role.clone(), by };
             let contents = known.entry(key.clone()).or_default();
-            versions.insert(key, contents.version(identity(component)));
+            versions.insert(key, contents.version(identity(component, trees)));
         }
         if let Some(parameters) = parameters(&kit.document) {
             let contents = known.entry(parameters_key()).or_default();
@@ -99,7 +129,10 @@ impl Contents {
 }
 
 /// By what a component is the same, nothing while a layer of it is still to be scanned.
-fn identity(layers: &[&ComponentLayer]) -> Option<String> {
+fn identity(layers: &[ComponentLayer], trees: &Trees) -> Option<String> {
+    if let Some(tree) = trees.get(&placed(layers)) {
+        return Some(format!("tree {}", Digest::sha256(*tree)));
+    }
     let mut keys = Vec::with_capacity(layers.len());
     for layer in layers {
         let Some(own) = &layer.layer else {
@@ -170,7 +203,7 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use index::kit::LayerIdentity;
+    use index::{LayerId, kit::LayerIdentity};
 
     use super::*;
 
@@ -183,6 +216,7 @@ mod tests {
             path: None,
             remote: None,
             layer: Some(LayerIdentity {
+                placed: Placed { layer: LayerId(digest.into()), path: None },
                 digest: Digest::sha256([digest; 32]),
                 state,
                 tree: tree.map(|tree| [tree; 32]),
@@ -215,7 +249,7 @@ mod tests {
             layer(7, "other", 1, Some(1), Indexed),
             layer(8, "train", 8, Some(8), Indexed), // v4 or v5
         ];
-        let numbered = number(&layers, &documents(&[1, 2, 3, 4, 5, 6, 7, 8, 1], "{}"));
+        let numbered = number(&layers, &Trees::new(), &documents(&[1, 2, 3, 4, 5, 6, 7, 8, 1], "{}"));
         let v = |n: usize| vec![Some(format!("v{n}"))];
         let found: Vec<_> = (1..=8).map(|kit| versions(&numbered, kit)).collect();
         assert_eq!(found, [v(1), v(1), v(2), v(3), vec![None], v(1), v(1), vec![None]]);
@@ -226,13 +260,33 @@ mod tests {
     }
 
     #[test]
+    fn several_layers_are_the_tree_that_they_are_together() {
+        use LayerState::{Indexed, Pending};
+        let layers = [
+            layer(1, "train", 1, Some(1), Indexed),
+            layer(2, "train", 2, Some(2), Indexed), // split in two
+            layer(2, "train", 3, Some(3), Indexed),
+            layer(3, "train", 3, Some(3), Indexed), // one of them
+            layer(4, "train", 3, Some(3), Indexed), // other layers
+            layer(4, "train", 4, Some(4), Indexed),
+            layer(5, "train", 3, Some(3), Indexed),
+            layer(5, "train", 5, None, Pending),
+        ];
+        let trees = Trees::from([(placed(&layers[1..3]), [1; 32])]);
+        let numbered = number(&layers, &trees, &documents(&[1, 2, 3, 4, 5], "{}"));
+        let v = |n: usize| vec![Some(format!("v{n}"))];
+        let found: Vec<_> = (1..=5).map(|kit| versions(&numbered, kit)).collect();
+        assert_eq!(found, [v(1), v(1), v(2), v(3), vec![None]]);
+    }
+
+    #[test]
     fn parameters_are_a_component() {
         let kit = |epochs: u32| format!(r#"{{"components":[{{"role":"model","parameters":{{"epochs":{epochs}}}}}]}}"#);
         let mut all = documents(&[1], &kit(5));
         all.extend(documents(&[2], &kit(6)));
         all.extend(documents(&[3], &kit(5)));
         all.extend(documents(&[4], r#"{"components":[{"role":"model"}]}"#));
-        let numbered = number(&[], &all);
+        let numbered = number(&[], &Trees::new(), &all);
         let v = |n: usize| vec![Some(format!("v{n}"))];
         assert_eq!((1..=4).map(|kit| versions(&numbered, kit)).collect::<Vec<_>>(), [v(1), v(2), v(1), vec![]]);
     }

@@ -128,6 +128,19 @@ fn pair<'a>(before: &'a [Part], after: &'a [Part]) -> Vec<(Option<&'a Part>, Opt
     both.chain(new).collect()
 }
 
+/// Whether two components have the same files where what is inside of an archive counts instead of it.
+async fn same_leaves(session: &mut Session, one: &Part, other: &Part) -> Result<bool, Error> {
+    let layers = |part: &Part| part.layers.iter().map(|layer| layer.id).collect::<Vec<_>>();
+    let is_known = |part: &Part| part.layers.iter().all(|layer| layer.state == LayerState::Indexed);
+    if !is_known(one) || !is_known(other) {
+        return Ok(false);
+    }
+    let (one, other) = (layers(one), layers(other));
+    let count = file::count_leaves(session, &one).await?;
+    let may_be = (1..=COMPARED).contains(&count) && count == file::count_leaves(session, &other).await?;
+    Ok(may_be && file::leaves(session, &one).await? == file::leaves(session, &other).await?)
+}
+
 /// The strongest rung on which two components are the same, if there is one.
 fn rung(one: &Part, other: &Part) -> Option<Rung> {
     if one.layers.is_empty() || other.layers.is_empty() {
@@ -155,6 +168,7 @@ async fn compare(
     let empty = Part::default();
     let (before, after) = (one.unwrap_or(&empty), other.unwrap_or(&empty));
     let rung = rung(before, after);
+    let only_packed = rung.is_none() && same_leaves(session, before, after).await?;
     let shown = other.or(one).unwrap_or(&empty);
     let size = |part: &Part| part.layers.iter().map(|layer| layer.size).sum();
     let pending = [before, after].iter().any(|part| part.layers.iter().any(|layer| layer.state == LayerState::Pending));
@@ -167,6 +181,7 @@ async fn compare(
         (.., Some(Rung::Layer)) if renamed => "renamed",
         (.., Some(Rung::Layer)) => "same",
         (.., Some(_)) => "repacked",
+        _ if only_packed => "repacked",
         _ if before.layers.is_empty() && after.layers.is_empty() && references.0 == references.1 => "same",
         _ if pending => "pending",
         _ => "changed",
@@ -179,7 +194,8 @@ async fn compare(
     {
         let count = |part: &Part| part.layers.iter().map(|layer| layer.files).sum::<u64>();
         if count(before).max(count(after)) <= COMPARED {
-            let (one, other) = (files_of(session, before).await?, files_of(session, after).await?);
+            let counts = |file: &file::File| if only_packed { !file.container } else { file.depth == 0 };
+            let (one, other) = (files_of(session, before, counts).await?, files_of(session, after, counts).await?);
             files = one.zip(other).map(|(one, other)| compare_files(&one, &other));
         }
         let found = compare_named(&tensors_of(session, before).await?, &tensors_of(session, after).await?);
@@ -208,8 +224,12 @@ async fn compare(
 /// How many bytes the paths of a component's files may have.
 const PATHS: usize = 256 << 20;
 
-/// The files of a component by their paths, without what is inside of files; nothing if the paths would fill the memory.
-async fn files_of(session: &mut Session, part: &Part) -> Result<Option<BTreeMap<String, (String, u64)>>, Error> {
+/// The files of a component that count, by their paths; nothing if the paths would fill the memory.
+async fn files_of(
+    session: &mut Session,
+    part: &Part,
+    counts: impl Fn(&file::File) -> bool,
+) -> Result<Option<BTreeMap<String, (String, u64)>>, Error> {
     let mut files = BTreeMap::new();
     let mut paths = 0;
     for own in &part.layers {
@@ -219,7 +239,7 @@ async fn files_of(session: &mut Session, part: &Part) -> Result<Option<BTreeMap<
             let Some((last, _)) = page.last() else { break };
             from = last + 1;
             let is_last = page.len() < PAGE as usize;
-            for (_, file) in page.into_iter().filter(|(_, file)| file.depth == 0) {
+            for (_, file) in page.into_iter().filter(|(_, file)| counts(file)) {
                 // A layer that is one file is called what the manifest calls it.
                 let own_name = || own.path.clone().or_else(|| part.path.clone()).unwrap_or_default();
                 let path = match file.path.as_slice() {

@@ -12,9 +12,11 @@ use std::{
     time::Duration,
 };
 
+use content::Identities;
 use futures_util::{Stream, stream};
 use index::{
-    Grade, LayerId, Micros, NodeId, Reader, Session, claim, completeness, file,
+    Grade, Micros, NodeId, Reader, Session, claim, completeness,
+    file::{self, Placed},
     graph::{self, Met, View},
     kit, layer, manifest, md5,
 };
@@ -34,7 +36,9 @@ use crate::{
     authz,
     kits::{bad_cursor, time},
     matched::{self, Eyes},
-    paths, pulls, view,
+    paths, pulls,
+    together::Together,
+    view,
 };
 
 /// The most holders that an impact answer shows beside its models.
@@ -70,6 +74,8 @@ pub enum Content {
     Files {
         /// Their SHA-256s.
         files: BTreeSet<[u8; 32]>,
+        /// Those of them of which what is inside is among the files, too, and counts instead of them.
+        containers: BTreeSet<[u8; 32]>,
         /// The tree identity that they make together.
         tree: Option<[u8; 32]>,
         /// The contents identity that they make together.
@@ -367,7 +373,7 @@ impl Registry {
             min_overlap: question.min_overlap.unwrap_or(USUAL_OVERLAP),
             ubiquitous: self.ubiquitous,
         };
-        let mut itself = Vec::new();
+        let (mut itself, mut together) = (Vec::new(), self.together());
         let asked = match content {
             // Whoever has the file is found as it is needed; statements may name it by its digest.
             Content::File(sha256) if question.rung.is_none_or(|rung| rung == Rung::File) => {
@@ -380,23 +386,30 @@ impl Registry {
                 return Ok(Held { itself: itself.filter(|_| is_asked).collect(), ..Held::default() });
             }
             // On any other rung, a file is asked about as the layer that it may be.
-            Content::File(sha256) => vec![asked_layer(ctx, session, &Digest::sha256(*sha256), as_of).await?],
+            Content::File(sha256) => {
+                vec![asked_layer(ctx, session, &mut together, &Digest::sha256(*sha256), as_of).await?]
+            }
             Content::Layer(digest) => {
                 itself.extend(manifest::known_node(session, digest).await?);
-                vec![asked_layer(ctx, session, digest, as_of).await?]
+                vec![asked_layer(ctx, session, &mut together, digest, as_of).await?]
             }
-            Content::Files { files, tree, contents } => {
-                let (tree, contents, files) = (*tree, *contents, files.clone());
-                vec![Asked { layers: Vec::new(), tree, contents, files, any_file: true }]
+            Content::Files { files, containers, tree, contents } => {
+                let identities = Identities { tree: *tree, contents: *contents };
+                let (files, containers) = (files - containers, containers.clone());
+                vec![Asked { layers: Vec::new(), identities, files, containers, any_file: true }]
             }
             Content::Artifact { repository, reference, dataset } => {
                 let found = self.ever_at(ctx, session, repository, reference, as_of).await?;
-                let asked;
-                (itself, asked) = asked_artifact(ctx, session, found.id, dataset.as_deref(), as_of).await?;
+                let sets;
+                (itself, sets) = artifact_sets(ctx, session, found.id, dataset.as_deref(), as_of).await?;
+                let mut asked = Vec::with_capacity(sets.len());
+                for layers in sets {
+                    asked.push(as_compared(session, &mut together, &layers).await?);
+                }
                 asked
             }
         };
-        let held = alike::find(session, ctx.reader, as_of, likeness, &asked).await?;
+        let held = alike::find(session, &mut together, ctx.reader, as_of, likeness, &asked).await?;
         // The artifact itself is there as the same layers, or not at all.
         let is_asked = question.rung.is_none_or(|rung| rung == Rung::Layer);
         Ok(Held { itself: if is_asked { itself } else { Vec::new() }, ..held })
@@ -622,7 +635,12 @@ async fn known_otherwise(session: &mut Session, question: &Question) -> Result<(
             let known = match files[..] {
                 [] => return Ok((content.clone(), Vec::new())),
                 [file] => Content::File(file),
-                _ => Content::Files { files: files.into_iter().collect(), tree: None, contents: None },
+                _ => Content::Files {
+                    files: files.into_iter().collect(),
+                    containers: BTreeSet::new(),
+                    tree: None,
+                    contents: None,
+                },
             };
             let beside = claim::external(session, identity.as_str()).await?;
             Ok((known, beside.into_iter().collect()))
@@ -673,13 +691,26 @@ fn holders<'a>(held: &Held, question: &Question, content: &'a Content) -> Holder
 const USUAL_OVERLAP: f64 = 0.5;
 
 /// A layer as it is compared. Whoever may not read it learns nothing by asking what agrees with it.
-async fn asked_layer(ctx: &Ctx, session: &mut Session, digest: &Digest, as_of: Micros) -> Result<Asked, Error> {
-    let layers: Vec<_> = layer::get(session, digest).await?.into_iter().map(|layer| layer.id).collect();
-    if graph::holders_of_layers(session, ctx.reader, as_of, &layers).await?.is_empty() {
+async fn asked_layer(
+    ctx: &Ctx,
+    session: &mut Session,
+    together: &mut Together,
+    digest: &Digest,
+    as_of: Micros,
+) -> Result<Asked, Error> {
+    let Some(layer) = layer::get(session, digest).await? else { return Ok(Asked::default()) };
+    if graph::holders_of_layers(session, ctx.reader, as_of, &[layer.id]).await?.is_empty() {
         return Ok(Asked::default());
     }
-    let files = file::distinct(session, &layers).await?;
-    Ok(Asked { layers, files, ..Asked::default() })
+    as_compared(session, together, &[Placed { layer: layer.id, path: None }]).await
+}
+
+/// Layers as they are compared, all together.
+async fn as_compared(session: &mut Session, together: &mut Together, placed: &[Placed]) -> Result<Asked, Error> {
+    let layers: Vec<_> = placed.iter().map(|placed| placed.layer).collect();
+    let files = file::leaves(session, &layers).await?;
+    let identities = together.identities(session, placed).await?;
+    Ok(Asked { layers, identities, files, ..Asked::default() })
 }
 
 /// An artifact, and those that it lists: an index is asked about as all of them.
@@ -701,28 +732,44 @@ pub(crate) async fn listed(
     Ok(all)
 }
 
-/// An artifact, and those that it lists, as they are compared: as themselves, and each dataset by its layers.
-async fn asked_artifact(
+/// An artifact, and those that it lists, as they are compared: as themselves, and each dataset by its layers. What has neither
+/// a model nor datasets is compared by each of its layers, and by all together unless it is an image.
+async fn artifact_sets(
     ctx: &Ctx,
     session: &mut Session,
     artifact: NodeId,
     dataset: Option<&str>,
     as_of: Micros,
-) -> Result<(Vec<NodeId>, Vec<Asked>), Error> {
+) -> Result<(Vec<NodeId>, Vec<Vec<Placed>>), Error> {
     let asked_for = listed(ctx, session, artifact, as_of).await?;
     let (mut itself, mut sets) = (Vec::new(), Vec::new());
     for node in asked_for {
-        let is_model = kit::get(session, node).await?.is_some_and(|kit| kit.is_model);
-        let mut datasets: BTreeMap<i32, Vec<LayerId>> = BTreeMap::new();
-        for component in graph::component_layers(session, node).await? {
-            let is_named = dataset.is_none_or(|name| component.name.as_deref() == Some(name));
-            if component.role == "dataset" && is_named {
-                datasets.entry(component.position).or_default().push(component.layer);
+        let kit = kit::get(session, node).await?;
+        let is_model = kit.as_ref().is_some_and(|kit| kit.is_model);
+        let named: BTreeSet<_> = graph::component_layers(session, node)
+            .await?
+            .into_iter()
+            .filter(|component| {
+                let is_named = dataset.is_none_or(|name| component.name.as_deref() == Some(name));
+                component.role == "dataset" && is_named
+            })
+            .map(|component| component.position)
+            .collect();
+        let (mut datasets, mut others) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
+        for (_, component, placed) in file::layers_of_manifests(session, &[node]).await? {
+            match component.filter(|position| named.contains(position)) {
+                Some(position) => datasets.entry(position).or_default().push(placed),
+                None => others.push(placed),
             }
         }
         let mut datasets: Vec<_> = datasets.into_values().collect();
         if dataset.is_none() && !is_model && datasets.is_empty() {
-            datasets = graph::manifest_layers(session, node).await?.into_iter().map(|layer| vec![layer]).collect();
+            let is_plain = kit.is_some_and(|kit| kit.kind == modelkit::Kind::Artifact.as_str());
+            if is_plain && others.len() > 1 {
+                // The first of equal answers is told, and this one says more.
+                datasets.push(others.clone());
+            }
+            datasets.extend(others.into_iter().map(|placed| vec![placed]));
         }
         // A model is asked about as itself: who derives from it, and where else it is.
         if dataset.is_some() || !is_model {
@@ -735,12 +782,7 @@ async fn asked_artifact(
     if let (Some(name), true) = (dataset, sets.is_empty()) {
         return Err(Error::Unknown(Thing::Component(name.to_owned())));
     }
-    let mut asked = Vec::with_capacity(sets.len());
-    for layers in sets {
-        let files = file::distinct(session, &layers).await?;
-        asked.push(Asked { layers, files, ..Asked::default() });
-    }
-    Ok((itself, asked))
+    Ok((itself, sets))
 }
 
 fn ubiquitous(held: &Held) -> Vec<view::Ubiquitous> {
@@ -802,8 +844,11 @@ fn query(question: &Question, as_of: Micros) -> Value {
             }
             query
         }
-        Content::Files { files, tree, contents } => {
+        Content::Files { files, containers, tree, contents } => {
             let mut query = json!({"files": files.len()});
+            if let (false, Some(members)) = (containers.is_empty(), query.as_object_mut()) {
+                members.insert("containers".into(), json!(containers.len()));
+            }
             for (name, identity) in [("tree", tree), ("contents", contents)] {
                 if let (Some(identity), Some(members)) = (identity, query.as_object_mut()) {
                     members.insert(name.into(), json!(Digest::sha256(*identity).to_string()));

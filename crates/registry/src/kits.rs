@@ -66,7 +66,9 @@ impl Registry {
             }
         }
         let layers = kit::component_layers(&mut session, id).await?;
-        let numbered = component_versions::number(&layers, &kit::documents(&mut session, id, until).await?);
+        let documents = kit::documents(&mut session, id, until).await?;
+        let trees = component_versions::trees(&mut session, &mut self.together(), &layers).await?;
+        let numbered = component_versions::number(&layers, &trees, &documents);
         let matrix = numbered.matrix(&nodes);
         let shown = |kit: kit::Listed| view::Version {
             component_versions: numbered.of(kit.id),

@@ -41,6 +41,7 @@ mod search;
 mod statements;
 mod stats;
 mod tags;
+mod together;
 mod upload;
 mod view;
 

@@ -167,7 +167,7 @@ impl Registry {
         let pass = tokio::task::spawn_blocking(move || {
             let (mut batch, mut position, mut paths) = (Vec::new(), 0, 0);
             let sink = |file: content::File| {
-                let content::File { path, size, sha256, md5, depth, metadata } = file;
+                let content::File { path, size, sha256, md5, depth, container, metadata } = file;
                 if let Some(metadata) = metadata.filter(|metadata| says_something(metadata, &path)) {
                     let (format, document) = (metadata.format.as_str(), document(&metadata).to_string());
                     let (tensors, base) = (telling(&metadata), base(&metadata));
@@ -176,7 +176,7 @@ impl Registry {
                 }
                 position += 1;
                 paths += path.len();
-                batch.push(file::File { path, size, sha256, md5, depth });
+                batch.push(file::File { path, size, sha256, md5, depth, container });
                 let is_full = batch.len() >= BATCH || paths >= BATCH_PATHS;
                 if !is_full || !batch.len().is_multiple_of(file::BLOCK_SIZE) {
                     return Ok(());

@@ -481,7 +481,7 @@ pub struct Ubiquitous {
 /// How much of what was asked for is there. Ubiquitous files that were asked for do not count.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Overlap {
-    /// How many distinct files both have.
+    /// How many distinct files both have. Of an archive or a compressed file what is in it counts, and not the file itself.
     pub common: u64,
     /// How many were asked for.
     pub asked: u64,
@@ -859,7 +859,8 @@ pub struct ComponentDiff {
     /// Its path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// `same`, `renamed`, `repacked`, `changed`, `added`, `removed`, or `pending` while it is not yet known.
+    /// `same`, `renamed`, `repacked`, `changed`, `added`, `removed`, or `pending` while it is not yet known. It is repacked, too,
+    /// where its files went into archives or came out of them: then there is no rung, and `files` are those inside.
     pub change: &'static str,
     /// The same in words, where there is more to say.
     #[serde(skip_serializing_if = "Option::is_none")]

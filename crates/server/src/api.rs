@@ -9,7 +9,7 @@ mod problem;
 mod pulls;
 mod tags;
 
-use std::{convert::Infallible, fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, fmt::Write as _, time::Duration};
 
 use axum::{
     Json, Router,
@@ -224,10 +224,17 @@ fn line_by_line(first: &Value, pieces: impl Iterator<Item = String> + Send + 'st
 
 /// What is asked about together.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with files, and with tree and contents of a folder")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with files, with containers among them, and with tree and contents of a folder"
+)]
 pub(crate) struct AskedFiles {
     /// The SHA-256s of the files, each as `sha256:` and 64 hexadecimal digits; at most 100,000.
     files: Vec<String>,
+    /// Those of the files that are archives or compressed and of which what is inside is among the files, too: each matches by
+    /// itself, but only what is inside counts for an overlap.
+    #[serde(default)]
+    containers: Vec<String>,
     /// The tree identity of all of them, if they are a folder.
     tree: Option<String>,
     /// Their contents identity.
@@ -283,9 +290,14 @@ async fn impact_of_files(
         let sha256 = digest.as_sha256().copied();
         sha256.ok_or_else(|| Problem::new(400, format!("{text}: files are known by their sha256 alone")))
     };
-    let files = asked.files.iter().map(sha256).collect::<Result<_, _>>()?;
+    let files = asked.files.iter().map(sha256).collect::<Result<BTreeSet<_>, _>>()?;
+    let containers = asked.containers.iter().map(sha256).collect::<Result<BTreeSet<_>, _>>()?;
+    if let Some(other) = containers.difference(&files).next() {
+        let other = Digest::sha256(*other);
+        return Err(Problem::new(400, format!("{other}: a container is one of the files; name it there, too")));
+    }
     let (tree, contents) = (asked.tree.as_ref().map(sha256), asked.contents.as_ref().map(sha256));
-    let content = Content::Files { files, tree: tree.transpose()?, contents: contents.transpose()? };
+    let content = Content::Files { files, containers, tree: tree.transpose()?, contents: contents.transpose()? };
     answer(&app, &ctx, &headers, &question_about(content, &query)?, flag(&query, "full")?).await
 }
 

@@ -5,7 +5,7 @@ use std::{
     io::{self, Cursor, Read, Write},
 };
 
-use content::{Facts, File, Known, Limits, ScanError, State};
+use content::{Facts, File, INNER, Known, Limits, ScanError, State};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) const END: [u8; 1024] = [0; 1024];
@@ -129,6 +129,12 @@ impl Scan {
         self.files.iter().map(|file| file.path.escape_ascii().to_string()).collect()
     }
 
+    /// The layer's own files, but for whether others are inside of them.
+    pub(crate) fn outside(&self) -> Vec<File> {
+        let own = self.files.iter().filter(|file| file.depth == 0).cloned();
+        own.map(|file| File { container: false, ..file }).collect()
+    }
+
     /// Why the layer is partial.
     pub(crate) fn problem(&self) -> &str {
         match &self.facts.state {
@@ -148,21 +154,29 @@ impl Scan {
     }
 
     /// All files that were found, and how deep inside others they are. What they say of themselves is not compared.
+    /// What is inside of a file was found before it.
     pub(crate) fn assert_found(&self, files: &[(&[u8], &[u8], u32)]) {
         let found: Vec<_> = self.files.iter().cloned().map(|file| File { metadata: None, ..file }).collect();
         let expected: Vec<_> = files
             .iter()
-            .map(|&(path, body, depth)| File {
+            .enumerate()
+            .map(|(i, &(path, body, depth))| File {
                 path: path.to_vec(),
                 size: body.len() as u64,
                 sha256: sha256(body),
                 md5: None,
                 depth,
+                container: files[..i].iter().any(|(inner, ..)| path.is_empty() || is_inside(inner, path)),
                 metadata: None,
             })
             .collect();
         assert_eq!(found, expected, "{:?}", self.paths());
     }
+}
+
+/// Whether a path is one of what is inside of the file at another.
+fn is_inside(inner: &[u8], outer: &[u8]) -> bool {
+    outer == INNER || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with(b"!"))
 }
 
 /// A reader of short and interrupted reads.

@@ -14,9 +14,8 @@ fn limited(bytes: &[u8], limits: &Limits) -> Scan {
 fn same_outside(scan: &Scan, bytes: &[u8]) {
     let shallow = limited(bytes, &Limits { depth: 0, ..Limits::default() });
     let outside = |scan: &Scan| {
-        let files: Vec<_> = scan.files.iter().filter(|file| file.depth == 0).cloned().collect();
         let facts = &scan.facts;
-        (files, facts.form, facts.diff_id, facts.tree, facts.contents, facts.files, facts.bytes)
+        (scan.outside(), facts.form, facts.diff_id, facts.tree, facts.contents, facts.files, facts.bytes)
     };
     assert_eq!(outside(scan), outside(&shallow));
     assert!(scan.facts.tree.is_some() && scan.facts.contents.is_some() && scan.facts.diff_id.is_some());
@@ -39,6 +38,27 @@ fn a_leaked_file_is_found_in_its_compressed_copy() {
             same_outside(&scan, &bytes);
         }
     }
+}
+
+#[test]
+fn what_others_were_found_inside_of_is_a_container() {
+    let containers = |bytes: &[u8]| {
+        let scan = scan(bytes);
+        let containers = scan.files.iter().filter(|file| file.container);
+        containers.map(|file| String::from_utf8_lossy(&file.path).into_owned()).collect::<Vec<_>>()
+    };
+    let inner = gzip(&tar(&[file("a.csv", CSV)]));
+    let nothing = tar(&[file("empty", b"")]);
+    let layer =
+        tar(&[file("x.tar.gz", &inner), file("nothing.tar", &nothing), file("b", b"b"), file("c.gz", &gzip(b""))]);
+    assert_eq!(containers(&layer), ["x.tar.gz!x.tar", "x.tar.gz"]);
+    // The layer's own bytes too, where it is a file.
+    assert_eq!(containers(&gzip(CSV)), [""]);
+    assert_eq!(containers(&gzip(&gzip(CSV))), ["!", ""]);
+    assert_eq!(containers(CSV), [""; 0]);
+    // As far as anybody looked.
+    let shallow = limited(&layer, &Limits { depth: 0, ..Limits::default() });
+    assert!(shallow.files.iter().all(|file| !file.container));
 }
 
 #[test]

@@ -313,8 +313,7 @@ proptest! {
         let shallow = try_scan(Cursor::new(&bytes), None, &Limits { depth: 0, ..Limits::default() }).unwrap();
         prop_assert_eq!(shallow.facts.inner_files, 0);
         let outside = |scan: &Scan| {
-            let files: Vec<_> = scan.files.iter().filter(|file| file.depth == 0).cloned().collect();
-            (files, scan.facts.form, scan.facts.diff_id, scan.facts.tree, scan.facts.contents, scan.facts.files)
+            (scan.outside(), scan.facts.form, scan.facts.diff_id, scan.facts.tree, scan.facts.contents, scan.facts.files)
         };
         prop_assert_eq!(outside(&shallow), outside(&whole));
     }

@@ -255,7 +255,8 @@ async fn held_evidence(
         let of_overlap = composed
             .into_iter()
             .filter(|(manifest, component, _)| held.overlaps.contains_key(&(*manifest, *component)));
-        let layers: BTreeSet<_> = held.layers.keys().copied().chain(of_overlap.map(|(.., layer)| layer)).collect();
+        let layers: BTreeSet<_> =
+            held.layers.keys().copied().chain(of_overlap.map(|(.., placed)| placed.layer)).collect();
         for layer in layers {
             found.extend(graph::layer_evidence(session, layer, manifests).await?);
         }
@@ -280,8 +281,9 @@ async fn held_evidence(
         }
         let files = one.layer_id.and_then(|layer| held.files.get(&layer)).map_or(&[][..], |files| files);
         if let Some(overlap) = overlap {
-            rungs.extend(overlap.same.then_some(Rung::Contents));
-            rungs.extend((overlap.share() >= held.min_overlap).then_some(Rung::Overlap));
+            rungs.extend(overlap.tree.then_some(Rung::Tree));
+            rungs.extend(overlap.contents.then_some(Rung::Contents));
+            rungs.extend(overlap.is_enough(held.min_overlap).then_some(Rung::Overlap));
             rungs.extend((!files.is_empty()).then_some(Rung::File));
         }
         if rungs.is_empty() {

@@ -1,7 +1,7 @@
 //! `pedigree trace`
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs::{self, File},
     io::{self, IsTerminal as _, Read, Write as _},
     os::unix::ffi::OsStrExt as _,
@@ -46,7 +46,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let digests: Vec<_> = paths.keys().collect();
     let mut progress = Progress::new("asking", "files", digests.len() as u64, ASKED_AT_ONCE as u64);
     for (i, digests) in digests.chunks(ASKED_AT_ONCE).enumerate() {
-        let mut question = json!({"files": digests});
+        let containers: Vec<_> = digests.iter().filter(|digest| hashed.containers.contains(**digest)).collect();
+        let mut question = json!({"files": digests, "containers": containers});
         // The folder as a whole is one question; a share of it could not be told from its pieces.
         if i == 0 {
             for (name, identity) in [("tree", hashed.identities.tree), ("contents", hashed.identities.contents)] {
@@ -122,6 +123,8 @@ struct Hashed {
     files: Vec<(PathBuf, oci::Digest)>,
     /// What was found inside of files, by the same path as in a layer.
     inner: Vec<(String, oci::Digest)>,
+    /// The digests of those that something was found inside of.
+    containers: BTreeSet<String>,
     identities: content::Identities,
     skipped: Vec<(PathBuf, &'static str)>,
     /// How many of the skipped are links.
@@ -161,7 +164,7 @@ fn hash_all(top: &Path) -> Result<Hashed, Failure> {
     let mut progress = Progress::new("hashing", "bytes", found.iter().map(|(_, size)| size).sum(), 256 << 20);
     for (path, _) in found {
         let own = path.strip_prefix(top).unwrap_or(&path);
-        match hash(&path, &limits, &mut hashed.inner, &mut progress).map_err(|error| failed(&path, error))? {
+        match hash(&path, &limits, &mut hashed, &mut progress).map_err(|error| failed(&path, error))? {
             // Every registry artifact without a config has one of these.
             Some(digest) if digest.to_string() == oci::EMPTY_JSON => {
                 hashed.skipped.push((path, "it says {}, as the empty config of any artifact does"));
@@ -188,11 +191,11 @@ fn hash_all(top: &Path) -> Result<Hashed, Failure> {
 }
 
 /// The digest of what was read, not of what the folder said: a file may grow meanwhile. What is inside of the file is put
-/// to `inner`.
+/// to `hashed`.
 fn hash(
     path: &Path,
     limits: &content::Limits,
-    inner: &mut Vec<(String, oci::Digest)>,
+    hashed: &mut Hashed,
     progress: &mut Progress,
 ) -> io::Result<Option<oci::Digest>> {
     let hasher = oci::Hasher::new(oci::Algorithm::Sha256);
@@ -202,6 +205,9 @@ fn hash(
         let digest = oci::Digest::sha256(file.sha256);
         // Not the file itself, where it is no archive; nor what every artifact without a config has.
         if !file.path.is_empty() && digest.to_string() != oci::EMPTY_JSON {
+            if file.container {
+                hashed.containers.insert(digest.to_string());
+            }
             found.push((file.path, digest));
         }
         Ok::<_, std::convert::Infallible>(())
@@ -213,12 +219,16 @@ fn hash(
     }
     // A scan reads no further than there is something to find.
     io::copy(&mut reader, &mut io::sink())?;
+    let is_empty = reader.read == 0;
+    let digest = reader.hasher.finish();
+    if !found.is_empty() {
+        hashed.containers.insert(digest.to_string());
+    }
     for (within, digest) in found {
         let within = String::from_utf8_lossy(&within);
-        inner.push((format!("{}!{}", path.to_string_lossy(), within.trim_start_matches('!')), digest));
+        hashed.inner.push((format!("{}!{}", path.to_string_lossy(), within.trim_start_matches('!')), digest));
     }
-    let empty = reader.read == 0;
-    Ok((!empty).then(|| reader.hasher.finish()))
+    Ok((!is_empty).then_some(digest))
 }
 
 /// A file that is hashed as it is read.
