@@ -84,6 +84,42 @@ on_both_engines! {
         assert_eq!(raw.body, statement);
     }
 
+    fn a_statement_of_ten_thousand_dependencies_says_what_each_is(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        let leaked = data.artifact("1", &[b"leaked"]);
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"data");
+        let content = |i: u32| sha256(&i.to_be_bytes());
+        let dependency = |i: u32| match i {
+            0..5000 => json!({"digest": {"sha256": &content(i)[7..]}}),
+            5000..7000 => json!({"uri": format!("s3://lake/cards/{i}.csv?versionId={i}")}),
+            7000..9000 => json!({"uri": format!("oci://localhost:5000/data/cards@{}", content(i))}),
+            // These are named twice.
+            9000..9998 => json!({"digest": {"sha256": &content(i / 2)[7..]}}),
+            9998 => json!({"uri": format!("oci://localhost:5000/data/cards@{leaked}")}),
+            _ => json!({"uri": "oci://localhost:5000/data/cards:2"}),
+        };
+        let dependencies: Value = (0..10_000).map(dependency).collect();
+        let statement = provenance(&model, &dependencies);
+        for _ in 0..2 {
+            attach(&mut kit, &model, IN_TOTO, &statement);
+            assert_eq!(server.count("select count(*) from reference where state = 1"), 2001);
+            assert_eq!(server.count("select count(*) from edge"), 9001, "all but what a tag names that is not here");
+        }
+        assert_eq!(affected(&server, b"leaked", ""), [declared("team/model", 0)]);
+        for question in [
+            "external=s3://lake/cards/6999.csv%3FversionId=6999",
+            &format!("file={}", content(0)),
+            &format!("file={}", content(4999)),
+            &format!("external={}", content(8999)),
+        ] {
+            let answer = server.api(&format!("/impact?{question}"), 200);
+            assert_eq!(models(&answer).len(), 1, "{question}: {answer:#}");
+        }
+        data.artifact("2", &[b"late"]);
+        assert_eq!(affected(&server, b"late", ""), [declared("team/model", 0)]);
+    }
+
     fn a_statement_about_something_else_claims_nothing(server: Server) {
         let mut data = Repository::new(&server.host, "data/cards");
         let leaked = data.artifact("1", &[b"leaked"]);

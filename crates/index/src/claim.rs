@@ -356,9 +356,18 @@ pub async fn undecided(session: &mut Session, node: NodeId) -> Result<Vec<Standi
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn edges(session: &mut Session, claim: ClaimId) -> Result<Vec<Standing>> {
+pub async fn edges(session: &mut Session, claim: ClaimId) -> Result<Vec<NewEdge>> {
     let found: Vec<EdgeRow> = on!(session, |c| sqlx::query_as(sql::CLAIM_EDGES).bind(claim.0).fetch_all(c).await)?;
-    found.into_iter().map(standing).collect()
+    found.into_iter().map(|row| Ok(standing(row)?.edge)).collect()
+}
+
+/// Lets no edge stand any longer because of a claim.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn end_edges(session: &mut Session, claim: ClaimId, now: Micros) -> Result<()> {
+    on!(session, |c| sqlx::query(sql::EDGES_RETRACT).bind(claim.0).bind(now.0).execute(c).await.map(drop))?;
+    Ok(())
 }
 
 /// Lets an edge stand no longer.
@@ -379,7 +388,7 @@ pub async fn retract(session: &mut Session, claim: ClaimId, actor: &str, why: &s
         let query = sqlx::query(sql::CLAIM_RETRACT).bind(claim.0).bind(now.0).bind(actor).bind(why.as_bytes());
         query.execute(c).await.map(|done| done.rows_affected())
     })?;
-    on!(session, |c| sqlx::query(sql::EDGES_RETRACT).bind(claim.0).bind(now.0).execute(c).await.map(drop))?;
+    end_edges(session, claim, now).await?;
     Ok(retracted > 0)
 }
 
@@ -401,14 +410,24 @@ pub enum Is {
     External(String),
 }
 
-/// What the node is.
+/// What the nodes are.
 ///
 /// # Errors
-/// When the statement fails.
-pub async fn node_is(session: &mut Session, node: NodeId) -> Result<Is> {
-    let (kind, key, is_model): (i32, Vec<u8>, Option<bool>) =
-        on!(session, |c| sqlx::query_as(sql::NODE_IS).bind(node.0).fetch_one(c).await)?;
-    Ok(if kind == 0 { Is::Artifact(is_model) } else { Is::External(rows::text(key)) })
+/// When a statement fails.
+pub async fn nodes_are(session: &mut Session, nodes: &[NodeId]) -> Result<HashMap<NodeId, Is>> {
+    type Row = (i64, i32, Vec<u8>, Option<bool>);
+    let mut known = HashMap::with_capacity(nodes.len());
+    for chunk in nodes.chunks(sql::LIST) {
+        let text = sql::list(sql::NODES_ARE, 1, sql::padded(chunk.len()));
+        let found: Vec<Row> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, node| query.bind(node.0)).fetch_all(c).await
+        })?;
+        known.extend(found.into_iter().map(|(id, kind, key, is_model)| {
+            (NodeId(id), if kind == 0 { Is::Artifact(is_model) } else { Is::External(rows::text(key)) })
+        }));
+    }
+    Ok(known)
 }
 
 /// The node of an external identity, if anybody ever named it.

@@ -711,8 +711,8 @@ statements! {
     SECRET_INSERT: "insert into secret (key, created_at) values ($1, $2)";
     SECRET_FORGET: "delete from secret where created_at < $1";
 
-    NODE_FIND: "select id from node where kind = $1 and key = $2";
-    NODE_INSERT: "insert into node (kind, key) values ($1, $2) on conflict (kind, key) do nothing returning id";
+    NODES_FIND: "select id, key from node where kind = $1 and key in ({list})";
+    NODES_INSERT: "insert into node (kind, key) values {rows} on conflict (kind, key) do nothing returning id, key";
 
     MANIFEST_INSERT:
         "insert into manifest (id, digest, shape, artifact_type, subject_id, size, payload, first_at)
@@ -736,6 +736,16 @@ statements! {
            join manifest m on m.digest = $3
            join occurrence o on o.repository_id = r.id and o.manifest_id = m.id
          where r.name = $2 and ", readable!("r.id"), " order by o.id desc limit 1");
+    /// What tags of a repository name.
+    MANIFESTS_BY_TAGS:
+        "select t.name, o.manifest_id from repository r join tag t on t.repository_id = r.id
+           join occurrence o on o.repository_id = r.id and o.manifest_id = t.manifest_id and o.closed_at is null
+         where r.name = $1 and t.name in ({list})";
+    /// Which of these manifests are, or were, in a repository.
+    MANIFESTS_EVER:
+        "select distinct m.digest from repository r join manifest m on m.digest in ({list})
+           join occurrence o on o.repository_id = r.id and o.manifest_id = m.id
+         where r.name = $1";
     /// What a tag named at `$4`.
     MANIFEST_BY_TAG_AT: concat!(
         "select m.id, m.digest, o.media_type, m.payload from repository r
@@ -1234,8 +1244,9 @@ statements! {
     /// Edges of which it was not known what they are until one of their ends is.
     EDGES_UNDECIDED: concat!(
         standing_edges!("kind = 5 and target_id = $1"), " union ", standing_edges!("kind = 5 and source_id = $1", " order by 1"));
-    /// What a node is: a digest or something outside, and whether its kit has a model, if it is known.
-    NODE_IS: "select n.kind, n.key, k.is_model from node n left join kit k on k.manifest_id = n.id where n.id = $1";
+    /// What nodes are: digests or something outside, and whether their kits have a model, if it is known.
+    NODES_ARE:
+        "select n.id, n.kind, n.key, k.is_model from node n left join kit k on k.manifest_id = n.id where n.id in ({list})";
     NODE_OF_DIGEST: "select id from node where kind = 0 and key = $1";
     NODES_OF_DIGESTS: "select id from node where kind = 0 and key in ({list})";
     /// What layers are called by those who name them by their digests.
@@ -1258,10 +1269,10 @@ statements! {
     /// References to a repository and pushes to it are put in order by this row: without it, two that run at once would
     /// never see each other.
     ARRIVAL_LOCK: "insert into arrival (name) values ($1) on conflict (name) do update set name = excluded.name";
-    REFERENCE_INSERT:
+    REFERENCES_INSERT:
         "insert into reference (claim_id, repository_id, occurrence_id, source_id, component_position, edge_kind, word, name,
            declared, host, target_repository, target_tag, target_digest, state, assumed, late, resolved_id, resolved_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) returning id";
+         values {rows} returning id";
     /// What waits for this tag, or for this digest, in this repository.
     REFERENCE_WAITING:
         "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_digest from reference
@@ -1279,10 +1290,10 @@ statements! {
            select 1 from occurrence o where o.id = occurrence_id and o.closed_at is null) then 1 else 3 end
          where id = $1 and state = 2";
     REFERENCE_GIVE_UP: "update reference set state = 3 where occurrence_id = $1 and state = 1";
-    EDGE_INSERT:
+    EDGES_INSERT:
         "insert into edge (kind, grade, source_id, occurrence_id, everywhere, target_id, claim_id, reference_id, repository_id,
            occurred_at, recorded_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+         values {rows}";
 
     /// The scans that found the file, in order.
     SCANS_WITH_FILE:
@@ -1780,7 +1791,9 @@ pub(crate) fn example(engine: &Engine<'_>, name: &str, text: &str) -> String {
             "LAYER_FILES_INSERT" => 5,
             "SEARCH_REPOSITORY_WORDS_INSERT" => 3,
             "TENSORS_INSERT" => 6,
-            "PULLS_WRITE" => 11,
+            "PULLS_WRITE" | "EDGES_INSERT" => 11,
+            "REFERENCES_INSERT" => 18,
+            "NODES_INSERT" => 2,
             _ => 4,
         };
         return rows(engine, text, width, 2);

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     Access, Ctx, Error, Registry, authz,
-    declared::{Declared, To, Voice},
+    declared::{Declared, To, Voice, targets},
     push::TRIES,
     statements::kind,
 };
@@ -165,40 +165,48 @@ impl Registry {
             return Ok(());
         }
         let known: HashSet<_> = claim::run_references(tx, run).await?.into_iter().collect();
-        let mut voice = None;
-        for (dataset, to) in &outputs {
-            let (state, source) = to.resolve(tx, &dataset.name).await?;
+        let mut claim = None;
+        let texts: Vec<_> = outputs.iter().map(|(_, to)| to.to_string()).collect();
+        let targets: Vec<_> = outputs.iter().zip(&texts).map(|((_, to), text)| (to, &**text)).collect();
+        let resolved = targets::resolve(tx, &targets).await?;
+        for ((dataset, to), (state, source)) in outputs.iter().zip(resolved) {
             // An output by a tag that names nothing (yet) is one of no known version: nobody can say what it names later.
             let (state, source) = match (source, to.here()) {
-                (None, Some(repository)) => To::Repository(repository.clone()).resolve(tx, "").await?,
+                (None, Some(repository)) => {
+                    let some_version = To::Repository(repository.clone());
+                    targets::resolve(tx, &[(&some_version, "")]).await?.remove(0)
+                }
                 (source, _) => (state, source),
             };
             let Some(source) = source else { continue };
             let is_unversioned = state == ReferenceState::Unversioned;
-            let repository = self.known_repository(tx, to).await?;
+            let output_in = self.known_repository(tx, to).await?;
+            let mut said: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for (input, from) in &inputs {
                 let text = from.to_string();
                 if to == from || known.contains(&(source, text.clone())) {
                     continue;
                 }
-                let claim = match voice {
-                    Some(claim) => claim,
-                    None => *voice.insert(self.connection(ctx, tx, run, at, now, None).await?),
-                };
-                let repository = match repository {
+                let repository = match output_in {
                     Some(repository) => Some(repository),
                     None => self.known_repository(tx, from).await?,
                 };
-                let voice =
-                    Voice { is_unversioned, occurred_at: Some(at), ..Voice::unsigned(claim, repository, source) };
-                let declared = Declared {
+                said.entry(repository).or_default().push(Declared {
                     component: None,
                     kind: used(dataset, input),
                     word: input.word.clone(),
                     name: Some(input.name.clone()),
                     text,
                     to: from.clone(),
+                });
+            }
+            for (repository, declared) in said {
+                let claim = match claim {
+                    Some(claim) => claim,
+                    None => *claim.insert(self.connection(ctx, tx, run, at, now, None).await?),
                 };
+                let unsigned = Voice::unsigned(claim, repository, source);
+                let voice = Voice { is_unversioned, occurred_at: Some(at), ..unsigned };
                 voice.declare(tx, &declared, now).await?;
             }
         }

@@ -78,8 +78,9 @@ pub(crate) async fn meet(
         everywhere: is_signed,
         ..unsigned
     };
-    let kind = decide(tx, waiting.kind, waiting.source, target).await?;
-    voice.point(tx, kind, waiting.id, target, now).await
+    let kinds = decide(tx, [(waiting.kind, waiting.source, Some(target))].into_iter()).await?;
+    let edges: Vec<_> = kinds.into_iter().map(|kind| voice.edge(kind, waiting.id, target)).collect();
+    Ok(reference::insert_edges(tx, &edges, now).await?)
 }
 
 /// What a reference that was outside names, once its host is known to be this registry.

@@ -249,10 +249,7 @@ impl Registry {
         let now = self.now();
         let stay = Stay { repository, occurrence, manifest, is_over: false };
         let voice = Voice::kit(kit_claim(tx, &stay, &ctx.actor, now).await?, &stay);
-        for declared in &plan.references {
-            voice.declare(tx, declared, now).await?;
-        }
-        Ok(())
+        voice.declare(tx, &plan.references, now).await
     }
 
     /// Resolves what waited for this manifest. What a digest names was known before, so only tags make edges now.
