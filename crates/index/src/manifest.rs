@@ -239,10 +239,14 @@ async fn ensure_nodes(session: &mut Session, kind: i32, mut keys: Vec<&[u8]>) ->
     let mut nodes = find_nodes(session, kind, &keys).await?;
     keys.retain(|key| !nodes.contains_key(*key));
     for chunk in keys.chunks(sql::LIST) {
-        let text = sql::rows(&session.engine(), sql::NODES_INSERT, 2, chunk.len());
+        let text = sql::rows(&session.engine(), sql::NODES_INSERT, 3, chunk.len());
         let made: Vec<(i64, Vec<u8>)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            chunk.iter().fold(query, |query, key| query.bind(kind).bind(*key)).fetch_all(c).await
+            let mut query = sqlx::query_as(AssertSqlSafe(text));
+            for key in chunk {
+                let sha256 = (*key).try_into().ok().filter(|_| kind == DIGEST_NODE);
+                query = query.bind(kind).bind(*key).bind(sha256.map(|sha256| file::columns(sha256).0));
+            }
+            query.fetch_all(c).await
         })?;
         nodes.extend(made.into_iter().map(|(id, key)| (key, NodeId(id))));
     }

@@ -712,7 +712,7 @@ statements! {
     SECRET_FORGET: "delete from secret where created_at < $1";
 
     NODES_FIND: "select id, key from node where kind = $1 and key in ({list})";
-    NODES_INSERT: "insert into node (kind, key) values {rows} on conflict (kind, key) do nothing returning id, key";
+    NODES_INSERT: "insert into node (kind, key, sha256_head) values {rows} on conflict (kind, key) do nothing returning id, key";
 
     MANIFEST_INSERT:
         "insert into manifest (id, digest, shape, artifact_type, subject_id, size, payload, first_at)
@@ -1258,6 +1258,16 @@ statements! {
            join node n on n.kind = 0 and not n.is_manifest and n.key = y.digest
          where f.sha256_head = $3 and f.sha256_tail = $4
            and exists (select 1 from manifest_blob b where b.layer_id = y.id and ", held_by_readable!(), ") order by n.id");
+    LAYERS_SHA256: "select digest from layer where id in ({list}) and length(digest) = 32 order by id";
+    /// The files that somebody named and in whose layers one of these is too, perhaps inside of them. Always from what is named,
+    /// for that is little.
+    NAMES_BESIDE_FILES: concat!(
+        "select n.id, a.scan_id, a.position, f.position, f.sha256_head, f.sha256_tail
+         from node n cross join layer_file a cross join layer_file f join scan s on s.id = a.scan_id join layer y on y.scan_id = a.scan_id
+         where n.kind = 0 and not n.is_manifest and a.sha256_head = n.sha256_head and a.sha256_tail = substr(n.key, 9)
+           and s.inner_files > 0 and f.scan_id = a.scan_id and f.sha256_head in ({list})
+           and exists (select 1 from manifest_blob b where b.layer_id = y.id and ", held_by_readable!(), ")
+         order by n.id, a.scan_id, a.position, f.position");
     NODE_DIGEST: "select key from node where kind = 0 and id = $1";
     NODE_EXTERNAL: "select id from node where kind = 1 and key = $1";
     /// Who signed each of the manifests, by what was trusted at `$2`: verified statements in readable repositories.
@@ -1789,11 +1799,10 @@ pub(crate) fn example(engine: &Engine<'_>, name: &str, text: &str) -> String {
         let width = match name {
             "MANIFEST_BLOBS_INSERT" => 8,
             "LAYER_FILES_INSERT" => 5,
-            "SEARCH_REPOSITORY_WORDS_INSERT" => 3,
+            "SEARCH_REPOSITORY_WORDS_INSERT" | "NODES_INSERT" => 3,
             "TENSORS_INSERT" => 6,
             "PULLS_WRITE" | "EDGES_INSERT" => 11,
             "REFERENCES_INSERT" => 18,
-            "NODES_INSERT" => 2,
             _ => 4,
         };
         return rows(engine, text, width, 2);

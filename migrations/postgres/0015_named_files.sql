@@ -1,0 +1,6 @@
+-- What somebody named by a digest may be an archive inside of a layer, whose files are known: it is found by this, as those are.
+
+alter table node add column sha256_head bigint; -- the first eight bytes of a SHA-256 as a number
+update node set sha256_head = ('x' || encode(substr(key, 1, 8), 'hex'))::bit(64)::bigint
+where kind = 0 and length(key) = 32 and not is_manifest;
+create index node_named_file on node (sha256_head) where kind = 0 and not is_manifest;
