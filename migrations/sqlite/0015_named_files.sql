@@ -19,4 +19,4 @@ update node set sha256_head =
   ((instr('123456789ABCDEF', substr(hex(key), 15, 1))) << 4) |
   ((instr('123456789ABCDEF', substr(hex(key), 16, 1))) << 0)
 where kind = 0 and length(key) = 32 and not is_manifest;
-create index node_named_file on node (sha256_head) where kind = 0 and not is_manifest;
+create index node_named_file on node (is_manifest, sha256_head) where is_manifest = false and sha256_head is not null;

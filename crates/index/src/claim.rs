@@ -166,6 +166,16 @@ pub struct RunEvent<'a> {
     pub completed_at: Option<Micros>,
 }
 
+/// The run that a claim is made by, if it has completed, and when; its events wait until the transaction ends.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn hold_run(session: &mut Session, claim: ClaimId) -> Result<Option<(Vec<u8>, Micros)>> {
+    let run: Option<(Vec<u8>, i64)> =
+        on!(session, |c| sqlx::query_as(sql::RUN_HOLD).bind(claim.0).fetch_optional(c).await)?;
+    Ok(run.map(|(run, at)| (run, Micros(at))))
+}
+
 /// Whether the run is known to have sent this statement.
 ///
 /// # Errors
@@ -185,14 +195,36 @@ pub async fn run_statements(session: &mut Session, run: &[u8]) -> Result<Vec<Vec
     Ok(on!(session, |c| sqlx::query_scalar(sql::RUN_STATEMENTS).bind(run).fetch_all(c).await)?)
 }
 
-/// What the events of a run have said: (what was made, from what as it is written).
+/// What the events of a run have said.
+#[derive(Debug)]
+pub struct RunReference {
+    /// The claim that says it.
+    pub claim: ClaimId,
+    /// What was made.
+    pub source: NodeId,
+    /// From what, as it is written.
+    pub declared: String,
+    /// Whether it is still said.
+    pub stands: bool,
+    /// What that names, where a tag does.
+    pub tagged: Option<NodeId>,
+}
+
+/// What the events of a run have said.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn run_references(session: &mut Session, run: &[u8]) -> Result<Vec<(NodeId, String)>> {
-    let found: Vec<(i64, Vec<u8>)> =
-        on!(session, |c| sqlx::query_as(sql::RUN_REFERENCES).bind(run).fetch_all(c).await)?;
-    Ok(found.into_iter().map(|(source, text)| (NodeId(source), rows::text(text))).collect())
+pub async fn run_references(session: &mut Session, run: &[u8]) -> Result<Vec<RunReference>> {
+    type Row = (i64, i64, Vec<u8>, bool, Option<i64>);
+    let found: Vec<Row> = on!(session, |c| sqlx::query_as(sql::RUN_REFERENCES).bind(run).fetch_all(c).await)?;
+    let reference = |(claim, source, declared, stands, tagged): Row| RunReference {
+        claim: ClaimId(claim),
+        source: NodeId(source),
+        declared: rows::text(declared),
+        stands,
+        tagged: tagged.map(NodeId),
+    };
+    Ok(found.into_iter().map(reference).collect())
 }
 
 /// Records what became of a claim's signature. An earlier outcome ends with it.

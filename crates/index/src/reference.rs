@@ -70,6 +70,8 @@ pub struct Waiting {
     pub target_tag: Option<String>,
     /// The digest that it names.
     pub target_digest: Option<Digest>,
+    /// When what it says happened, by the producer's word.
+    pub occurred_at: Option<Micros>,
 }
 
 /// An edge to be recorded.
@@ -140,7 +142,7 @@ fn is_usual<T>(chunk: &[T]) -> bool {
 /// # Errors
 /// When the statement fails.
 pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, tags: &[&str]) -> Result<Vec<Waiting>> {
-    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, Option<Vec<u8>>);
+    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, Option<Vec<u8>>, Option<i64>);
     let mut waiting = Vec::new();
     // Without a tag there are still those that wait for the digest; no reference has an empty tag.
     let none = [""];
@@ -154,7 +156,7 @@ pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, t
             }
             query.fetch_all(c).await
         })?;
-        for (id, claim, from, occurrence, source, kind, digest) in found {
+        for (id, claim, from, occurrence, source, kind, digest, at) in found {
             waiting.push(Waiting {
                 id: ReferenceId(id),
                 claim: ClaimId(claim),
@@ -165,6 +167,7 @@ pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, t
                 target_repository: repository.to_owned(),
                 target_tag: None,
                 target_digest: digest.map(|hash| rows::digest(&hash)).transpose()?,
+                occurred_at: at.map(Micros),
             });
         }
     }
@@ -177,10 +180,10 @@ pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, t
 /// # Errors
 /// When the statement fails.
 pub async fn to_host(session: &mut Session, host: &str) -> Result<Vec<Waiting>> {
-    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, String, Option<String>, Option<Vec<u8>>);
+    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, String, Option<String>, Option<Vec<u8>>, Option<i64>);
     let found: Vec<Row> =
         on!(session, |c| sqlx::query_as(sql::REFERENCE_OUTSIDE_HOST).bind(host.as_bytes()).fetch_all(c).await)?;
-    let waiting = |(id, claim, repository, occurrence, source, kind, name, tag, digest): Row| {
+    let waiting = |(id, claim, repository, occurrence, source, kind, name, tag, digest, at): Row| {
         Ok(Waiting {
             id: ReferenceId(id),
             claim: ClaimId(claim),
@@ -191,6 +194,7 @@ pub async fn to_host(session: &mut Session, host: &str) -> Result<Vec<Waiting>> 
             target_repository: name,
             target_tag: tag,
             target_digest: digest.map(|hash| rows::digest(&hash)).transpose()?,
+            occurred_at: at.map(Micros),
         })
     };
     found.into_iter().map(waiting).collect()

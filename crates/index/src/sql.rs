@@ -1170,14 +1170,18 @@ statements! {
            state = case when run.state in ('complete', 'abort', 'fail') then run.state else excluded.state end,
            completed_at = coalesce(run.completed_at, excluded.completed_at)
          returning completed_at";
+    /// The run of a claim, held as an event of it would.
+    RUN_HOLD:
+        "update run set state = state where id = (select q.run from claim q where q.id = $1) and completed_at is not null
+         returning id, completed_at";
     RUN_STATEMENTS:
         "select s.payload from claim q join statement s on s.id = q.statement_id
          where q.run = $1 and q.retracted_at is null order by q.id";
     RUN_STATEMENT_KNOWN: "select count(*) from claim where run = $1 and statement_id = $2";
-    /// What the run is known to have made from what, as it is written.
+    /// What the run is known to have made from what, as it is written, whether that stands, and what tags named for it.
     RUN_REFERENCES:
-        "select f.source_id, f.declared from claim q join reference f on f.claim_id = q.id
-         where q.run = $1 and q.retracted_at is null";
+        "select q.id, f.source_id, f.declared, q.retracted_at is null, case when f.target_tag is not null then f.resolved_id end
+         from claim q join reference f on f.claim_id = q.id where q.run = $1 order by f.id";
     /// Claims about a node, or by which it was made from something, the latest first, before `$3`.
     CLAIMS_ABOUT: concat!(
         "select q.id from claim q
@@ -1260,12 +1264,14 @@ statements! {
            and exists (select 1 from manifest_blob b where b.layer_id = y.id and ", held_by_readable!(), ") order by n.id");
     LAYERS_SHA256: "select digest from layer where id in ({list}) and length(digest) = 32 order by id";
     /// The files that somebody named and in whose layers one of these is too, perhaps inside of them. Always from what is named,
-    /// for that is little.
+    /// for that is little, to each place of that, and there to the file: a range of one scan keeps SQLite from reading all of its
+    /// files instead.
     NAMES_BESIDE_FILES: concat!(
         "select n.id, a.scan_id, a.position, f.position, f.sha256_head, f.sha256_tail
          from node n cross join layer_file a cross join layer_file f join scan s on s.id = a.scan_id join layer y on y.scan_id = a.scan_id
-         where n.kind = 0 and not n.is_manifest and a.sha256_head = n.sha256_head and a.sha256_tail = substr(n.key, 9)
-           and s.inner_files > 0 and f.scan_id = a.scan_id and f.sha256_head in ({list})
+         where n.is_manifest = false and n.sha256_head is not null
+           and a.sha256_head = n.sha256_head and a.sha256_tail = substr(n.key, 9) and s.inner_files > 0
+           and f.sha256_head in ({list}) and f.scan_id between a.scan_id and a.scan_id
            and exists (select 1 from manifest_blob b where b.layer_id = y.id and ", held_by_readable!(), ")
          order by n.id, a.scan_id, a.position, f.position");
     NODE_DIGEST: "select key from node where kind = 0 and id = $1";
@@ -1285,14 +1291,17 @@ statements! {
          values {rows} returning id";
     /// What waits for this tag, or for this digest, in this repository.
     REFERENCE_WAITING:
-        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_digest from reference
-         where state = 1 and target_repository = $1
+        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_digest,
+           (select q.occurred_at from claim q where q.id = claim_id)
+         from reference where state = 1 and target_repository = $1
            and (target_digest = $2 or (target_digest is null and target_tag in ({list})))
+           and exists (select 1 from claim q where q.id = claim_id and q.retracted_at is null)
          order by id";
     REFERENCE_RESOLVE:
         "update reference set state = 0, resolved_id = $2, resolved_at = $3, late = $4 where id = $1 and state in (1, 2)";
     REFERENCE_OUTSIDE_HOST:
-        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_repository, target_tag, target_digest
+        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_repository, target_tag, target_digest,
+           (select q.occurred_at from claim q where q.id = claim_id)
          from reference where state = 2 and host = $1 and target_repository is not null order by id";
     /// What a stay that is over waits for, nobody waits for any more.
     REFERENCE_AWAIT:

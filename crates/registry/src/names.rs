@@ -76,6 +76,7 @@ pub(crate) async fn meet(
         occurrence: waiting.occurrence,
         grade: if is_signed { Grade::Attested } else { Grade::Declared },
         everywhere: is_signed,
+        occurred_at: waiting.occurred_at,
         ..unsigned
     };
     let kinds = decide(tx, [(waiting.kind, waiting.source, Some(target))].into_iter()).await?;

@@ -14,7 +14,7 @@ use store::Key;
 
 use crate::{
     Access, Ctx, Error, MANIFEST_LIMIT, Part, Registry, authz,
-    declared::{Stay, Voice, decide_again},
+    declared::{Stay, Voice, decide_again, targets},
     names,
     plan::{self, Plan},
     statements::Heard,
@@ -268,7 +268,11 @@ impl Registry {
             if !resolved || waiting.target_digest.is_some() {
                 continue;
             }
-            names::meet(tx, &waiting, manifest, now).await?;
+            if targets::is_output(tx, &waiting).await? {
+                self.meet_output(tx, &waiting, now).await?;
+            } else {
+                names::meet(tx, &waiting, manifest, now).await?;
+            }
         }
         Ok(())
     }

@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use index::{NodeId, ReferenceState, Session, manifest};
+use index::{
+    NodeId, ReferenceState, Session,
+    claim::{self, Is},
+    manifest,
+    reference::{self, Waiting},
+};
 use oci::{Digest, Name, Reference, Tag};
 
 use super::{Place, To};
@@ -24,7 +29,15 @@ pub(crate) async fn resolve(
 ) -> Result<Vec<(ReferenceState, Option<NodeId>)>, Error> {
     let keys: Vec<_> = targets.iter().map(|(to, text)| key(to, text)).collect();
     let nodes = Nodes::ensure(tx, &keys).await?;
-    let here = Here::find(tx, targets.iter().map(|(to, _)| *to)).await?;
+    let all = || targets.iter().map(|(to, _)| *to);
+    let mut here = Here::find(tx, all()).await?;
+    let missing = all().filter(|to| !here.has(to)).filter_map(To::here);
+    let missing: BTreeSet<_> = missing.map(|name| &**name).collect();
+    if !missing.is_empty() {
+        // Whichever comes second, the reference or the push, sees the other.
+        reference::lock_arrivals(tx, &missing).await?;
+        here = Here::find(tx, all()).await?;
+    }
     let resolved = targets.iter().zip(&keys).map(|((to, _), key)| {
         let node = match key {
             Key::Digest(digest) => nodes.digests.get(digest),
@@ -39,7 +52,7 @@ pub(crate) async fn resolve(
 fn key(to: &To, text: &str) -> Key {
     match to {
         To::External(identity) => Key::External(identity.clone()),
-        To::Repository(repository) => Key::External(some_version_of(repository)),
+        To::Repository(repository) => Key::External(any_of(repository)),
         To::Digest(digest) | To::Artifact { what: Reference::Digest(digest), .. } => Key::Digest(*digest),
         To::Artifact { place: Place::Outside, .. } => Key::External(text.to_owned()),
         To::Artifact { .. } => Key::Tag,
@@ -47,8 +60,19 @@ fn key(to: &To, text: &str) -> Key {
 }
 
 /// The identity of a repository of this registry, where nobody says which version: it matches only itself.
-fn some_version_of(repository: &Name) -> String {
+fn any_of(repository: &str) -> String {
     format!("oci:///{repository}")
+}
+
+/// The node of some version of a repository, nobody says which.
+pub(crate) async fn some_version_of(tx: &mut Session, repository: &Name) -> Result<NodeId, Error> {
+    Ok(manifest::external_node(tx, &any_of(repository)).await?)
+}
+
+/// Whether a reference waits for what its source is itself: an output of a run, of which no version is known until it comes.
+pub(crate) async fn is_output(tx: &mut Session, waiting: &Waiting) -> Result<bool, Error> {
+    let source = claim::nodes_are(tx, &[waiting.source]).await?.remove(&waiting.source);
+    Ok(source == Some(Is::External(any_of(&waiting.target_repository))))
 }
 
 fn state(to: &To, here: &Here<'_>) -> ReferenceState {
