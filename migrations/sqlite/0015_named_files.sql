@@ -20,3 +20,7 @@ update node set sha256_head =
   ((instr('123456789ABCDEF', substr(hex(key), 16, 1))) << 0)
 where kind = 0 and length(key) = 32 and not is_manifest;
 create index node_named_file on node (is_manifest, sha256_head) where is_manifest = false and sha256_head is not null;
+
+-- Promotions that were refused are told in the history of their tag.
+
+create index audit_refused on audit (repository_id, tag, at, id) where action = 'tag.promote.refused';

@@ -812,6 +812,11 @@ statements! {
     TAG_HISTORY: concat!(
         tag_events!(), " and e.at <= $4 and e.at >= $5 and (coalesce(m.digest, p.digest) = $6 or $6 is null)
          order by e.at desc, e.seq desc limit $7");
+    /// Promotions that were refused: records, and no events, for the tag stayed.
+    TAG_REFUSALS: concat!(
+        "select a.id, a.at, a.digest, a.actor, a.detail from audit a
+         where a.action = 'tag.promote.refused' and a.repository_id = ", repository_readable!(), " and a.tag = $3
+           and a.at <= $4 and (a.at, a.id) < ($5, $6) order by a.at desc, a.id desc limit $7");
     /// The event by which the tag named what it named at `$4`, and what that is called.
     TAG_CHANGE: concat!(
         tag_events!("k.name, k.version, ", "left join kit k on k.manifest_id = e.manifest_id"),
