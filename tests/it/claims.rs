@@ -84,6 +84,42 @@ on_both_engines! {
         assert_eq!(raw.body, statement);
     }
 
+    fn a_statement_of_ten_thousand_dependencies_says_what_each_is(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        let leaked = data.artifact("1", &[b"leaked"]);
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("1", b"weights", b"data");
+        let content = |i: u32| sha256(&i.to_be_bytes());
+        let dependency = |i: u32| match i {
+            0..5000 => json!({"digest": {"sha256": &content(i)[7..]}}),
+            5000..7000 => json!({"uri": format!("s3://lake/cards/{i}.csv?versionId={i}")}),
+            7000..9000 => json!({"uri": format!("oci://localhost:5000/data/cards@{}", content(i))}),
+            // These are named twice.
+            9000..9998 => json!({"digest": {"sha256": &content(i / 2)[7..]}}),
+            9998 => json!({"uri": format!("oci://localhost:5000/data/cards@{leaked}")}),
+            _ => json!({"uri": "oci://localhost:5000/data/cards:2"}),
+        };
+        let dependencies: Value = (0..10_000).map(dependency).collect();
+        let statement = provenance(&model, &dependencies);
+        for _ in 0..2 {
+            attach(&mut kit, &model, IN_TOTO, &statement);
+            assert_eq!(server.count("select count(*) from reference where state = 1"), 2001);
+            assert_eq!(server.count("select count(*) from edge"), 9001, "all but what a tag names that is not here");
+        }
+        assert_eq!(affected(&server, b"leaked", ""), [declared("team/model", 0)]);
+        for question in [
+            "external=s3://lake/cards/6999.csv%3FversionId=6999",
+            &format!("file={}", content(0)),
+            &format!("file={}", content(4999)),
+            &format!("external={}", content(8999)),
+        ] {
+            let answer = server.api(&format!("/impact?{question}"), 200);
+            assert_eq!(models(&answer).len(), 1, "{question}: {answer:#}");
+        }
+        data.artifact("2", &[b"late"]);
+        assert_eq!(affected(&server, b"late", ""), [declared("team/model", 0)]);
+    }
+
     fn a_statement_about_something_else_claims_nothing(server: Server) {
         let mut data = Repository::new(&server.host, "data/cards");
         let leaked = data.artifact("1", &[b"leaked"]);
@@ -350,6 +386,35 @@ on_both_engines! {
         assert_eq!(names(&dataset), by_file, "{dataset:#}");
         // Half of its files are in the other one, too.
         assert_eq!(names(&server.api("/impact?ref=data/set:archive", 200)), ["data/raw", "team/by-archive"]);
+    }
+
+    fn what_names_an_archive_inside_of_a_layer_counts_for_its_files(server: Server) {
+        let file = |name: &str, bytes: &[u8]| (name.to_owned(), bytes.to_vec());
+        let inner = tar([file("b/train.csv", b"leaked"), file("b/dev.csv", b"other")]);
+        let shard = tar([file("deep.tar", &inner), file("a.csv", b"shallow")]);
+        let archive = tar([file("data/shard.tar", &shard), file("data/shard.tar.txt", b"beside")]);
+        let data = Repository::new(&server.host, "data/set").artifact("1", &[&archive]);
+        Repository::new(&server.host, "data/raw").kit("1", b"holder", b"leaked");
+        for (name, target) in [("shard", &shard), ("inner", &inner), ("beside", &b"beside".to_vec())] {
+            Repository::new(&server.host, &format!("team/{name}")).kit("1", name.as_bytes(), b"nothing else");
+            let claim = json!({"subject": format!("team/{name}:1"), "relation": "trained_on", "target": sha256(target)});
+            post(&server, "/claims", &claim, 201);
+        }
+        let names = |answer: &Value| models(answer).into_iter().map(|row| row.0).collect::<Vec<_>>();
+        let answer = server.api(&format!("/impact?file={}&wait=30", sha256(b"leaked")), 200);
+        let all = ["data/raw", "team/inner", "team/shard"];
+        assert_eq!(names(&answer), all);
+        let evidence = &answer["models"][1]["evidence"][0];
+        assert_eq!((&evidence["edge"], &evidence["claim"]["kind"]), (&"trained_on".into(), &"assertion".into()), "{answer:#}");
+        assert_eq!(names(&server.api(&format!("/impact?file={}", sha256(b"shallow")), 200)), ["team/shard"]);
+        assert_eq!(names(&server.api(&format!("/impact?file={}", sha256(b"beside")), 200)), ["team/beside"]);
+        assert_eq!(names(&post(&server, "/impact", &json!({"files": [sha256(b"other"), sha256(b"leaked")]}), 200)), all);
+        assert_eq!(names(&server.api(&format!("/impact?layer={}", sha256(b"leaked")), 200)), all);
+        assert_eq!(names(&server.api("/impact?ref=data/raw:1&dataset=train", 200)), all);
+        let lines = Wire::new(&server.host).get(&format!("/api/v1/impact?file={}", sha256(b"leaked")), "application/x-ndjson");
+        assert!(String::from_utf8(lines.expect(200).body).unwrap().ends_with("{\"models\":3}\n"));
+        Repository::new(&server.host, "data/set").delete(&data);
+        assert_eq!(names(&server.api(&format!("/impact?file={}", sha256(b"leaked")), 200)), all, "evidence outlives data");
     }
 
     fn what_cannot_be_read_makes_answers_inexact(server: Server) {

@@ -122,6 +122,48 @@ on_both_engines! {
         assert_eq!(answer["completeness"]["exact"], false);
     }
 
+    fn what_a_tag_names_later_is_what_was_meant(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        let leaked = data.artifact("1", &[b"leaked"]);
+        let (later, next) = (ours("data/cards", Some("later")), ours("team/model", Some("next")));
+        let complete = event(RUN, "COMPLETE", &[&ours("data/cards", Some(&leaked)), &later], &[&next, &ours("team/model", Some("last"))]);
+        for _ in 0..2 {
+            post(&server, "/lineage", &complete, 200);
+        }
+        assert!(affected(&server, b"leaked").is_empty());
+        let ask = |query: &str| server.api(&format!("/impact?file={}{query}", sha256(b"leaked")), 200);
+        let before = ask("");
+        let missing = |answer: &Value| {
+            let known = &answer["completeness"];
+            (known["unresolved_references"].as_u64().unwrap(), known["unknown_versions"].as_u64().unwrap())
+        };
+        assert_eq!(missing(&before), (2, 4), "two outputs of which no version is known, each made from two things: {before:#}");
+        let edge = |name: &str| (name.to_owned(), 0, "declared".to_owned());
+        let mut kit = Repository::new(&server.host, "team/model");
+        let model = kit.kit("next", b"weights", b"other data");
+        assert_eq!(affected(&server, b"leaked"), [edge("team/model")]);
+        assert_eq!(missing(&ask("")), (2, 2), "the other output is not there, and neither is an input of both");
+        let evidence = ask("")["models"][0]["evidence"][0].clone();
+        assert_eq!((&evidence["edge"], &evidence["occurred_at"]), (&"trained_on".into(), &"2026-11-20T09:14:03.12Z".into()));
+        // Another of that name is another; events that come again and input that comes late change nothing.
+        kit.kit("next", b"other weights", b"other data");
+        kit.kit("last", b"last weights", b"other data");
+        data.artifact("later", &[b"told late"]);
+        data.artifact("later", &[b"another"]);
+        assert_eq!(affected(&server, b"leaked"), [edge("team/model"), edge("team/model")]);
+        assert_eq!(affected(&server, b"told late"), [edge("team/model"), edge("team/model")]);
+        let answer = server.api(&format!("/impact?file={}", sha256(b"told late")), 200);
+        let evidence = &answer["models"][0]["evidence"][0];
+        assert_eq!((&evidence["late"], &evidence["occurred_at"]), (&true.into(), &"2026-11-20T09:14:03.12Z".into()), "{answer:#}");
+        assert_eq!((missing(&answer), &answer["completeness"]["exact"]), ((0, 0), &true.into()), "{answer:#}");
+        assert!(affected(&server, b"another").is_empty());
+        // As of then no version was known.
+        let then = ask(&format!("&as_of={}", before["query"]["as_of"].as_str().unwrap()));
+        assert!(models(&then).is_empty(), "{then:#}");
+        let lineage = server.api(&format!("/lineage?ref=team/model@{model}&direction=ancestors"), 200);
+        assert_eq!(lineage["edges"].as_array().unwrap().len(), 2, "{lineage:#}");
+    }
+
     fn what_is_no_event_is_refused(server: Server) {
         let problem = post(&server, "/lineage", &json!({"eventType": "COMPLETE", "run": {"runId": "x"}}), 400);
         assert!(problem["detail"].as_str().unwrap().contains("run.runId"), "{problem}");

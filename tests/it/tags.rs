@@ -483,12 +483,36 @@ fn a_check_is_asked_before_a_promotion() {
         // Nobody listens any more.
         let problem = promote(&server, "champion", "1.1", 409);
         assert!(problem["detail"].as_str().unwrap().contains("cannot be reached"), "{problem}");
-        assert_eq!(named(&server, "champion", None), Some(one));
-        assert_eq!(events(&server, "champion").len(), 1);
-        assert_eq!(
-            server.count("select count(*) from audit where action = 'tag.promote.refused' and tag = 'champion'"),
-            3
-        );
+        assert_eq!(named(&server, "champion", None), Some(one.clone()));
+        // Its history says so, on pages of any length, and nothing but that.
+        let history = |query: &str| server.api(&format!("/repositories/{NAME}/-/tags/champion/history?{query}"), 200);
+        let all = history("limit=100")["events"].as_array().unwrap().clone();
+        let told = |event: &Value| ["event", "act", "from", "to"].map(|member| event[member].clone());
+        assert_eq!(told(&all[3]), [json!("moved"), json!("promote"), Value::Null, json!(one)]);
+        for refused in &all[..3] {
+            assert_eq!(told(refused), [json!("refused"), json!("promote"), Value::Null, json!(two)]);
+            assert!(
+                refused["reason"].as_str().unwrap().ends_with("because: a test") && refused["actor"] == "anonymous"
+            );
+            assert_eq!(named(&server, "champion", refused["at"].as_str()), Some(one.clone()));
+        }
+        assert!(all[1]["reason"].as_str().unwrap().contains("302"), "{all:#?}");
+        // Refusals of one moment are told one by one.
+        server.execute("update audit set at = (select max(at) from audit where action = 'tag.promote') where action = 'tag.promote.refused'");
+        for limit in [1, 2, 3] {
+            let (mut paged, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = history(&format!("limit={limit}{cursor}"));
+                paged.extend(page["events"].as_array().unwrap().iter().map(|event| event["reason"].clone()));
+                let Some(next) = page["next"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            let expected: std::collections::BTreeSet<_> = all.iter().map(|event| event["reason"].to_string()).collect();
+            let found: std::collections::BTreeSet<_> = paged.iter().map(Value::to_string).collect();
+            assert_eq!((paged.len(), found), (4, expected));
+        }
+        let (said, _) = server.asked(&["history", &format!("{}/{NAME}:champion", server.host)]);
+        assert_eq!(said.matches("promote (refused)").count(), 3, "{said}");
         let (said, _) = {
             let output = server.beside(&["config"]).output().unwrap();
             (String::from_utf8(output.stdout).unwrap(), output.status)
@@ -508,7 +532,10 @@ fn evidence_is_required_before_a_promotion() {
         let problem = promote(&server, "live", "1.0", 409);
         assert!(problem["detail"].as_str().unwrap().contains("declared"), "{problem}");
         assert_eq!(named(&server, "live", None), None);
-        assert_eq!(server.count("select count(*) from audit where action = 'tag.promote.refused'"), 1);
+        let history = server.api(&format!("/repositories/{NAME}/-/tags/live/history"), 200);
+        assert_eq!(history["events"].as_array().unwrap().len(), 1, "of a tag that was never there: {history:#}");
+        let problem = last_good(&server, "live", 404);
+        assert!(problem["detail"].as_str().unwrap().contains("live"), "it is nothing to go back to: {problem}");
         promote(&server, "live", "1.1", 200);
         let stages = server.api("/stages", 200);
         assert_eq!((&stages["stages"], &stages["tags"][0]["digest"]), (&json!(["live", "champion"]), &json!(derived)));

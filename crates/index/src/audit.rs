@@ -74,7 +74,7 @@ pub enum Order {
 }
 
 /// A place between records: behind the one of this moment and number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The moment.
     pub at: Micros,

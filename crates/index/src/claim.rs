@@ -166,6 +166,16 @@ pub struct RunEvent<'a> {
     pub completed_at: Option<Micros>,
 }
 
+/// The run that a claim is made by, if it has completed, and when; its events wait until the transaction ends.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn hold_run(session: &mut Session, claim: ClaimId) -> Result<Option<(Vec<u8>, Micros)>> {
+    let run: Option<(Vec<u8>, i64)> =
+        on!(session, |c| sqlx::query_as(sql::RUN_HOLD).bind(claim.0).fetch_optional(c).await)?;
+    Ok(run.map(|(run, at)| (run, Micros(at))))
+}
+
 /// Whether the run is known to have sent this statement.
 ///
 /// # Errors
@@ -185,14 +195,36 @@ pub async fn run_statements(session: &mut Session, run: &[u8]) -> Result<Vec<Vec
     Ok(on!(session, |c| sqlx::query_scalar(sql::RUN_STATEMENTS).bind(run).fetch_all(c).await)?)
 }
 
-/// What the events of a run have said: (what was made, from what as it is written).
+/// What the events of a run have said.
+#[derive(Debug)]
+pub struct RunReference {
+    /// The claim that says it.
+    pub claim: ClaimId,
+    /// What was made.
+    pub source: NodeId,
+    /// From what, as it is written.
+    pub declared: String,
+    /// Whether it is still said.
+    pub stands: bool,
+    /// What that names, where a tag does.
+    pub tagged: Option<NodeId>,
+}
+
+/// What the events of a run have said.
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn run_references(session: &mut Session, run: &[u8]) -> Result<Vec<(NodeId, String)>> {
-    let found: Vec<(i64, Vec<u8>)> =
-        on!(session, |c| sqlx::query_as(sql::RUN_REFERENCES).bind(run).fetch_all(c).await)?;
-    Ok(found.into_iter().map(|(source, text)| (NodeId(source), rows::text(text))).collect())
+pub async fn run_references(session: &mut Session, run: &[u8]) -> Result<Vec<RunReference>> {
+    type Row = (i64, i64, Vec<u8>, bool, Option<i64>);
+    let found: Vec<Row> = on!(session, |c| sqlx::query_as(sql::RUN_REFERENCES).bind(run).fetch_all(c).await)?;
+    let reference = |(claim, source, declared, stands, tagged): Row| RunReference {
+        claim: ClaimId(claim),
+        source: NodeId(source),
+        declared: rows::text(declared),
+        stands,
+        tagged: tagged.map(NodeId),
+    };
+    Ok(found.into_iter().map(reference).collect())
 }
 
 /// Records what became of a claim's signature. An earlier outcome ends with it.
@@ -356,9 +388,18 @@ pub async fn undecided(session: &mut Session, node: NodeId) -> Result<Vec<Standi
 ///
 /// # Errors
 /// When the statement fails.
-pub async fn edges(session: &mut Session, claim: ClaimId) -> Result<Vec<Standing>> {
+pub async fn edges(session: &mut Session, claim: ClaimId) -> Result<Vec<NewEdge>> {
     let found: Vec<EdgeRow> = on!(session, |c| sqlx::query_as(sql::CLAIM_EDGES).bind(claim.0).fetch_all(c).await)?;
-    found.into_iter().map(standing).collect()
+    found.into_iter().map(|row| Ok(standing(row)?.edge)).collect()
+}
+
+/// Lets no edge stand any longer because of a claim.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn end_edges(session: &mut Session, claim: ClaimId, now: Micros) -> Result<()> {
+    on!(session, |c| sqlx::query(sql::EDGES_RETRACT).bind(claim.0).bind(now.0).execute(c).await.map(drop))?;
+    Ok(())
 }
 
 /// Lets an edge stand no longer.
@@ -379,7 +420,7 @@ pub async fn retract(session: &mut Session, claim: ClaimId, actor: &str, why: &s
         let query = sqlx::query(sql::CLAIM_RETRACT).bind(claim.0).bind(now.0).bind(actor).bind(why.as_bytes());
         query.execute(c).await.map(|done| done.rows_affected())
     })?;
-    on!(session, |c| sqlx::query(sql::EDGES_RETRACT).bind(claim.0).bind(now.0).execute(c).await.map(drop))?;
+    end_edges(session, claim, now).await?;
     Ok(retracted > 0)
 }
 
@@ -401,14 +442,24 @@ pub enum Is {
     External(String),
 }
 
-/// What the node is.
+/// What the nodes are.
 ///
 /// # Errors
-/// When the statement fails.
-pub async fn node_is(session: &mut Session, node: NodeId) -> Result<Is> {
-    let (kind, key, is_model): (i32, Vec<u8>, Option<bool>) =
-        on!(session, |c| sqlx::query_as(sql::NODE_IS).bind(node.0).fetch_one(c).await)?;
-    Ok(if kind == 0 { Is::Artifact(is_model) } else { Is::External(rows::text(key)) })
+/// When a statement fails.
+pub async fn nodes_are(session: &mut Session, nodes: &[NodeId]) -> Result<HashMap<NodeId, Is>> {
+    type Row = (i64, i32, Vec<u8>, Option<bool>);
+    let mut known = HashMap::with_capacity(nodes.len());
+    for chunk in nodes.chunks(sql::LIST) {
+        let text = sql::list(sql::NODES_ARE, 1, sql::padded(chunk.len()));
+        let found: Vec<Row> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, node| query.bind(node.0)).fetch_all(c).await
+        })?;
+        known.extend(found.into_iter().map(|(id, kind, key, is_model)| {
+            (NodeId(id), if kind == 0 { Is::Artifact(is_model) } else { Is::External(rows::text(key)) })
+        }));
+    }
+    Ok(known)
 }
 
 /// The node of an external identity, if anybody ever named it.

@@ -189,6 +189,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0014_containers.sql"),
         include_str!("../../../migrations/postgres/0014_containers.sql"),
     ),
+    (
+        15,
+        "named files",
+        include_str!("../../../migrations/sqlite/0015_named_files.sql"),
+        include_str!("../../../migrations/postgres/0015_named_files.sql"),
+    ),
 ];
 
 /// How long a statement on SQLite waits for another process's transaction (a maintenance command beside the server).

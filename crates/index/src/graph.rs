@@ -2,7 +2,7 @@
 //!
 //! Statements return plain links; distances, grades and paths are computed by the caller, in Rust.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::TryStreamExt as _;
 use oci::Digest;
@@ -712,6 +712,70 @@ pub async fn names_with_file(
         query.fetch_all(c).await
     })?;
     Ok(found.into_iter().map(NodeId).collect())
+}
+
+/// The layers as the files that they are, as far as they have a SHA-256.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn layers_as_files(session: &mut Session, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
+    let mut files = BTreeSet::new();
+    for chunk in layers.chunks(sql::LIST) {
+        let text = sql::list(sql::LAYERS_SHA256, 1, sql::padded(chunk.len()));
+        let found: Vec<Vec<u8>> = on!(session, |c| {
+            let query = sqlx::query_scalar(AssertSqlSafe(text));
+            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
+        })?;
+        for hash in found {
+            files.insert(rows::sha256(&hash)?);
+        }
+    }
+    Ok(files)
+}
+
+/// In how many layers it is looked whether a file is inside of another: that is the same everywhere, but where a scan was cut off
+/// it may not be seen.
+const LAYERS_COMPARED: usize = 16;
+
+/// What the files are called likewise that one of these is inside of.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn names_around_files(
+    session: &mut Session,
+    reader: Reader,
+    as_of: Micros,
+    files: &BTreeSet<[u8; 32]>,
+) -> Result<BTreeSet<NodeId>> {
+    type Row = (i64, i64, i32, i32, i64, Vec<u8>);
+    let heads: Vec<_> = files.iter().map(|sha256| file::columns(sha256).0).collect();
+    // Of each name and file that share a layer: the place of the one, and that of the other.
+    let mut pairs: BTreeMap<NodeId, BTreeMap<ScanId, Vec<(Place, Place)>>> = BTreeMap::new();
+    for chunk in heads.chunks(sql::LIST) {
+        let text = sql::list(sql::NAMES_BESIDE_FILES, 3, sql::padded(chunk.len()));
+        let found: Vec<Row> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
+            sql::filled(chunk).fold(query, |query, head| query.bind(*head)).fetch_all(c).await
+        })?;
+        for (node, scan, around, inside, head, tail) in found {
+            if files.contains(&file::sha256(head, &tail)?) {
+                let scan = ScanId(scan);
+                let place = |position| Place { scan, position };
+                pairs.entry(NodeId(node)).or_default().entry(scan).or_default().push((place(around), place(inside)));
+            }
+        }
+    }
+    let compared = pairs.into_iter().flat_map(|(node, scans)| {
+        let places = scans.into_values().take(LAYERS_COMPARED).flatten();
+        places.map(move |(around, inside)| (node, around, inside))
+    });
+    let compared: Vec<_> = compared.collect();
+    let places: Vec<_> = compared.iter().flat_map(|&(_, around, inside)| [around, inside]).collect();
+    let entries = file::entries_at(session, &places).await?;
+    let path = |place: Place| entries.get(&place).map(|entry| &*entry.path);
+    let is_inside = |around, inside| Some(path(inside)?.strip_prefix(path(around)?)?.starts_with(b"!"));
+    let names = compared.into_iter().filter(|&(_, around, inside)| is_inside(around, inside) == Some(true));
+    Ok(names.map(|(node, ..)| node).collect())
 }
 
 /// The scan whose facts serve.

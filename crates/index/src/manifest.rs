@@ -1,5 +1,7 @@
 //! Manifests, byte for byte, and their stays in repositories.
 
+use std::collections::HashMap;
+
 use oci::{Digest, Manifest, Name, Reference, Shape, Tag};
 use sqlx::AssertSqlSafe;
 
@@ -206,21 +208,101 @@ pub async fn external_node(session: &mut Session, text: &str) -> Result<NodeId> 
     ensure_node(session, EXTERNAL_NODE, text.as_bytes()).await
 }
 
+/// The nodes of digests, made where they do not exist.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn nodes(session: &mut Session, digests: &[Digest]) -> Result<HashMap<Digest, NodeId>> {
+    let keys = digests.iter().map(Digest::hash).collect();
+    let nodes = ensure_nodes(session, DIGEST_NODE, keys).await?.into_iter();
+    nodes.map(|(hash, node)| Ok((rows::digest(&hash)?, node))).collect()
+}
+
+/// The nodes of what is outside the registry, by its texts, made where they do not exist.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn external_nodes(session: &mut Session, texts: &[&str]) -> Result<HashMap<String, NodeId>> {
+    let keys = texts.iter().map(|text| text.as_bytes()).collect();
+    let nodes = ensure_nodes(session, EXTERNAL_NODE, keys).await?.into_iter();
+    Ok(nodes.map(|(text, node)| (rows::text(text), node)).collect())
+}
+
 async fn ensure_node(session: &mut Session, kind: i32, key: &[u8]) -> Result<NodeId> {
-    let find = async |session: &mut Session| -> Result<Option<i64>> {
-        Ok(on!(session, |c| sqlx::query_scalar(sql::NODE_FIND).bind(kind).bind(key).fetch_optional(c).await)?)
-    };
-    if let Some(id) = find(session).await? {
-        return Ok(NodeId(id));
+    ensure_nodes(session, kind, vec![key]).await?.remove(key).ok_or(Error::Unreadable("node"))
+}
+
+async fn ensure_nodes(session: &mut Session, kind: i32, mut keys: Vec<&[u8]>) -> Result<HashMap<Vec<u8>, NodeId>> {
+    // In order, so that two pushes never wait for each other in a circle.
+    keys.sort_unstable();
+    keys.dedup();
+    let mut nodes = find_nodes(session, kind, &keys).await?;
+    keys.retain(|key| !nodes.contains_key(*key));
+    for chunk in keys.chunks(sql::LIST) {
+        let text = sql::rows(&session.engine(), sql::NODES_INSERT, 3, chunk.len());
+        let made: Vec<(i64, Vec<u8>)> = on!(session, |c| {
+            let mut query = sqlx::query_as(AssertSqlSafe(text));
+            for key in chunk {
+                let sha256 = (*key).try_into().ok().filter(|_| kind == DIGEST_NODE);
+                query = query.bind(kind).bind(*key).bind(sha256.map(|sha256| file::columns(sha256).0));
+            }
+            query.fetch_all(c).await
+        })?;
+        nodes.extend(made.into_iter().map(|(id, key)| (key, NodeId(id))));
     }
-    let id: Option<i64> =
-        on!(session, |c| sqlx::query_scalar(sql::NODE_INSERT).bind(kind).bind(key).fetch_optional(c).await)?;
-    let id = match id {
-        Some(id) => Some(id),
-        // Another push made it meanwhile.
-        None => find(session).await?,
-    };
-    id.map(NodeId).ok_or(Error::Unreadable("node"))
+    // Other pushes made them meanwhile.
+    keys.retain(|key| !nodes.contains_key(*key));
+    nodes.extend(find_nodes(session, kind, &keys).await?);
+    Ok(nodes)
+}
+
+async fn find_nodes(session: &mut Session, kind: i32, keys: &[&[u8]]) -> Result<HashMap<Vec<u8>, NodeId>> {
+    let mut nodes = HashMap::with_capacity(keys.len());
+    for chunk in keys.chunks(sql::LIST) {
+        let text = sql::list(sql::NODES_FIND, 2, sql::padded(chunk.len()));
+        let found: Vec<(i64, Vec<u8>)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(kind);
+            sql::filled(chunk).fold(query, |query, key| query.bind(*key)).fetch_all(c).await
+        })?;
+        nodes.extend(found.into_iter().map(|(id, key)| (key, NodeId(id))));
+    }
+    Ok(nodes)
+}
+
+/// What those of the tags name that are in the repository.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn tagged(session: &mut Session, repository: &Name, tags: &[&Tag]) -> Result<HashMap<String, NodeId>> {
+    let mut tagged = HashMap::with_capacity(tags.len());
+    for chunk in tags.chunks(sql::LIST) {
+        let text = sql::list(sql::MANIFESTS_BY_TAGS, 2, sql::padded(chunk.len()));
+        let found: Vec<(String, i64)> = on!(session, |c| {
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(&**repository);
+            sql::filled(chunk).fold(query, |query, tag| query.bind(&***tag)).fetch_all(c).await
+        })?;
+        tagged.extend(found.into_iter().map(|(tag, id)| (tag, NodeId(id))));
+    }
+    Ok(tagged)
+}
+
+/// Those of the digests whose manifests are, or were, in the repository.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn ever(session: &mut Session, repository: &Name, digests: &[Digest]) -> Result<Vec<Digest>> {
+    let mut ever = Vec::with_capacity(digests.len());
+    for chunk in digests.chunks(sql::LIST) {
+        let text = sql::list(sql::MANIFESTS_EVER, 2, sql::padded(chunk.len()));
+        let found: Vec<Vec<u8>> = on!(session, |c| {
+            let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(&**repository);
+            sql::filled(chunk).fold(query, |query, digest| query.bind(digest.hash())).fetch_all(c).await
+        })?;
+        for hash in found {
+            ever.push(rows::digest(&hash)?);
+        }
+    }
+    Ok(ever)
 }
 
 /// Stores the manifest's bytes under its node. Whether they were not there yet.
@@ -282,14 +364,11 @@ pub async fn insert_blobs(
 /// # Errors
 /// When a statement fails.
 pub async fn insert_children(session: &mut Session, id: NodeId, manifest: &Manifest) -> Result<()> {
-    // In the order of their digests, so that two pushes never wait for each other in a circle.
-    let mut numbered: Vec<_> = manifest.manifests.iter().enumerate().collect();
-    numbered.sort_by_key(|(_, child)| child.digest.hash().to_vec());
-    let mut children = Vec::with_capacity(numbered.len());
-    for (position, child) in numbered {
-        children.push((position, (node(session, &child.digest).await?, child.media_type.as_bytes())));
-    }
-    let numbered = children;
+    let digests: Vec<_> = manifest.manifests.iter().map(|child| child.digest).collect();
+    let nodes = nodes(session, &digests).await?;
+    let children = manifest.manifests.iter().enumerate();
+    let numbered: Vec<_> =
+        children.map(|(position, child)| (position, (nodes[&child.digest], child.media_type.as_bytes()))).collect();
     for chunk in numbered.chunks(sql::LIST) {
         let text = sql::rows(&session.engine(), sql::MANIFEST_CHILDREN_INSERT, 4, chunk.len());
         on!(session, |c| {

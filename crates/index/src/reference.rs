@@ -70,6 +70,8 @@ pub struct Waiting {
     pub target_tag: Option<String>,
     /// The digest that it names.
     pub target_digest: Option<Digest>,
+    /// When what it says happened, by the producer's word.
+    pub occurred_at: Option<Micros>,
 }
 
 /// An edge to be recorded.
@@ -97,23 +99,42 @@ pub struct NewEdge {
     pub occurred_at: Option<Micros>,
 }
 
-/// Records a reference.
+/// How many rows of a reference or an edge one statement writes.
+const ROWS_A_STATEMENT: usize = 256;
+
+/// Records references. Their rows, in the same order.
 ///
 /// # Errors
-/// When the statement fails.
-pub async fn insert(session: &mut Session, new: &NewReference<'_>, now: Micros) -> Result<ReferenceId> {
-    let id = on!(session, |c| {
-        let query = sqlx::query_scalar(sql::REFERENCE_INSERT).bind(new.claim.0).bind(new.repository.map(|id| id.0));
-        let query =
-            query.bind(new.occurrence.map(|id| id.0)).bind(new.source.0).bind(new.component.map(rows::position));
-        let query = query.bind(new.kind.code()).bind(new.word.map(str::as_bytes)).bind(new.name.map(str::as_bytes));
-        let query = query.bind(new.declared.as_bytes()).bind(new.host.map(str::as_bytes));
-        let query = query.bind(new.target_repository).bind(new.target_tag);
-        let query = query.bind(new.target_digest.map(|digest| digest.hash().to_vec())).bind(new.state.code());
-        let query = query.bind(new.assumed).bind(new.late).bind(new.resolved.map(|id| id.0));
-        query.bind(new.resolved.map(|_| now.0)).fetch_one(c).await
-    })?;
-    Ok(ReferenceId(id))
+/// When a statement fails.
+pub async fn insert(session: &mut Session, new: &[NewReference<'_>], now: Micros) -> Result<Vec<ReferenceId>> {
+    let mut ids = Vec::with_capacity(new.len());
+    for chunk in new.chunks(ROWS_A_STATEMENT) {
+        let text = sql::rows(&session.engine(), sql::REFERENCES_INSERT, 18, chunk.len());
+        let mut inserted: Vec<i64> = on!(session, |c| {
+            let mut query = sqlx::query_scalar(AssertSqlSafe(text)).persistent(is_usual(chunk));
+            for new in chunk {
+                query = query.bind(new.claim.0).bind(new.repository.map(|id| id.0));
+                query = query.bind(new.occurrence.map(|id| id.0)).bind(new.source.0);
+                query = query.bind(new.component.map(rows::position)).bind(new.kind.code());
+                query = query.bind(new.word.map(str::as_bytes)).bind(new.name.map(str::as_bytes));
+                query = query.bind(new.declared.as_bytes()).bind(new.host.map(str::as_bytes));
+                query = query.bind(new.target_repository).bind(new.target_tag);
+                query = query.bind(new.target_digest.map(|digest| digest.hash().to_vec())).bind(new.state.code());
+                query = query.bind(new.assumed).bind(new.late).bind(new.resolved.map(|id| id.0));
+                query = query.bind(new.resolved.map(|_| now.0));
+            }
+            query.fetch_all(c).await
+        })?;
+        // They are numbered in the order of the rows, and given back in any.
+        inserted.sort_unstable();
+        ids.extend(inserted.into_iter().map(ReferenceId));
+    }
+    Ok(ids)
+}
+
+/// Whether a statement for so many rows is worth being kept: one row is frequent, and so are many.
+fn is_usual<T>(chunk: &[T]) -> bool {
+    chunk.len() == 1 || chunk.len() == ROWS_A_STATEMENT
 }
 
 /// The references that wait for `digest`, or for one of `tags`, in the repository of that name.
@@ -121,7 +142,7 @@ pub async fn insert(session: &mut Session, new: &NewReference<'_>, now: Micros) 
 /// # Errors
 /// When the statement fails.
 pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, tags: &[&str]) -> Result<Vec<Waiting>> {
-    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, Option<Vec<u8>>);
+    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, Option<Vec<u8>>, Option<i64>);
     let mut waiting = Vec::new();
     // Without a tag there are still those that wait for the digest; no reference has an empty tag.
     let none = [""];
@@ -135,7 +156,7 @@ pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, t
             }
             query.fetch_all(c).await
         })?;
-        for (id, claim, from, occurrence, source, kind, digest) in found {
+        for (id, claim, from, occurrence, source, kind, digest, at) in found {
             waiting.push(Waiting {
                 id: ReferenceId(id),
                 claim: ClaimId(claim),
@@ -146,6 +167,7 @@ pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, t
                 target_repository: repository.to_owned(),
                 target_tag: None,
                 target_digest: digest.map(|hash| rows::digest(&hash)).transpose()?,
+                occurred_at: at.map(Micros),
             });
         }
     }
@@ -158,10 +180,10 @@ pub async fn waiting(session: &mut Session, repository: &str, digest: &Digest, t
 /// # Errors
 /// When the statement fails.
 pub async fn to_host(session: &mut Session, host: &str) -> Result<Vec<Waiting>> {
-    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, String, Option<String>, Option<Vec<u8>>);
+    type Row = (i64, i64, Option<i64>, Option<i64>, i64, i32, String, Option<String>, Option<Vec<u8>>, Option<i64>);
     let found: Vec<Row> =
         on!(session, |c| sqlx::query_as(sql::REFERENCE_OUTSIDE_HOST).bind(host.as_bytes()).fetch_all(c).await)?;
-    let waiting = |(id, claim, repository, occurrence, source, kind, name, tag, digest): Row| {
+    let waiting = |(id, claim, repository, occurrence, source, kind, name, tag, digest, at): Row| {
         Ok(Waiting {
             id: ReferenceId(id),
             claim: ClaimId(claim),
@@ -172,6 +194,7 @@ pub async fn to_host(session: &mut Session, host: &str) -> Result<Vec<Waiting>> 
             target_repository: name,
             target_tag: tag,
             target_digest: digest.map(|hash| rows::digest(&hash)).transpose()?,
+            occurred_at: at.map(Micros),
         })
     };
     found.into_iter().map(waiting).collect()
@@ -219,16 +242,23 @@ pub async fn give_up(session: &mut Session, occurrence: OccurrenceId) -> Result<
     Ok(())
 }
 
-/// Records an edge.
+/// Records edges.
 ///
 /// # Errors
-/// When the statement fails.
-pub async fn edge(session: &mut Session, new: &NewEdge, now: Micros) -> Result<()> {
-    on!(session, |c| {
-        let query = sqlx::query(sql::EDGE_INSERT).bind(new.kind.code()).bind(new.grade.code()).bind(new.source.0);
-        let query = query.bind(new.occurrence.map(|id| id.0)).bind(new.everywhere).bind(new.target.0).bind(new.claim.0);
-        let query = query.bind(new.reference.map(|id| id.0)).bind(new.repository.map(|id| id.0));
-        query.bind(new.occurred_at.map(|at| at.0)).bind(now.0).execute(c).await.map(drop)
-    })?;
+/// When a statement fails.
+pub async fn insert_edges(session: &mut Session, new: &[NewEdge], now: Micros) -> Result<()> {
+    for chunk in new.chunks(ROWS_A_STATEMENT) {
+        let text = sql::rows(&session.engine(), sql::EDGES_INSERT, 11, chunk.len());
+        on!(session, |c| {
+            let mut query = sqlx::query(AssertSqlSafe(text)).persistent(is_usual(chunk));
+            for new in chunk {
+                query = query.bind(new.kind.code()).bind(new.grade.code()).bind(new.source.0);
+                query = query.bind(new.occurrence.map(|id| id.0)).bind(new.everywhere).bind(new.target.0);
+                query = query.bind(new.claim.0).bind(new.reference.map(|id| id.0));
+                query = query.bind(new.repository.map(|id| id.0)).bind(new.occurred_at.map(|at| at.0)).bind(now.0);
+            }
+            query.execute(c).await.map(drop)
+        })?;
+    }
     Ok(())
 }

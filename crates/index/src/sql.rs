@@ -719,8 +719,8 @@ statements! {
     SECRET_INSERT: "insert into secret (key, created_at) values ($1, $2)";
     SECRET_FORGET: "delete from secret where created_at < $1";
 
-    NODE_FIND: "select id from node where kind = $1 and key = $2";
-    NODE_INSERT: "insert into node (kind, key) values ($1, $2) on conflict (kind, key) do nothing returning id";
+    NODES_FIND: "select id, key from node where kind = $1 and key in ({list})";
+    NODES_INSERT: "insert into node (kind, key, sha256_head) values {rows} on conflict (kind, key) do nothing returning id, key";
 
     MANIFEST_INSERT:
         "insert into manifest (id, digest, shape, artifact_type, subject_id, size, payload, first_at)
@@ -744,6 +744,16 @@ statements! {
            join manifest m on m.digest = $3
            join occurrence o on o.repository_id = r.id and o.manifest_id = m.id
          where r.name = $2 and ", readable!("r.id"), " order by o.id desc limit 1");
+    /// What tags of a repository name.
+    MANIFESTS_BY_TAGS:
+        "select t.name, o.manifest_id from repository r join tag t on t.repository_id = r.id
+           join occurrence o on o.repository_id = r.id and o.manifest_id = t.manifest_id and o.closed_at is null
+         where r.name = $1 and t.name in ({list})";
+    /// Which of these manifests are, or were, in a repository.
+    MANIFESTS_EVER:
+        "select distinct m.digest from repository r join manifest m on m.digest in ({list})
+           join occurrence o on o.repository_id = r.id and o.manifest_id = m.id
+         where r.name = $1";
     /// What a tag named at `$4`.
     MANIFEST_BY_TAG_AT: concat!(
         "select m.id, m.digest, o.media_type, m.payload from repository r
@@ -810,6 +820,11 @@ statements! {
     TAG_HISTORY: concat!(
         tag_events!(), " and e.at <= $4 and e.at >= $5 and (coalesce(m.digest, p.digest) = $6 or $6 is null)
          order by e.at desc, e.seq desc limit $7");
+    /// Promotions that were refused: records, and no events, for the tag stayed.
+    TAG_REFUSALS: concat!(
+        "select a.id, a.at, a.digest, a.actor, a.detail from audit a
+         where a.action = 'tag.promote.refused' and a.repository_id = ", repository_readable!(), " and a.tag = $3
+           and a.at <= $4 and (a.at, a.id) < ($5, $6) order by a.at desc, a.id desc limit $7");
     /// The event by which the tag named what it named at `$4`, and what that is called.
     TAG_CHANGE: concat!(
         tag_events!("k.name, k.version, ", "left join kit k on k.manifest_id = e.manifest_id"),
@@ -1188,14 +1203,18 @@ statements! {
            state = case when run.state in ('complete', 'abort', 'fail') then run.state else excluded.state end,
            completed_at = coalesce(run.completed_at, excluded.completed_at)
          returning completed_at";
+    /// The run of a claim, held as an event of it would.
+    RUN_HOLD:
+        "update run set state = state where id = (select q.run from claim q where q.id = $1) and completed_at is not null
+         returning id, completed_at";
     RUN_STATEMENTS:
         "select s.payload from claim q join statement s on s.id = q.statement_id
          where q.run = $1 and q.retracted_at is null order by q.id";
     RUN_STATEMENT_KNOWN: "select count(*) from claim where run = $1 and statement_id = $2";
-    /// What the run is known to have made from what, as it is written.
+    /// What the run is known to have made from what, as it is written, whether that stands, and what tags named for it.
     RUN_REFERENCES:
-        "select f.source_id, f.declared from claim q join reference f on f.claim_id = q.id
-         where q.run = $1 and q.retracted_at is null";
+        "select q.id, f.source_id, f.declared, q.retracted_at is null, case when f.target_tag is not null then f.resolved_id end
+         from claim q join reference f on f.claim_id = q.id where q.run = $1 order by f.id";
     /// Claims about a node, or by which it was made from something, the latest first, before `$3`.
     CLAIMS_ABOUT: concat!(
         "select q.id from claim q
@@ -1262,8 +1281,9 @@ statements! {
     /// Edges of which it was not known what they are until one of their ends is.
     EDGES_UNDECIDED: concat!(
         standing_edges!("kind = 5 and target_id = $1"), " union ", standing_edges!("kind = 5 and source_id = $1", " order by 1"));
-    /// What a node is: a digest or something outside, and whether its kit has a model, if it is known.
-    NODE_IS: "select n.kind, n.key, k.is_model from node n left join kit k on k.manifest_id = n.id where n.id = $1";
+    /// What nodes are: digests or something outside, and whether their kits have a model, if it is known.
+    NODES_ARE:
+        "select n.id, n.kind, n.key, k.is_model from node n left join kit k on k.manifest_id = n.id where n.id in ({list})";
     NODE_OF_DIGEST: "select id from node where kind = 0 and key = $1";
     NODES_OF_DIGESTS: "select id from node where kind = 0 and key in ({list})";
     /// What layers are called by those who name them by their digests.
@@ -1275,6 +1295,18 @@ statements! {
            join node n on n.kind = 0 and not n.is_manifest and n.key = y.digest
          where f.sha256_head = $3 and f.sha256_tail = $4
            and exists (select 1 from manifest_blob b where b.layer_id = y.id and ", held_by_readable!(), ") order by n.id");
+    LAYERS_SHA256: "select digest from layer where id in ({list}) and length(digest) = 32 order by id";
+    /// The files that somebody named and in whose layers one of these is too, perhaps inside of them. Always from what is named,
+    /// for that is little, to each place of that, and there to the file: a range of one scan keeps SQLite from reading all of its
+    /// files instead.
+    NAMES_BESIDE_FILES: concat!(
+        "select n.id, a.scan_id, a.position, f.position, f.sha256_head, f.sha256_tail
+         from node n cross join layer_file a cross join layer_file f join scan s on s.id = a.scan_id join layer y on y.scan_id = a.scan_id
+         where n.is_manifest = false and n.sha256_head is not null
+           and a.sha256_head = n.sha256_head and a.sha256_tail = substr(n.key, 9) and s.inner_files > 0
+           and f.sha256_head in ({list}) and f.scan_id between a.scan_id and a.scan_id
+           and exists (select 1 from manifest_blob b where b.layer_id = y.id and ", held_by_readable!(), ")
+         order by n.id, a.scan_id, a.position, f.position");
     NODE_DIGEST: "select key from node where kind = 0 and id = $1";
     NODE_EXTERNAL: "select id from node where kind = 1 and key = $1";
     /// Who signed each of the manifests, by what was trusted at `$2`: verified statements in readable repositories.
@@ -1286,20 +1318,23 @@ statements! {
     /// References to a repository and pushes to it are put in order by this row: without it, two that run at once would
     /// never see each other.
     ARRIVAL_LOCK: "insert into arrival (name) values ($1) on conflict (name) do update set name = excluded.name";
-    REFERENCE_INSERT:
+    REFERENCES_INSERT:
         "insert into reference (claim_id, repository_id, occurrence_id, source_id, component_position, edge_kind, word, name,
            declared, host, target_repository, target_tag, target_digest, state, assumed, late, resolved_id, resolved_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) returning id";
+         values {rows} returning id";
     /// What waits for this tag, or for this digest, in this repository.
     REFERENCE_WAITING:
-        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_digest from reference
-         where state = 1 and target_repository = $1
+        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_digest,
+           (select q.occurred_at from claim q where q.id = claim_id)
+         from reference where state = 1 and target_repository = $1
            and (target_digest = $2 or (target_digest is null and target_tag in ({list})))
+           and exists (select 1 from claim q where q.id = claim_id and q.retracted_at is null)
          order by id";
     REFERENCE_RESOLVE:
         "update reference set state = 0, resolved_id = $2, resolved_at = $3, late = $4 where id = $1 and state in (1, 2)";
     REFERENCE_OUTSIDE_HOST:
-        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_repository, target_tag, target_digest
+        "select id, claim_id, repository_id, occurrence_id, source_id, edge_kind, target_repository, target_tag, target_digest,
+           (select q.occurred_at from claim q where q.id = claim_id)
          from reference where state = 2 and host = $1 and target_repository is not null order by id";
     /// What a stay that is over waits for, nobody waits for any more.
     REFERENCE_AWAIT:
@@ -1307,10 +1342,10 @@ statements! {
            select 1 from occurrence o where o.id = occurrence_id and o.closed_at is null) then 1 else 3 end
          where id = $1 and state = 2";
     REFERENCE_GIVE_UP: "update reference set state = 3 where occurrence_id = $1 and state = 1";
-    EDGE_INSERT:
+    EDGES_INSERT:
         "insert into edge (kind, grade, source_id, occurrence_id, everywhere, target_id, claim_id, reference_id, repository_id,
            occurred_at, recorded_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+         values {rows}";
 
     /// The scans that found the file, in order.
     SCANS_WITH_FILE: concat!(
@@ -1805,10 +1840,11 @@ pub(crate) fn example(engine: &Engine<'_>, name: &str, text: &str) -> String {
         let width = match name {
             "MANIFEST_BLOBS_INSERT" => 8,
             "LAYER_FILES_INSERT" => 5,
-            "SEARCH_REPOSITORY_WORDS_INSERT" => 3,
+            "SEARCH_REPOSITORY_WORDS_INSERT" | "NODES_INSERT" => 3,
             "TENSORS_INSERT" => 6,
-            "PULLS_WRITE" => 11,
             "FILE_CONTAINERS_INSERT" => 2,
+            "PULLS_WRITE" | "EDGES_INSERT" => 11,
+            "REFERENCES_INSERT" => 18,
             _ => 4,
         };
         return rows(engine, text, width, 2);

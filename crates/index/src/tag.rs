@@ -3,7 +3,7 @@
 use oci::{Digest, Name, Tag};
 use sqlx::AssertSqlSafe;
 
-use crate::{Act, Micros, NodeId, Reader, RepositoryId, Result, Session, db::on, rows, sql};
+use crate::{Act, Micros, NodeId, Reader, RepositoryId, Result, Session, audit::Place, db::on, rows, sql};
 
 /// A move of a tag, as it is recorded.
 #[derive(Debug)]
@@ -207,6 +207,49 @@ fn event(row: EventRow) -> Result<Event> {
         manifest: (row.media_type.map(rows::text).unwrap_or_default(), rows::unsigned(row.size.unwrap_or_default())),
         kit: (row.name.map(rows::text), row.version.map(rows::text)),
     })
+}
+
+/// A promotion of a tag that was refused.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Its record.
+    pub place: Place,
+    /// What the tag was to name; `None` where the record does not say.
+    pub to: Option<Digest>,
+    /// Who wanted it.
+    pub actor: String,
+    /// Why it was wanted, and why it was refused.
+    pub reason: Option<String>,
+}
+
+/// The promotions of a tag that were refused until then and behind a place, the newest first.
+///
+/// # Errors
+/// When the statement fails.
+pub async fn refusals(
+    session: &mut Session,
+    reader: Reader,
+    repository: &Name,
+    tag: &Tag,
+    until: Micros,
+    behind: Place,
+    limit: u32,
+) -> Result<Vec<Refusal>> {
+    type Row = (i64, i64, Option<Vec<u8>>, String, Option<Vec<u8>>);
+    let found: Vec<Row> = on!(session, |c| {
+        let query = sqlx::query_as(sql::TAG_REFUSALS).bind(reader.0).bind(&**repository).bind(&**tag);
+        let query = query.bind(until.0).bind(behind.at.0).bind(behind.id);
+        query.bind(i64::from(limit)).fetch_all(c).await
+    })?;
+    let refusal = |(id, at, digest, actor, detail): Row| {
+        Ok(Refusal {
+            place: Place { at: Micros(at), id },
+            to: digest.map(|hash| rows::digest(&hash)).transpose()?,
+            actor,
+            reason: detail.map(rows::text),
+        })
+    };
+    found.into_iter().map(refusal).collect()
 }
 
 /// The events of a tag, newest first. None for one that never was.

@@ -1,5 +1,7 @@
 //! What people claim by themselves, what is retracted, and what there is to tell about any claim.
 
+use std::slice;
+
 use claims::{External, Target};
 use index::{
     ClaimId, ClaimKind, EdgeKind, Micros, Session, audit,
@@ -62,7 +64,7 @@ impl Registry {
         let voice = Voice { occurred_at, ..Voice::unsigned(claim, repository, subject.id) };
         let text = to.to_string();
         let declared = Declared { component: None, kind, word: None, name: None, text, to };
-        voice.declare(&mut tx, &declared, now).await?;
+        voice.declare(&mut tx, slice::from_ref(&declared), now).await?;
         let detail = format!("claim {}: {} {}", claim.0, assertion.relation, declared.text);
         let record = audit::Record {
             actor: &ctx.actor,

@@ -200,10 +200,6 @@ impl Registry {
             ..NewClaim::of(card.kind.claim(), &stay.by)
         };
         let claim = claim::insert(tx, &new, now).await?;
-        let voice = Voice::unsigned(claim, repository, stay.model);
-        for declared in &card.declared {
-            voice.declare(tx, declared, now).await?;
-        }
-        Ok(())
+        Voice::unsigned(claim, repository, stay.model).declare(tx, &card.declared, now).await
     }
 }

@@ -1,10 +1,12 @@
 //! What a kit or a statement declares about something else: where that is, and the rows that this makes.
 
-use std::fmt;
+pub(crate) mod targets;
+
+use std::{collections::BTreeSet, fmt};
 
 use claims::{External, Target};
 use index::{
-    ClaimId, EdgeKind, Grade, Micros, NodeId, OccurrenceId, Reader, ReferenceId, ReferenceState, RepositoryId, Session,
+    ClaimId, EdgeKind, Grade, Micros, NodeId, OccurrenceId, ReferenceId, ReferenceState, RepositoryId, Session,
     claim::{self, Is},
     reference,
 };
@@ -110,50 +112,17 @@ impl To {
         }
     }
 
+    /// Which artifact it is in its repository.
+    pub(crate) fn what(&self) -> Option<&Reference> {
+        match self {
+            Self::Artifact { what, .. } => Some(what),
+            _ => None,
+        }
+    }
+
     /// Whether it is in no repository of this registry.
     pub(crate) fn is_outside(&self) -> bool {
         matches!(self, Self::Artifact { place: Place::Outside, .. } | Self::External(_))
-    }
-
-    /// What it is now: its node, and whether that settles it. A digest names its node whatever host is meant and whether or
-    /// not it is here.
-    pub(crate) async fn resolve(
-        &self,
-        tx: &mut Session,
-        text: &str,
-    ) -> Result<(ReferenceState, Option<NodeId>), Error> {
-        let (repository, what) = match self {
-            Self::External(identity) => {
-                let node = index::manifest::external_node(tx, identity).await?;
-                return Ok((ReferenceState::Outside, Some(node)));
-            }
-            Self::Digest(digest) => {
-                return Ok((ReferenceState::Resolved, Some(index::manifest::node(tx, digest).await?)));
-            }
-            Self::Repository(repository) => {
-                let node = index::manifest::external_node(tx, &some_version_of(repository)).await?;
-                return Ok((ReferenceState::Unversioned, Some(node)));
-            }
-            Self::Artifact { place: Place::Outside, what, .. } => {
-                let node = match what {
-                    Reference::Digest(digest) => index::manifest::node(tx, digest).await?,
-                    Reference::Tag(_) => index::manifest::external_node(tx, text).await?,
-                };
-                return Ok((ReferenceState::Outside, Some(node)));
-            }
-            Self::Artifact { repository, what, .. } => (repository, what),
-        };
-        let found = match what {
-            Reference::Tag(_) => index::manifest::get(tx, Reader::ALL, repository, what).await?,
-            Reference::Digest(digest) => index::manifest::get_ever(tx, Reader::ALL, repository, digest).await?,
-        };
-        match (found, what) {
-            (Some(found), _) => Ok((ReferenceState::Resolved, Some(found.id))),
-            (None, Reference::Digest(digest)) => {
-                Ok((ReferenceState::Unresolved, Some(index::manifest::node(tx, digest).await?)))
-            }
-            (None, Reference::Tag(_)) => Ok((ReferenceState::Unresolved, None)),
-        }
     }
 }
 
@@ -172,11 +141,6 @@ impl fmt::Display for To {
             Self::External(identity) => f.write_str(identity),
         }
     }
-}
-
-/// The identity of a repository of this registry, where nobody says which version: it matches only itself.
-fn some_version_of(repository: &Name) -> String {
-    format!("oci:///{repository}")
 }
 
 /// Who declares something, and how much it is worth.
@@ -222,24 +186,46 @@ impl Voice {
         Self { occurrence, is_over: stay.is_over, ..Self::unsigned(claim, Some(stay.repository), stay.manifest) }
     }
 
-    /// Writes a reference, resolved now if it can be, and the edge that it makes.
-    pub(crate) async fn declare(&self, tx: &mut Session, declared: &Declared, now: Micros) -> Result<(), Error> {
-        let (state, target) = declared.to.resolve(tx, &declared.text).await?;
+    /// Writes references, resolved now as far as they can be, and the edges that they make.
+    pub(crate) async fn declare(&self, tx: &mut Session, declared: &[Declared], now: Micros) -> Result<(), Error> {
+        let targets: Vec<_> = declared.iter().map(|declared| (&declared.to, &*declared.text)).collect();
+        let resolved = targets::resolve(tx, &targets).await?;
+        let uses = declared.iter().zip(&resolved).map(|(declared, (_, target))| (declared.kind, self.source, *target));
+        let kinds = decide(tx, uses).await?;
+        let references = declared.iter().zip(&resolved).zip(&kinds);
+        let references: Vec<_> = references
+            .map(|((declared, &(state, target)), &kind)| self.reference(declared, state, target, kind))
+            .collect();
+        let ids = reference::insert(tx, &references, now).await?;
+        let edges = ids.into_iter().zip(resolved).zip(kinds);
+        let edges: Vec<_> = edges.filter_map(|((id, (_, target)), kind)| Some(self.edge(kind, id, target?))).collect();
+        Ok(reference::insert_edges(tx, &edges, now).await?)
+    }
+
+    /// The reference that a declaration makes.
+    fn reference<'a>(
+        &self,
+        declared: &'a Declared,
+        state: ReferenceState,
+        target: Option<NodeId>,
+        kind: EdgeKind,
+    ) -> reference::NewReference<'a> {
         let state = match state {
+            _ if self.is_unversioned => ReferenceState::Unversioned,
             ReferenceState::Unresolved if self.is_over => ReferenceState::GivenUp,
             state => state,
         };
-        let state = if self.is_unversioned { ReferenceState::Unversioned } else { state };
-        let kind = match target {
-            Some(target) => decide(tx, declared.kind, self.source, target).await?,
-            None => declared.kind,
+        let (host, repository) = match &declared.to {
+            To::Artifact { host, repository, .. } => (host.as_deref(), Some(&**repository)),
+            To::Repository(repository) => (None, Some(&**repository)),
+            To::Digest(_) | To::External(_) => (None, None),
         };
-        let (host, repository, what) = match &declared.to {
-            To::Artifact { host, repository, what, .. } => (host.as_deref(), Some(&**repository), Some(what)),
-            To::Repository(repository) => (None, Some(&**repository), None),
-            To::Digest(_) | To::External(_) => (None, None, None),
+        let (tag, digest) = match declared.to.what() {
+            Some(Reference::Tag(tag)) => (Some(&**tag), None),
+            Some(Reference::Digest(digest)) => (None, Some(digest)),
+            None => (None, None),
         };
-        let new = reference::NewReference {
+        reference::NewReference {
             claim: self.claim,
             repository: self.repository,
             occurrence: self.occurrence,
@@ -251,36 +237,18 @@ impl Voice {
             declared: &declared.text,
             host,
             target_repository: repository,
-            target_tag: what.and_then(|what| match what {
-                Reference::Tag(tag) => Some(&**tag),
-                Reference::Digest(_) => None,
-            }),
-            target_digest: what.and_then(|what| match what {
-                Reference::Digest(digest) => Some(digest),
-                Reference::Tag(_) => None,
-            }),
+            target_tag: tag,
+            target_digest: digest,
             state,
             assumed: matches!(declared.to, To::Artifact { place: Place::Assumed, .. }),
             late: false,
             resolved: target.filter(|_| state == ReferenceState::Resolved),
-        };
-        let id = reference::insert(tx, &new, now).await?;
-        match target {
-            Some(target) => self.point(tx, kind, id, target, now).await,
-            None => Ok(()),
         }
     }
 
-    /// Writes the edge that a reference makes.
-    pub(crate) async fn point(
-        &self,
-        tx: &mut Session,
-        kind: EdgeKind,
-        reference: ReferenceId,
-        target: NodeId,
-        now: Micros,
-    ) -> Result<(), Error> {
-        let edge = reference::NewEdge {
+    /// The edge that a reference makes.
+    pub(crate) fn edge(&self, kind: EdgeKind, reference: ReferenceId, target: NodeId) -> reference::NewEdge {
+        reference::NewEdge {
             kind,
             grade: self.grade,
             source: self.source,
@@ -291,8 +259,7 @@ impl Voice {
             reference: Some(reference),
             repository: self.repository,
             occurred_at: self.occurred_at,
-        };
-        Ok(reference::edge(tx, &edge, now).await?)
+        }
     }
 }
 
@@ -306,17 +273,21 @@ pub(crate) struct Stay {
     pub(crate) is_over: bool,
 }
 
-/// What a use is whose statement does not say, as far as both ends are known.
+/// What uses are, each a kind, a source and a target; those whose statements do not say, as far as both ends are known.
 pub(crate) async fn decide(
     tx: &mut Session,
-    kind: EdgeKind,
-    source: NodeId,
-    target: NodeId,
-) -> Result<EdgeKind, Error> {
-    if kind != EdgeKind::DependsOn {
-        return Ok(kind);
-    }
-    Ok(use_of(&claim::node_is(tx, source).await?, &claim::node_is(tx, target).await?))
+    uses: impl Iterator<Item = (EdgeKind, NodeId, Option<NodeId>)>,
+) -> Result<Vec<EdgeKind>, Error> {
+    let uses: Vec<_> = uses.collect();
+    let is_open = |kind: EdgeKind| kind == EdgeKind::DependsOn;
+    let open = uses.iter().filter_map(|&(kind, source, target)| Some([source, target.filter(|_| is_open(kind))?]));
+    let ends: Vec<_> = open.flatten().collect::<BTreeSet<_>>().into_iter().collect();
+    let are = claim::nodes_are(tx, &ends).await?;
+    let decided = uses.into_iter().map(|(kind, source, target)| match target.filter(|_| is_open(kind)) {
+        Some(target) => are.get(&source).zip(are.get(&target)).map_or(kind, |(source, target)| use_of(source, target)),
+        None => kind,
+    });
+    Ok(decided.collect())
 }
 
 /// What it is to use something: code is the source, a model the parent, anything else a dataset, from which a model is trained
@@ -345,13 +316,14 @@ fn is_model_of_hub(identity: &str) -> bool {
 
 /// Decides what the uses are that did not say, now that one of their ends is known.
 pub(crate) async fn decide_again(tx: &mut Session, node: NodeId, now: Micros) -> Result<(), Error> {
-    for standing in claim::undecided(tx, node).await? {
-        let edge = standing.edge;
-        let kind = decide(tx, EdgeKind::DependsOn, edge.source, edge.target).await?;
+    let undecided = claim::undecided(tx, node).await?;
+    let uses = undecided.iter().map(|standing| (standing.edge.kind, standing.edge.source, Some(standing.edge.target)));
+    let kinds = decide(tx, uses).await?;
+    for (standing, kind) in undecided.into_iter().zip(kinds) {
         if kind != EdgeKind::DependsOn {
-            let now = claim::after_last(tx, edge.claim, now).await?;
+            let now = claim::after_last(tx, standing.edge.claim, now).await?;
             claim::end_edge(tx, standing.id, now).await?;
-            reference::edge(tx, &reference::NewEdge { kind, ..edge }, now).await?;
+            reference::insert_edges(tx, &[reference::NewEdge { kind, ..standing.edge }], now).await?;
         }
     }
     Ok(())

@@ -1,19 +1,23 @@
 //! OpenLineage events: runs that read some things and write others. A run that completed makes edges from what it wrote to what
 //! it read, whichever of its events said so and in whatever order they came.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use claims::openlineage::{self, Dataset, Event, Kind, State};
 use index::{
-    ClaimKind, EdgeKind, Micros, ReferenceState, RepositoryId, Session, audit,
+    ClaimId, ClaimKind, EdgeKind, Micros, Reader, ReferenceState, RepositoryId, Session, audit,
     claim::{self, NewClaim, RunEvent},
+    reference::Waiting,
 };
 use oci::Name;
 use serde_json::Value;
 
 use crate::{
     Access, Ctx, Error, Registry, authz,
-    declared::{Declared, To, Voice},
+    declared::{
+        Declared, To, Voice,
+        targets::{self, some_version_of},
+    },
     push::TRIES,
     statements::kind,
 };
@@ -102,7 +106,7 @@ impl Registry {
         }
         for (run, at) in completed {
             if let Some(at) = at {
-                self.connect(ctx, tx, &run, at, now).await?;
+                self.connect(&ctx.actor, tx, &run, at, now).await?;
             }
         }
         if count > 0 {
@@ -147,7 +151,7 @@ impl Registry {
     }
 
     /// Makes the edges of a run that has completed, as far as they are not there.
-    async fn connect(&self, ctx: &Ctx, tx: &mut Session, run: &[u8], at: Micros, now: Micros) -> Result<(), Error> {
+    async fn connect(&self, actor: &str, tx: &mut Session, run: &[u8], at: Micros, now: Micros) -> Result<(), Error> {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for bytes in claim::run_statements(tx, run).await? {
             // It was read before it was kept.
@@ -161,70 +165,90 @@ impl Registry {
         let (inputs, outputs) = (self.distinct(inputs), self.distinct(outputs));
         if inputs.len().saturating_mul(outputs.len()) > EDGES {
             let why = format!("its run has more than {EDGES} pairs of inputs and outputs, and makes no edges");
-            self.connection(ctx, tx, run, at, now, Some(&why)).await?;
+            connection(tx, actor, run, at, now, Some(&why)).await?;
             return Ok(());
         }
-        let known: HashSet<_> = claim::run_references(tx, run).await?.into_iter().collect();
-        let mut voice = None;
-        for (dataset, to) in &outputs {
-            let (state, source) = to.resolve(tx, &dataset.name).await?;
-            // An output by a tag that names nothing (yet) is one of no known version: nobody can say what it names later.
-            let (state, source) = match (source, to.here()) {
-                (None, Some(repository)) => To::Repository(repository.clone()).resolve(tx, "").await?,
-                (source, _) => (state, source),
+        let known = claim::run_references(tx, run).await?;
+        let tagged: HashMap<_, _> = known.iter().filter_map(|known| Some((&*known.declared, known.tagged?))).collect();
+        let mut standing: HashMap<_, Vec<_>> = HashMap::new();
+        for known in known.iter().filter(|known| known.stands) {
+            standing.entry(known.source).or_default().push(known);
+        }
+        let texts: Vec<_> = outputs.iter().map(|(_, to)| to.to_string()).collect();
+        let targets: Vec<_> = outputs.iter().zip(&texts).map(|((_, to), text)| (to, &**text)).collect();
+        let resolved = targets::resolve(tx, &targets).await?;
+        let mut together = None;
+        for (((dataset, to), text), (state, source)) in outputs.iter().zip(&texts).zip(resolved) {
+            // What a tag named for this run once, it names for good.
+            let source = tagged.get(&**text).copied().or(source);
+            let (is_missing, source) = match (source, to.here()) {
+                (Some(source), _) => (false, source),
+                // By a tag that names nothing yet: until it does, no version is known.
+                (None, Some(repository)) => (true, some_version_of(tx, repository).await?),
+                (None, None) => continue,
             };
-            let Some(source) = source else { continue };
-            let is_unversioned = state == ReferenceState::Unversioned;
-            let repository = self.known_repository(tx, to).await?;
-            for (input, from) in &inputs {
-                let text = from.to_string();
-                if to == from || known.contains(&(source, text.clone())) {
-                    continue;
+            let known = standing.get(&source).into_iter().flatten();
+            // What is said of what is missing is a claim of its own, which ends when that comes.
+            let own = known.clone().find(|known| is_missing && known.declared == *text).map(|known| known.claim);
+            let known = known.filter(|known| !is_missing || Some(known.claim) == own);
+            let known: HashSet<_> = known.map(|known| &*known.declared).collect();
+            let mut said = self.read_for(tx, (dataset, to), &inputs, &known).await?;
+            if said.is_empty() {
+                continue;
+            }
+            let claim = match if is_missing { own } else { together } {
+                Some(claim) => claim,
+                None => connection(tx, actor, run, at, now, None).await?,
+            };
+            let is_unversioned = is_missing || state == ReferenceState::Unversioned;
+            for (&repository, declared) in &said {
+                let voice = Voice { occurred_at: Some(at), ..Voice::unsigned(claim, repository, source) };
+                Voice { is_unversioned, ..voice }.declare(tx, declared, now).await?;
+            }
+            match said.pop_first() {
+                Some((repository, _)) if is_missing && own.is_none() => {
+                    let awaited = said_to_be(dataset, EdgeKind::DependsOn, to);
+                    Voice::unsigned(claim, repository, source).declare(tx, &[awaited], now).await?;
                 }
-                let claim = match voice {
-                    Some(claim) => claim,
-                    None => *voice.insert(self.connection(ctx, tx, run, at, now, None).await?),
-                };
-                let repository = match repository {
-                    Some(repository) => Some(repository),
-                    None => self.known_repository(tx, from).await?,
-                };
-                let voice =
-                    Voice { is_unversioned, occurred_at: Some(at), ..Voice::unsigned(claim, repository, source) };
-                let declared = Declared {
-                    component: None,
-                    kind: used(dataset, input),
-                    word: input.word.clone(),
-                    name: Some(input.name.clone()),
-                    text,
-                    to: from.clone(),
-                };
-                voice.declare(tx, &declared, now).await?;
+                _ if !is_missing => together = Some(claim),
+                _ => {}
             }
         }
         Ok(())
     }
 
-    /// The claim that the edges of a run are made by: what its events say together.
-    async fn connection(
+    /// What was read for an output, as far as that is not known, by the repositories in which it is said.
+    async fn read_for(
         &self,
-        ctx: &Ctx,
         tx: &mut Session,
-        run: &[u8],
-        at: Micros,
-        now: Micros,
-        problem: Option<&str>,
-    ) -> Result<index::ClaimId, Error> {
-        let new = NewClaim {
-            run: Some(run),
-            format: Some("openlineage"),
-            predicate_type: Some("run"),
-            problem,
-            incomplete: problem.is_some(),
-            occurred_at: Some(at),
-            ..NewClaim::of(ClaimKind::Event, &ctx.actor)
-        };
-        Ok(claim::insert(tx, &new, now).await?)
+        (output, to): (&Dataset, &To),
+        inputs: &[(Dataset, To)],
+        known: &HashSet<&str>,
+    ) -> Result<BTreeMap<Option<RepositoryId>, Vec<Declared>>, Error> {
+        let output_in = self.known_repository(tx, to).await?;
+        let mut said: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (input, from) in inputs.iter().filter(|(_, from)| from != to) {
+            let declared = said_to_be(input, used(output, input), from);
+            if known.contains(&*declared.text) {
+                continue;
+            }
+            let repository = match output_in {
+                Some(repository) => Some(repository),
+                None => self.known_repository(tx, from).await?,
+            };
+            said.entry(repository).or_default().push(declared);
+        }
+        Ok(said)
+    }
+
+    /// Makes the edges of a run whose output has come that a reference waited for. What was said of no known version of it is said
+    /// no longer.
+    pub(crate) async fn meet_output(&self, tx: &mut Session, waiting: &Waiting, now: Micros) -> Result<(), Error> {
+        let Some((run, at)) = claim::hold_run(tx, waiting.claim).await? else { return Ok(()) };
+        let Some(told) = claim::told(tx, Reader::ALL, waiting.claim).await? else { return Ok(()) };
+        let now = claim::after_last(tx, waiting.claim, now).await?;
+        claim::retract(tx, waiting.claim, &told.actor, "the version has come, and is known now", now).await?;
+        self.connect(&told.actor, tx, &run, at, now).await
     }
 
     /// Each dataset once, by what it is, and by what else it is known as.
@@ -262,7 +286,40 @@ impl Registry {
                 None => return Ok(None),
             },
         };
-        Ok(index::repository::find(tx, index::Reader::ALL, name).await?)
+        Ok(index::repository::find(tx, Reader::ALL, name).await?)
+    }
+}
+
+/// The claim that the edges of a run are made by: what its events say together.
+async fn connection(
+    tx: &mut Session,
+    actor: &str,
+    run: &[u8],
+    at: Micros,
+    now: Micros,
+    problem: Option<&str>,
+) -> Result<ClaimId, Error> {
+    let new = NewClaim {
+        run: Some(run),
+        format: Some("openlineage"),
+        predicate_type: Some("run"),
+        problem,
+        incomplete: problem.is_some(),
+        occurred_at: Some(at),
+        ..NewClaim::of(ClaimKind::Event, actor)
+    };
+    Ok(claim::insert(tx, &new, now).await?)
+}
+
+/// A dataset as it is declared.
+fn said_to_be(dataset: &Dataset, kind: EdgeKind, to: &To) -> Declared {
+    Declared {
+        component: None,
+        kind,
+        word: dataset.word.clone(),
+        name: Some(dataset.name.clone()),
+        text: to.to_string(),
+        to: to.clone(),
     }
 }
 

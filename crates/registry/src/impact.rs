@@ -649,8 +649,8 @@ async fn known_otherwise(session: &mut Session, question: &Question) -> Result<(
     }
 }
 
-/// What the content is called by those who name it by a digest: a statement may name an archive that holds a file, or one that is
-/// the same as what is asked about, and each of very many files.
+/// What the content is called by those who name it by a digest: a statement may name an archive that holds a file, whether that
+/// is a layer or inside of one, or an archive that is the same as what is asked about, and each of very many files.
 async fn names(
     session: &mut Session,
     reader: Reader,
@@ -662,9 +662,12 @@ async fn names(
     let is_by_file = question.rung.is_none_or(|rung| rung == Rung::File);
     let mut layers: BTreeSet<_> = held.layers.keys().copied().collect();
     let mut names = Vec::new();
+    // A layer may be a file of an archive, too.
+    let mut inside = graph::layers_as_files(session, &Vec::from_iter(layers.iter().copied())).await?;
     match content {
         Content::File(sha256) if is_by_file => {
             names = graph::names_with_file(session, reader, known, sha256).await?;
+            inside.insert(*sha256);
         }
         Content::Files { files, .. } if is_by_file => {
             names = manifest::known_nodes(session, files.iter().map(|file| &file[..])).await?;
@@ -672,8 +675,12 @@ async fn names(
                 names.extend(claim::external(session, identity.as_str()).await?);
             }
             layers.extend(held.files.keys());
+            inside.extend(files);
         }
         _ => {}
+    }
+    if is_by_file {
+        names.extend(graph::names_around_files(session, reader, known, &inside).await?);
     }
     names.extend(graph::names_of_layers(session, &Vec::from_iter(layers)).await?);
     Ok(names)

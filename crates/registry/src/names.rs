@@ -76,10 +76,12 @@ pub(crate) async fn meet(
         occurrence: waiting.occurrence,
         grade: if is_signed { Grade::Attested } else { Grade::Declared },
         everywhere: is_signed,
+        occurred_at: waiting.occurred_at,
         ..unsigned
     };
-    let kind = decide(tx, waiting.kind, waiting.source, target).await?;
-    voice.point(tx, kind, waiting.id, target, now).await
+    let kinds = decide(tx, [(waiting.kind, waiting.source, Some(target))].into_iter()).await?;
+    let edges: Vec<_> = kinds.into_iter().map(|kind| voice.edge(kind, waiting.id, target)).collect();
+    Ok(reference::insert_edges(tx, &edges, now).await?)
 }
 
 /// What a reference that was outside names, once its host is known to be this registry.

@@ -14,7 +14,7 @@ use store::Key;
 
 use crate::{
     Access, Ctx, Error, MANIFEST_LIMIT, Part, Registry, authz,
-    declared::{Stay, Voice, decide_again},
+    declared::{Stay, Voice, decide_again, targets},
     names,
     plan::{self, Plan},
     statements::Heard,
@@ -249,10 +249,7 @@ impl Registry {
         let now = self.now();
         let stay = Stay { repository, occurrence, manifest, is_over: false };
         let voice = Voice::kit(kit_claim(tx, &stay, &ctx.actor, now).await?, &stay);
-        for declared in &plan.references {
-            voice.declare(tx, declared, now).await?;
-        }
-        Ok(())
+        voice.declare(tx, &plan.references, now).await
     }
 
     /// Resolves what waited for this manifest. What a digest names was known before, so only tags make edges now.
@@ -271,7 +268,11 @@ impl Registry {
             if !resolved || waiting.target_digest.is_some() {
                 continue;
             }
-            names::meet(tx, &waiting, manifest, now).await?;
+            if targets::is_output(tx, &waiting).await? {
+                self.meet_output(tx, &waiting, now).await?;
+            } else {
+                names::meet(tx, &waiting, manifest, now).await?;
+            }
         }
         Ok(())
     }

@@ -3,7 +3,10 @@
 //! A manifest is understood again and its rows are replaced in one transaction; a layer is scanned again, and its facts are
 //! replaced when the scan is whole. Until then the old ones answer. What has lost its bytes keeps what is known of it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    slice,
+};
 
 use futures_util::future::try_join_all;
 use index::{
@@ -15,7 +18,7 @@ use oci::{Manifest, Name, Reference};
 
 use crate::{
     Access, Ctx, Error, Registry, Thing, authz,
-    declared::{Declared, Stay, To, Voice},
+    declared::{Declared, Stay, To, Voice, targets},
     plan::{self, Plan},
     push::{TRIES, Unread, kit_claim, write_kit, write_parts},
 };
@@ -292,7 +295,7 @@ impl Registry {
                 Some(claim) => claim,
                 None => *claim.insert(kit_claim(tx, &stay, &occurrence.opened_by, now).await?),
             };
-            Voice::kit(claim, &stay).declare(tx, declared, now).await?;
+            Voice::kit(claim, &stay).declare(tx, slice::from_ref(declared), now).await?;
             missing += 1;
         }
         Ok(missing)
@@ -324,13 +327,14 @@ impl Registry {
                 }
             }
             (ReferenceState::Outside, _) if declared.to.is_outside() && !known.has_edge => {
-                declared.to.resolve(tx, &declared.text).await?.1
+                targets::resolve(tx, &[(&declared.to, &declared.text)]).await?.first().and_then(|(_, node)| *node)
             }
             _ => None,
         };
         match target {
             Some(target) if !known.has_edge => {
-                Voice::kit(known.claim, stay).point(tx, declared.kind, known.id, target, now).await
+                let edge = Voice::kit(known.claim, stay).edge(declared.kind, known.id, target);
+                Ok(reference::insert_edges(tx, &[edge], now).await?)
             }
             _ => Ok(()),
         }

@@ -9,6 +9,7 @@ use claims::{Format, Relation, Statement, Use};
 use index::{
     ClaimId, ClaimKind, EdgeKind, Grade, LayerId, LayerState, Micros, NodeId, RepositoryId, Session,
     claim::{self, NewClaim, Outcome},
+    reference::NewEdge,
 };
 use oci::{Algorithm, Descriptor, Digest, Hasher, Manifest, Name, Tag};
 use serde_json::Value;
@@ -304,10 +305,7 @@ impl Registry {
             if let Some(outcome) = outcome {
                 claim::verified(tx, id, outcome, now).await?;
             }
-            let voice = voice(id, at, said);
-            for declared in &said.declared {
-                voice.declare(tx, declared, now).await?;
-            }
+            voice(id, at, said).declare(tx, &said.declared, now).await?;
         }
         Ok(())
     }
@@ -366,11 +364,10 @@ impl Registry {
         let was = stale.signed.is_ok();
         if outcome.signed.is_ok() != was {
             let (grade, everywhere) = worth(&outcome);
-            for standing in claim::edges(tx, stale.claim).await? {
-                claim::end_edge(tx, standing.id, now).await?;
-                let edge = index::reference::NewEdge { grade, everywhere, ..standing.edge };
-                index::reference::edge(tx, &edge, now).await?;
-            }
+            let edges = claim::edges(tx, stale.claim).await?.into_iter();
+            let edges: Vec<_> = edges.map(|edge| NewEdge { grade, everywhere, ..edge }).collect();
+            claim::end_edges(tx, stale.claim, now).await?;
+            index::reference::insert_edges(tx, &edges, now).await?;
         }
         Ok(true)
     }

@@ -5,9 +5,9 @@ pub(crate) mod last_good;
 pub(crate) mod moving;
 pub(crate) mod whole;
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
-use index::{Micros, RepositoryId, Session, repository, tag};
+use index::{Micros, RepositoryId, Session, audit::Place, repository, tag};
 use oci::{Digest, Name, Tag};
 
 use self::answer::{History, Stage, Stages, Tagged};
@@ -86,10 +86,11 @@ impl Registry {
         })
     }
 
-    /// The events of a tag, newest first; also of one that was deleted, with all that it named.
+    /// The events of a tag, newest first; also of one that was deleted, with all that it named. Promotions that were refused stand
+    /// among them.
     ///
     /// # Errors
-    /// [`Error::Unknown`] when it never existed, or not yet at `as_of`.
+    /// [`Error::Unknown`] when it never existed and nobody tried, or not yet at `as_of`.
     pub async fn tag_history(
         &self,
         ctx: &Ctx,
@@ -101,25 +102,30 @@ impl Registry {
     ) -> Result<History, Error> {
         authz::check(ctx, Access::Pull)?;
         refuse_future(as_of, self.now())?;
-        // Events are only ever added at the end, so that the moment of the last one shown is all that the next page needs.
-        let before = cursor.map(|text| text.parse::<i64>().map_err(|_| bad_cursor())).transpose()?;
-        let mut session = self.db.read().await?;
-        let until = before.map_or(Micros::MAX, |before| Micros(before.saturating_sub(1)));
-        let until = until.min(as_of.unwrap_or(Micros::MAX));
+        let behind = cursor.map_or(Ok(NEWEST), place)?;
+        let as_of = as_of.unwrap_or(Micros::MAX);
+        let mut session = self.db.snapshot().await?;
         let limit = limit.clamp(1, 1000);
+        // At the moment of the place, what is no refusal was shown before it.
+        let until = as_of.min(Micros(behind.at.0.saturating_sub(1)));
         let window = tag::Window { until, since: Micros(0), digest: None, limit: limit + 1 };
-        let mut found = tag::history(&mut session, ctx.reader, name, tag, window).await?;
+        let moves = tag::history(&mut session, ctx.reader, name, tag, window).await?;
+        let refused = tag::refusals(&mut session, ctx.reader, name, tag, as_of, behind, limit + 1).await?;
+        let moves = moves.into_iter().map(|event| (Place { at: event.at, ..NEWEST }, answer::event(event)));
+        let refused = refused.into_iter().map(|refusal| (refusal.place, answer::refusal(refusal)));
+        let mut found: Vec<_> = moves.chain(refused).collect();
+        found.sort_by_key(|(place, _)| Reverse(*place));
         if found.is_empty() {
             self.require_repository(ctx, &mut session, name).await?;
         }
-        if found.is_empty() && before.is_none() {
+        if found.is_empty() && cursor.is_none() {
             let (repository, tag) = (name.to_string(), tag.to_string());
             return Err(Error::Unknown(Thing::Tag { repository, tag, deleted: None }));
         }
         let has_more = found.len() > limit as usize;
         found.truncate(limit as usize);
-        let next = found.last().filter(|_| has_more).map(|last| last.at.0.to_string());
-        let events = found.into_iter().map(answer::event).collect();
+        let next = found.last().filter(|_| has_more).map(|(place, _)| format!("{}~{}", place.at.0, place.id));
+        let events = found.into_iter().map(|(_, event)| event).collect();
         Ok(History { repository: name.to_string(), tag: tag.to_string(), events, next })
     }
 
@@ -202,6 +208,16 @@ impl Registry {
         let found = repository::find(session, ctx.reader, name).await?;
         found.ok_or_else(|| Error::Unknown(Thing::Repository(name.to_string())))
     }
+}
+
+/// Before everything that happened to a tag. An event is the last of its moment, behind which no record of that moment is.
+const NEWEST: Place = Place { at: Micros::MAX, id: i64::MAX };
+
+/// Where a page of a tag's history ended.
+fn place(cursor: &str) -> Result<Place, Error> {
+    let (at, id) = cursor.split_once('~').ok_or_else(bad_cursor)?;
+    let number = |text: &str| text.parse().map_err(|_| bad_cursor());
+    Ok(Place { at: Micros(number(at)?), id: number(id)? })
 }
 
 /// Where a page of stages ended, of which question and as of when.

@@ -1,6 +1,6 @@
 //! Answers about tags, as they are written.
 
-use index::tag;
+use index::{Act, tag};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -55,19 +55,19 @@ pub struct History {
 /// An event in the life of a tag.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TagEvent {
-    /// `moved` or `deleted`.
+    /// `moved`, `deleted`, or `refused`: then the tag stayed as it was.
     pub event: &'static str,
     /// What kind of act it was: `push`, `promote`, `rollback` or `delete`.
     pub act: &'static str,
-    /// When (RFC 3339), by the registry's clock; each event of a tag is later than the one before it.
+    /// When (RFC 3339), by the registry's clock; each time that a tag is moved or deleted is later than the one before it.
     pub at: String,
-    /// What the tag named before, if it existed.
+    /// What the tag named before, if it existed; not said of what was refused.
     pub from: Option<String>,
-    /// What it named from then on, unless it was deleted.
+    /// What it named from then on, unless it was deleted, or was to name, had it not been refused.
     pub to: Option<String>,
-    /// Who did it.
+    /// Who did it, or wanted to.
     pub actor: String,
-    /// Why, if anybody said.
+    /// Why, if anybody said; of what was refused why that was, too.
     pub reason: Option<String>,
 }
 
@@ -117,6 +117,18 @@ pub(super) fn event(event: tag::Event) -> TagEvent {
         to: event.to.map(|digest| digest.to_string()),
         actor: event.actor,
         reason: event.reason,
+    }
+}
+
+pub(super) fn refusal(refusal: tag::Refusal) -> TagEvent {
+    TagEvent {
+        event: "refused",
+        act: Act::Promote.as_str(),
+        at: time(refusal.place.at),
+        from: None,
+        to: refusal.to.map(|digest| digest.to_string()),
+        actor: refusal.actor,
+        reason: refusal.reason,
     }
 }
 

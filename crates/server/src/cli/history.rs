@@ -12,7 +12,8 @@ Examples:
   pedigree history fraud/detector:champion
   pedigree history fraud/detector:champion --as-of 2026-11-20T09:14:03Z --json
 
-Also of a tag that was deleted. The newest event comes first.
+Also of a tag that was deleted. The newest event comes first. Promotions that a check refused
+are shown as such: the tag stayed.
 
 Exit codes: 0 well, 2 error.";
 
@@ -65,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     for event in &events {
         table.row([
             text(event, "at"),
-            text(event, "act"),
+            act(event),
             short(&text(event, "from")).to_owned(),
             short(&text(event, "to")).to_owned(),
             text(event, "actor"),
@@ -77,4 +78,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         print("there is more; --limit shows it\n")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was done, or wanted.
+fn act(event: &Value) -> String {
+    let act = text(event, "act");
+    if event["event"] == "refused" { format!("{act} (refused)") } else { act }
 }
