@@ -18,7 +18,15 @@ pub(crate) fn without_secrets(text: &str) -> Cow<'_, str> {
     if !text.contains(['?', '#', '&', ';']) && !text.contains("://") {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(without_parameters(&without_userinfo(text)))
+    // What is left may read as a place with secrets of its own. Each time something goes, so that there is an end.
+    let mut clean = without_parameters(&without_userinfo(text));
+    loop {
+        let again = without_parameters(&without_userinfo(&clean));
+        if again == clean {
+            return Cow::Owned(clean);
+        }
+        clean = again;
+    }
 }
 
 /// Removes `user:password@` from every `scheme://user:password@host` in a text.
@@ -188,6 +196,7 @@ mod tests {
             ("mssql://h:1433;database=d;password=p", "mssql://h:1433;database=d"),
             ("pkg:oci/a@x?repository_url=https%3A%2F%2Fu%3Ap%40h%2Fa&tag=1", "pkg:oci/a@x?tag=1"),
             ("org/name", "org/name"),
+            ("://@sha256:://://://@", "://"),
             ("a?tokenizer=b", "a?tokenizer=b"),
         ] {
             assert_eq!(without_secrets(text), clean, "{text}");

@@ -55,6 +55,12 @@ pub struct Identity<'a> {
     key: Vec<u8>,
 }
 
+/// The contents identity of one file alone, which is not empty.
+#[must_use]
+pub fn contents_of_one(sha256: &[u8; 32]) -> [u8; 32] {
+    Sha256::new_with_prefix(CONTENTS).chain_update(sha256).finalize().into()
+}
+
 /// The identities of a set of files; see [`Identity`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Identities {
@@ -174,6 +180,12 @@ mod tests {
             identity.add(path, &Sha256::digest(content).into()).unwrap();
         }
         identity.finish().unwrap()
+    }
+
+    #[test]
+    fn one_file_has_the_contents_that_a_set_of_it_has() {
+        let sha256 = Sha256::digest(b"a\n").into();
+        assert_eq!(Some(contents_of_one(&sha256)), identities(1 << 20, &[(b"data/a.csv", b"a\n")]).contents);
     }
 
     #[test]

@@ -27,6 +27,6 @@ pub use facts::{
     Archive, Compression, Facts, File, Form, INNER, Known, Limits, SCANNER_VERSION, ScanError, Skipped, State, WHOLE,
     opaque_by_media_type,
 };
-pub use identity::{Identities, Identity};
+pub use identity::{Identities, Identity, contents_of_one};
 pub use metadata::{Column, FileFormat, Metadata, Tensor};
 pub use scan::scan;

@@ -52,6 +52,8 @@ pub struct Facts {
 /// By what a layer is compared with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
+    /// Its digest.
+    pub digest: Digest,
     /// How far the registry has come with it.
     pub state: LayerState,
     /// The tree identity.
@@ -146,7 +148,7 @@ fn layer((id, digest, size, state, scanner): (i64, Vec<u8>, i64, i32, Option<i32
 /// # Errors
 /// When a statement fails.
 pub async fn identities(session: &mut Session, layers: &[LayerId]) -> Result<HashMap<LayerId, Identity>> {
-    type Row = (i64, i32, Option<Vec<u8>>, Option<Vec<u8>>);
+    type Row = (i64, Vec<u8>, i32, Option<Vec<u8>>, Option<Vec<u8>>);
     let mut identities = HashMap::with_capacity(layers.len());
     for chunk in layers.chunks(sql::LIST) {
         let text = sql::list(sql::LAYER_IDENTITIES, 1, sql::padded(chunk.len()));
@@ -154,11 +156,11 @@ pub async fn identities(session: &mut Session, layers: &[LayerId]) -> Result<Has
             let query = sqlx::query_as(AssertSqlSafe(text));
             sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
         })?;
-        for (id, state, tree, contents) in found {
-            let state = LayerState::from_code(state)?;
+        for (id, digest, state, tree, contents) in found {
+            let (digest, state) = (rows::digest(&digest)?, LayerState::from_code(state)?);
             let tree = tree.map(|hash| rows::sha256(&hash)).transpose()?;
             let contents = contents.map(|hash| rows::sha256(&hash)).transpose()?;
-            identities.insert(LayerId(id), Identity { state, tree, contents });
+            identities.insert(LayerId(id), Identity { digest, state, tree, contents });
         }
     }
     Ok(identities)

@@ -888,7 +888,7 @@ statements! {
     LAYER_BY_DIGEST: "select id, digest, size, state, scanner from layer where digest = $1";
     LAYER_BY_ID: "select id, digest, size, state, scanner from layer where id = $1";
     LAYER_IDENTITIES:
-        "select y.id, y.state, s.tree, s.contents from layer y left join scan s on s.id = y.scan_id
+        "select y.id, y.digest, y.state, s.tree, s.contents from layer y left join scan s on s.id = y.scan_id
          where y.id in ({list}) order by y.id";
     LAYER_SCANNED: "update layer set state = $2, reason = $3, scan_id = $4, scanner = $5 where id = $1";
     LAYER_STATE: "update layer set state = $2, reason = $3 where id = $1";

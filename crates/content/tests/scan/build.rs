@@ -154,7 +154,7 @@ impl Scan {
     }
 
     /// All files that were found, and how deep inside others they are. What they say of themselves is not compared.
-    /// What is inside of a file was found before it.
+    /// What is inside of a file was found right before it.
     pub(crate) fn assert_found(&self, files: &[(&[u8], &[u8], u32)]) {
         let found: Vec<_> = self.files.iter().cloned().map(|file| File { metadata: None, ..file }).collect();
         let expected: Vec<_> = files
@@ -166,7 +166,7 @@ impl Scan {
                 sha256: sha256(body),
                 md5: None,
                 depth,
-                container: files[..i].iter().any(|(inner, ..)| path.is_empty() || is_inside(inner, path)),
+                container: files[..i].last().is_some_and(|(inner, ..)| path.is_empty() || is_inside(inner, path)),
                 metadata: None,
             })
             .collect();
