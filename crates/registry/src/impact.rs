@@ -120,7 +120,8 @@ impl Registry {
         self.tell_page(ctx, &mut session, question, found).await
     }
 
-    /// The same of all models, page after page to the last one: while one is told, the next is looked for.
+    /// The same of all models, page after page to the last one: while one is told, the next is looked for. Who reads slowly keeps
+    /// no connection meanwhile.
     ///
     /// # Errors
     /// As [`Registry::impact`]; then no more follow.
@@ -129,40 +130,57 @@ impl Registry {
         ctx: &Ctx,
         question: &Question,
     ) -> impl Stream<Item = Result<view::Impact, Error>> + Send + use<> {
-        let (sender, found) = mpsc::channel(1);
-        let (registry, ctx, question) = (Arc::clone(self), ctx.clone(), question.clone());
-        tokio::spawn({
-            let (registry, ctx, mut question) = (Arc::clone(&registry), ctx.clone(), question.clone());
-            async move {
-                let mut rest = None;
-                while let Ok(page) = sender.reserve().await {
-                    // The connection goes back at once: whoever reads slowly keeps none.
-                    let mut found = match rest.take() {
-                        Some(rest) => Ok(rest),
-                        None => registry.find_page(&ctx, &question).await.map(|(_, found)| found),
-                    };
-                    let mut next = None;
-                    if let Ok(found) = &mut found {
-                        rest = found.split_rest(&question);
-                        next = found.next.clone();
-                    }
-                    page.send(found);
-                    let Some(next) = next else { return };
-                    question = Question { cursor: Some(next), wait: Duration::ZERO, ..question };
-                }
-            }
-        });
-        let begin = (found, registry, ctx, question, true);
-        stream::try_unfold(begin, |(mut found, registry, ctx, question, goes_on)| async move {
+        let ((find, found), (tell, told)) = (mpsc::channel(1), mpsc::channel(1));
+        tokio::spawn(Arc::clone(self).find_pages(ctx.clone(), question.clone(), find));
+        tokio::spawn(Arc::clone(self).tell_pages(ctx.clone(), question.clone(), found, tell));
+        stream::try_unfold((told, true), |(mut told, goes_on)| async move {
             if !goes_on {
                 return Ok(None);
             }
-            let page = found.recv().await.ok_or_else(|| Error::Internal("nobody looks for the next page".into()))??;
-            let mut session = registry.db.snapshot().await?;
-            let page = registry.tell_page(&ctx, &mut session, &question, page).await?;
+            let page =
+                told.recv().await.unwrap_or_else(|| Err(Error::Internal("nobody tells the next page".into())))?;
             let goes_on = page.next.is_some();
-            Ok(Some((page, (found, registry, ctx, question, goes_on))))
+            Ok(Some((page, (told, goes_on))))
         })
+    }
+
+    /// Finds page after page, as long as somebody wants them.
+    async fn find_pages(
+        self: Arc<Self>,
+        ctx: Ctx,
+        mut question: Question,
+        found: mpsc::Sender<Result<FoundPage, Error>>,
+    ) {
+        let mut rest = None;
+        while let Ok(place) = found.reserve().await {
+            let mut page = match rest.take() {
+                Some(page) => Ok(page),
+                None => self.find_page(&ctx, &question).await.map(|(_, page)| page),
+            };
+            let mut next = None;
+            if let Ok(page) = &mut page {
+                rest = page.split_rest(&question);
+                next = page.next.clone();
+            }
+            place.send(page);
+            let Some(next) = next else { return };
+            question = Question { cursor: Some(next), wait: Duration::ZERO, ..question };
+        }
+    }
+
+    /// Tells page after page, as long as somebody wants to know.
+    async fn tell_pages(
+        self: Arc<Self>,
+        ctx: Ctx,
+        question: Question,
+        mut found: mpsc::Receiver<Result<FoundPage, Error>>,
+        told: mpsc::Sender<Result<view::Impact, Error>>,
+    ) {
+        while let Ok(place) = told.reserve().await {
+            let Some(page) = found.recv().await else { return };
+            let page = async { self.tell_page(&ctx, &mut self.db.snapshot().await?, &question, page?).await };
+            place.send(page.await);
+        }
     }
 
     /// Finds the models of a page.
