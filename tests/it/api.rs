@@ -27,6 +27,19 @@ fn all_pages(server: &Server, path: &str, list: &str) -> Vec<Value> {
 }
 
 on_both_engines! {
+    fn what_a_kit_refers_to_is_told_without_secrets(server: Server) {
+        let mut repository = Repository::new(&server.host, "team/kit");
+        let kitfile = serde_json::json!({
+            "manifestVersion": "1.0.0", "model": {"name": "m", "path": "https://me:hidden1@models.example/m?token=hidden2"},
+            "datasets": [{"name": "far", "path": "d", "remotePath": "https://me:hidden3@s3.example/x?versionId=5&X-Amz-Signature=hidden4"}],
+        });
+        repository.kit_of("1", &kitfile, &[]);
+        for path in ["/lineage?ref=team/kit:1", "/claims?ref=team/kit:1", "/repositories/team/kit/-/kits/1", "/repositories/team/kit/-/versions"] {
+            let told = server.api(path, 200).to_string();
+            assert!(told.contains("s3.example") && !told.contains("hidden"), "{path}: {told}");
+        }
+    }
+
     fn pages_miss_nothing_and_repeat_nothing(server: Server) {
         for number in 0..5 {
             let mut repository = Repository::new(&server.host, &format!("team/kit{number}"));

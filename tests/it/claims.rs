@@ -10,7 +10,7 @@ use crate::{
     documents,
     events::post,
     push::{MANIFEST, Repository, models},
-    sample::{sha256, tar},
+    sample::{gzip, sha256, tar},
     server::{Server, on_both_engines},
     wire::Wire,
 };
@@ -384,8 +384,19 @@ on_both_engines! {
         assert_eq!(names(&server.api(&format!("/impact?layer={}", sha256(b"leaked")), 200)), by_file);
         let dataset = server.api("/impact?ref=data/raw:1&dataset=train", 200);
         assert_eq!(names(&dataset), by_file, "{dataset:#}");
-        // Half of its files are in the other one, too.
-        assert_eq!(names(&server.api("/impact?ref=data/set:archive", 200)), ["data/raw", "team/by-archive"]);
+        // Half of its files are in the other one, too, and used by those who name them. A third would not be enough.
+        assert_eq!(names(&server.api("/impact?ref=data/set:archive", 200)), all);
+        assert_eq!(names(&server.api(&format!("/impact?layer={}", sha256(&archive)), 200)), all);
+        let archive = tar([("a", "leaked"), ("b", "more"), ("c", "most")].map(|(name, bytes)| (name.to_owned(), bytes.into())));
+        data.artifact("larger", &[&archive]);
+        assert_eq!(names(&server.api("/impact?ref=data/set:larger&wait=30", 200)), [""; 0]);
+        assert_eq!(names(&server.api("/impact?ref=data/set:larger&min_overlap=0.3", 200)), ["data/raw", "team/by-file", "team/by-lfs"]);
+        // One that is compressed counts as what is in it.
+        let archive = tar([("a.gz".to_owned(), gzip(b"packed"))]);
+        data.artifact("packed", &[&archive]);
+        let claim = json!({"subject": "team/by-file:1", "relation": "trained_on", "target": sha256(&gzip(b"packed"))});
+        post(&server, "/claims", &claim, 201);
+        assert_eq!(names(&server.api("/impact?ref=data/set:packed&wait=30", 200)), ["team/by-file"]);
     }
 
     fn what_names_an_archive_inside_of_a_layer_counts_for_its_files(server: Server) {

@@ -164,6 +164,47 @@ on_both_engines! {
         assert_eq!(lineage["edges"].as_array().unwrap().len(), 2, "{lineage:#}");
     }
 
+    fn what_is_pushed_after_its_event_is_affected(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        let leaked = data.artifact("1", &[b"leaked"]);
+        // Known by its digest, and in another repository.
+        let model = Repository::new(&server.host, "scratch/model").kit("1", b"weights", b"other data");
+        let complete = event(RUN, "COMPLETE", &[&ours("data/cards", Some(&leaked))], &[&ours("team/model", Some(&model))]);
+        post(&server, "/lineage", &complete, 200);
+        let answer = server.api(&format!("/impact?file={}&wait=30", sha256(b"leaked")), 200);
+        assert_eq!((models(&answer).len(), &answer["completeness"]["exact"]), (0, &false.into()), "{answer:#}");
+        let mut kit = Repository::new(&server.host, "team/model");
+        assert_eq!(kit.kit_like("1", "scratch/model", b"weights", b"other data"), model);
+        let answer = server.api(&format!("/impact?file={}&wait=30", sha256(b"leaked")), 200);
+        assert_eq!(affected(&server, b"leaked"), [("team/model".to_owned(), 0, "declared".to_owned())]);
+        assert_eq!(answer["completeness"]["exact"], true, "{answer:#}");
+        kit.delete(&model);
+        assert_eq!(affected(&server, b"leaked").len(), 1);
+    }
+
+    fn an_event_that_comes_again_says_nothing_new(server: Server) {
+        let mut data = Repository::new(&server.host, "data/cards");
+        let mut kit = Repository::new(&server.host, "team/model");
+        data.artifact("now", &[b"leaked"]);
+        kit.kit("now", b"weights", b"other data");
+        let complete = event(RUN, "COMPLETE", &[&ours("data/cards", Some("now"))], &[&ours("team/model", Some("now"))]);
+        post(&server, "/lineage", &complete, 200);
+        assert_eq!(affected(&server, b"leaked").len(), 1);
+        // Its tags name something else by now.
+        data.artifact("now", &[b"another"]);
+        let newer = kit.kit("now", b"newer weights", b"other data");
+        post(&server, "/lineage", &complete, 200);
+        assert_eq!(affected(&server, b"leaked").len(), 1);
+        assert!(affected(&server, b"another").is_empty());
+        assert_eq!(server.api(&format!("/lineage?ref=team/model@{newer}"), 200)["edges"], json!([]));
+        // What was retracted stays so.
+        let answer = server.api(&format!("/impact?file={}", sha256(b"leaked")), 200);
+        let id = &answer["models"][0]["evidence"][0]["claim"]["id"];
+        post(&server, &format!("/claims/{id}/retract"), &json!({"reason": "it failed"}), 200);
+        post(&server, "/lineage", &complete, 200);
+        assert!(affected(&server, b"leaked").is_empty());
+    }
+
     fn what_is_no_event_is_refused(server: Server) {
         let problem = post(&server, "/lineage", &json!({"eventType": "COMPLETE", "run": {"runId": "x"}}), 400);
         assert!(problem["detail"].as_str().unwrap().contains("run.runId"), "{problem}");

@@ -72,6 +72,11 @@ impl Repository {
 
     /// Pushes a ModelKit with a model layer of these bytes and a dataset `train` of those. Its digest.
     pub(crate) fn kit(&mut self, reference: &str, model: &[u8], dataset: &[u8]) -> String {
+        self.kit_like(reference, &self.name.clone(), model, dataset)
+    }
+
+    /// The same as [`Repository::kit`] would push to another repository.
+    pub(crate) fn kit_like(&mut self, reference: &str, name: &str, model: &[u8], dataset: &[u8]) -> String {
         let mut layer = |kind: &str, path: &str, bytes: &[u8]| {
             let mut layer = self.blob(&format!("application/vnd.kitops.modelkit.{kind}.v1.raw"), bytes);
             layer["annotations"] = json!({"org.cncf.model.filepath": path});
@@ -82,7 +87,7 @@ impl Repository {
         let entry =
             |name: &str, path: &str, layer: &Value| json!({"name": name, "path": path, "digest": layer["digest"]});
         let kitfile = json!({
-            "manifestVersion": "1.0.0", "package": {"name": self.name, "version": "1"},
+            "manifestVersion": "1.0.0", "package": {"name": name, "version": "1"},
             "model": entry("m", "model.bin", &model), "datasets": [entry("train", "train.csv", &dataset)],
         });
         self.kit_of(reference, &kitfile, &[model, dataset])

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     push::Repository,
+    sample::gzip,
     server::{Server, on_both_engines},
 };
 
@@ -49,6 +50,19 @@ on_both_engines! {
         assert_eq!((code, json["files"].as_array().unwrap().len()), (1, 3));
         assert_eq!(json["models"][0]["repository"], "team/kit");
         assert_eq!(json["holders"][0]["repository"], "team/files");
+
+        // Of what could not be looked into whole, "nobody" is not certain either.
+        let cut = folder.path().join("cut.csv.gz");
+        let packed = gzip(b"something else\n");
+        fs::write(&cut, &packed[..packed.len() - 4]).unwrap();
+        let (said, code) = server.asked(&["trace", cut.to_str().unwrap()]);
+        assert!(code == 3 && said.contains("what is in 1 file here"), "{code}: {said}");
+        let (said, code) = server.asked(&["trace", cut.to_str().unwrap(), "--json"]);
+        // What is said beside the answer follows it.
+        let json = serde_json::Deserializer::from_str(&said).into_iter::<Value>().next().unwrap().unwrap();
+        assert_eq!((code, &json["completeness"]["exact"], &json["completeness"]["unread_files"]), (3, &false.into(), &1.into()));
+        assert!(json["unread"][0]["reason"].as_str().is_some_and(|reason| reason.contains("gzip")), "{said}");
+        fs::remove_file(&cut).unwrap();
 
         // Somebody refers to what is not here, so that "nobody" is not certain.
         Repository::new(&server.host, "team/orphan").child("1", "localhost:5000/team/gone:1");

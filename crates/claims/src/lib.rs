@@ -24,6 +24,7 @@ pub use adapter_config::{AdapterConfig, adapter_config};
 pub use external::{EXTERNAL_LIMIT, External};
 pub use model_card::{CARD_LIMIT, model_card};
 pub use relation::Relation;
+pub use secrets::without_secrets;
 pub use statement::{ENTRIES, FILES, File, Format, Statement, Subject, Use};
 pub use target::Target;
 

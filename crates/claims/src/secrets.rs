@@ -14,7 +14,8 @@ const PASSWORD: usize = 256;
 
 /// A text without user names and passwords before hosts, and without parameters that let somebody in. What has none
 /// stays as it is, and what was cleaned once stays as it is too.
-pub(crate) fn without_secrets(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
     if !text.contains(['?', '#', '&', ';']) && !text.contains("://") {
         return Cow::Borrowed(text);
     }

@@ -364,11 +364,18 @@ pub async fn distinct(session: &mut Session, layers: &[LayerId]) -> Result<BTree
 /// # Errors
 /// When a statement fails.
 pub async fn leaves(session: &mut Session, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
+    let containers = containers(session, layers).await?;
     let mut files = distinct(session, layers).await?;
-    for container in listed(session, sql::CONTAINERS_OF_LAYERS, layers).await? {
-        files.remove(&container);
-    }
+    files.retain(|file| !containers.contains(file));
     Ok(files)
+}
+
+/// The distinct files of layers that others were found inside of.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn containers(session: &mut Session, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
+    listed(session, sql::CONTAINERS_OF_LAYERS, layers).await
 }
 
 async fn listed(session: &mut Session, text: &str, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {

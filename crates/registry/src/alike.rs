@@ -65,7 +65,7 @@ pub(crate) struct Likeness {
 }
 
 impl Likeness {
-    fn wants(&self, rung: Rung) -> bool {
+    pub(crate) fn wants(&self, rung: Rung) -> bool {
         self.rung.is_none_or(|only| only == rung)
     }
 }
@@ -144,7 +144,7 @@ pub(crate) struct Asked {
     pub(crate) identities: Identities,
     /// Its files, without those that others of them are inside of.
     pub(crate) files: BTreeSet<[u8; 32]>,
-    /// Those, if one of them makes a match by itself.
+    /// Those.
     pub(crate) containers: BTreeSet<[u8; 32]>,
     /// Whether one of the files makes a match: they leaked, and were no dataset.
     pub(crate) any_file: bool,
@@ -289,7 +289,10 @@ async fn shared(
     asked: &Asked,
     held: &mut Held,
 ) -> Result<Shared, Error> {
-    let files: Vec<_> = asked.files.union(&asked.containers).copied().collect();
+    let mut files = Vec::from_iter(asked.files.iter().copied());
+    if asked.any_file {
+        files.extend(asked.containers.difference(&asked.files));
+    }
     let spread = file::spread(session, reader, as_of, &files, likeness.ubiquitous.saturating_add(1)).await?;
     let (common, rare): (Vec<_>, Vec<_>) =
         files.iter().copied().partition(|file| spread.get(file).is_some_and(|&found| found > likeness.ubiquitous));

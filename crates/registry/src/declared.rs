@@ -202,6 +202,13 @@ impl Voice {
         Ok(reference::insert_edges(tx, &edges, now).await?)
     }
 
+    /// Waits for what is not here yet, which makes no edge.
+    pub(crate) async fn wait_for(&self, tx: &mut Session, declared: &Declared, now: Micros) -> Result<(), Error> {
+        let reference = self.reference(declared, ReferenceState::Unresolved, None, declared.kind);
+        reference::insert(tx, &[reference], now).await?;
+        Ok(())
+    }
+
     /// The reference that a declaration makes.
     fn reference<'a>(
         &self,

@@ -96,15 +96,23 @@ impl Registry {
             }
         }
         let mut taken = Vec::with_capacity(read.len());
-        let mut count = 0;
+        let (mut count, mut heard) = (0, HashSet::new());
         for read in read {
             taken.push(match read {
                 Err(why) => Taken::Refused(why.clone()),
-                Ok(read) => self.record_event(ctx, tx, read, now).await?,
+                Ok(read) => {
+                    let taken = self.record_event(ctx, tx, read, now).await?;
+                    if taken == Taken::Recorded {
+                        count += 1;
+                        heard.extend(read.run);
+                    }
+                    taken
+                }
             });
-            count += u64::from(taken.last() == Some(&Taken::Recorded));
         }
-        for (run, at) in completed {
+        // Of a run that has said nothing new, nothing is looked up again: its tags may name something else by now, and what it said
+        // may have been retracted.
+        for (run, at) in completed.into_iter().filter(|(run, _)| heard.contains(run)) {
             if let Some(at) = at {
                 self.connect(&ctx.actor, tx, &run, at, now).await?;
             }
@@ -180,12 +188,12 @@ impl Registry {
         let mut together = None;
         for (((dataset, to), text), (state, source)) in outputs.iter().zip(&texts).zip(resolved) {
             // What a tag named for this run once, it names for good.
-            let source = tagged.get(&**text).copied().or(source);
-            let (is_missing, source) = match (source, to.here()) {
-                (Some(source), _) => (false, source),
-                // By a tag that names nothing yet: until it does, no version is known.
-                (None, Some(repository)) => (true, some_version_of(tx, repository).await?),
-                (None, None) => continue,
+            let source = tagged.get(&**text).copied().or(source.filter(|_| state != ReferenceState::Unresolved));
+            let (is_missing, source) = match (state, source, to.here()) {
+                // Until it is there, no version is known, and a digest alone is not yet in the repository in which this holds.
+                (ReferenceState::Unresolved, None, Some(repository)) => (true, some_version_of(tx, repository).await?),
+                (_, Some(source), _) => (false, source),
+                (_, None, _) => continue,
             };
             let known = standing.get(&source).into_iter().flatten();
             // What is said of what is missing is a claim of its own, which ends when that comes.
@@ -208,7 +216,7 @@ impl Registry {
             match said.pop_first() {
                 Some((repository, _)) if is_missing && own.is_none() => {
                     let awaited = said_to_be(dataset, EdgeKind::DependsOn, to);
-                    Voice::unsigned(claim, repository, source).declare(tx, &[awaited], now).await?;
+                    Voice::unsigned(claim, repository, source).wait_for(tx, &awaited, now).await?;
                 }
                 _ if !is_missing => together = Some(claim),
                 _ => {}

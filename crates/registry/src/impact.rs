@@ -429,8 +429,13 @@ impl Registry {
         };
         let held = alike::find(session, &mut together, ctx.reader, as_of, likeness, &asked).await?;
         // The artifact itself is there as the same layers, or not at all.
-        let is_asked = question.rung.is_none_or(|rung| rung == Rung::Layer);
-        Ok(Held { itself: if is_asked { itself } else { Vec::new() }, ..held })
+        if !likeness.wants(Rung::Layer) {
+            itself.clear();
+        }
+        for asked in asked.iter().filter(|asked| !asked.any_file) {
+            itself.extend(named_files(session, likeness, asked).await?);
+        }
+        Ok(Held { itself, ..held })
     }
 }
 
@@ -704,6 +709,18 @@ async fn names(
     Ok(names)
 }
 
+/// The files of a set that statements name by their digests, if these are so many that what has them would be an overlap: what was
+/// made from its files was made from it.
+async fn named_files(session: &mut Session, likeness: Likeness, asked: &Asked) -> Result<Vec<NodeId>, Error> {
+    if asked.files.is_empty() || !(likeness.wants(Rung::File) || likeness.wants(Rung::Overlap)) {
+        return Ok(Vec::new());
+    }
+    let files = asked.files.union(&asked.containers);
+    let named = manifest::known_nodes(session, files.map(|file| &file[..])).await?;
+    let is_enough = alike::share_of(named.len() as u64, asked.files.len() as u64) >= likeness.min_overlap;
+    Ok(if is_enough { named } else { Vec::new() })
+}
+
 /// How the holders are found: those of a file as they are needed, for they may be very many.
 fn holders<'a>(held: &Held, question: &Question, content: &'a Content) -> Holders<'a> {
     match content {
@@ -733,9 +750,10 @@ async fn asked_layer(
 /// Layers as they are compared, all together.
 async fn as_compared(session: &mut Session, together: &mut Together, placed: &[Placed]) -> Result<Asked, Error> {
     let layers: Vec<_> = placed.iter().map(|placed| placed.layer).collect();
-    let files = file::leaves(session, &layers).await?;
+    let containers = file::containers(session, &layers).await?;
+    let files = &file::distinct(session, &layers).await? - &containers;
     let identities = together.identities(session, placed).await?;
-    Ok(Asked { layers, identities, files, ..Asked::default() })
+    Ok(Asked { layers, identities, files, containers, any_file: false })
 }
 
 /// An artifact, and those that it lists: an index is asked about as all of them.

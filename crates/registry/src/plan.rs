@@ -44,6 +44,23 @@ pub(crate) struct Layer {
     pub(crate) reason: Option<&'static str>,
 }
 
+/// A kit without what lets somebody in: people write passwords and signed URLs where they say what they used. The config keeps
+/// them; whoever may pull that has them anyway.
+pub(crate) fn without_secrets(mut kit: Kit) -> Kit {
+    let remotes = kit.components.iter_mut().filter_map(|component| Some(&mut component.remote.as_mut()?.text));
+    let texts: Vec<_> = remotes.chain(kit.sources.iter_mut().map(|source| &mut source.text)).collect();
+    for text in texts {
+        *text = claims::without_secrets(text).into_owned();
+    }
+    // A model by reference may have it for a path.
+    for path in kit.components.iter_mut().filter_map(|component| component.path.as_mut()) {
+        if path.contains("://") {
+            *path = claims::without_secrets(path).into_owned();
+        }
+    }
+    kit
+}
+
 /// Plans the push of a manifest that means `kit`, in a registry that is called `names`.
 pub(crate) fn push(manifest: &Manifest, kit: &Kit, names: &Names) -> Plan {
     let needed = |descriptor: &&Descriptor| !media_type::may_be_absent(&descriptor.media_type);

@@ -101,7 +101,7 @@ impl Registry {
         // The authoritative look is under the transaction's lock.
         let blob = blob.ok_or(Error::MissingBlob(config.digest))?;
         Ok(match self.read_config(&config.digest, &blob).await? {
-            Ok(bytes) => modelkit::understand(manifest, Config::Bytes(&bytes)),
+            Ok(bytes) => plan::without_secrets(modelkit::understand(manifest, Config::Bytes(&bytes))),
             Err(unread) => modelkit::understand(manifest, Config::Unavailable(&unread.to_string())),
         })
     }
@@ -252,7 +252,8 @@ impl Registry {
         voice.declare(tx, &plan.references, now).await
     }
 
-    /// Resolves what waited for this manifest. What a digest names was known before, so only tags make edges now.
+    /// Resolves what waited for this manifest. What a digest names was known before, so only tags make edges now, and what was made
+    /// to be this.
     pub(crate) async fn arrive(
         &self,
         tx: &mut Session,
@@ -265,12 +266,12 @@ impl Registry {
         let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
         for waiting in reference::waiting(tx, name, digest, &tags).await? {
             let resolved = reference::resolve(tx, waiting.id, manifest, true, now).await?;
-            if !resolved || waiting.target_digest.is_some() {
+            if !resolved {
                 continue;
             }
             if targets::is_output(tx, &waiting).await? {
                 self.meet_output(tx, &waiting, now).await?;
-            } else {
+            } else if waiting.target_digest.is_none() {
                 names::meet(tx, &waiting, manifest, now).await?;
             }
         }

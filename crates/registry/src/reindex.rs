@@ -216,7 +216,7 @@ impl Registry {
             None => Err(Unread::Lost("the config")),
         };
         match read {
-            Ok(bytes) => Ok(Some(modelkit::understand(manifest, Config::Bytes(&bytes)))),
+            Ok(bytes) => Ok(Some(plan::without_secrets(modelkit::understand(manifest, Config::Bytes(&bytes))))),
             Err(Unread::Lost(_)) if has_kit => Ok(None),
             Err(unread) => Ok(Some(modelkit::understand(manifest, Config::Unavailable(&unread.to_string())))),
         }

@@ -297,7 +297,12 @@ async fn impact_of_files(
         return Err(Problem::new(400, format!("{other}: a container is one of the files; name it there, too")));
     }
     let (tree, contents) = (asked.tree.as_ref().map(sha256), asked.contents.as_ref().map(sha256));
-    let content = Content::Files { files, containers, tree: tree.transpose()?, contents: contents.transpose()? };
+    let (tree, contents) = (tree.transpose()?, contents.transpose()?);
+    let content = match (files.first(), files.len(), tree, contents) {
+        // One file is asked for by its name, and counts wherever it is.
+        (Some(file), 1, None, None) => Content::File(*file),
+        _ => Content::Files { files, containers, tree, contents },
+    };
     answer(&app, &ctx, &headers, &question_about(content, &query)?, flag(&query, "full")?).await
 }
 

@@ -323,9 +323,17 @@ pub(crate) struct Completeness {
     pub(crate) unknown_versions: u64,
     pub(crate) incomplete_kits: u64,
     pub(crate) incomplete_claims: u64,
+    /// Files that the question is about and that could not be looked into whole: not the server's to say.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) unread_files: u64,
     pub(crate) outside: std::collections::BTreeMap<String, u64>,
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A model, or another artifact that holds the content.

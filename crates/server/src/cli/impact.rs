@@ -322,6 +322,10 @@ pub(super) fn completeness(completeness: &Completeness) -> String {
                 "statements not wholly read",
             ));
         }
+        if completeness.unread_files > 0 {
+            let files = count(completeness.unread_files, "file here", "files here");
+            missing.push(format!("what is in {files}"));
+        }
         if missing.is_empty() {
             missing.push("the server does not say what".into());
         }

@@ -74,18 +74,25 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         answer.merge(more);
     }
 
+    if !hashed.unread.is_empty() {
+        answer.completeness.exact = false;
+        answer.completeness.unread_files = hashed.unread.len() as u64;
+    }
+
     if arguments.json {
         let file = |path: &str, digest: &oci::Digest| json!({ "path": path, "digest": digest });
         let files: Vec<_> = hashed.files.iter().map(|(path, digest)| file(&path.to_string_lossy(), digest)).collect();
         let inner: Vec<_> = hashed.inner.iter().map(|(path, digest)| file(path, digest)).collect();
         let skipped: Vec<_> =
             hashed.skipped.iter().map(|(path, why)| json!({ "path": path.to_string_lossy(), "reason": why })).collect();
+        let unread: Vec<_> =
+            hashed.unread.iter().map(|(path, why)| json!({ "path": path.to_string_lossy(), "reason": why })).collect();
         let identity = |identity: Option<[u8; 32]>| identity.map(|hash| oci::Digest::sha256(hash).to_string());
         print_json(&json!({
             "files": files, "inner_files": inner, "tree": identity(hashed.identities.tree),
             "contents": identity(hashed.identities.contents), "ubiquitous": answer.ubiquitous,
             "completeness": answer.completeness, "models": answer.models, "holders": answer.holders,
-            "more_holders": answer.more_holders, "skipped": skipped,
+            "more_holders": answer.more_holders, "skipped": skipped, "unread": unread,
         }))?;
     } else {
         let mut what = match hashed.files.as_slice() {
@@ -127,6 +134,8 @@ struct Hashed {
     containers: BTreeSet<String>,
     identities: content::Identities,
     skipped: Vec<(PathBuf, &'static str)>,
+    /// Those of the files that could not be looked into whole, and why.
+    unread: Vec<(PathBuf, String)>,
     /// How many of the skipped are links.
     links: usize,
 }
@@ -183,6 +192,9 @@ fn hash_all(top: &Path) -> Result<Hashed, Failure> {
     for (path, why) in &hashed.skipped {
         note(&format!("skipped {}: {why}", plain(&path.to_string_lossy())));
     }
+    for (path, why) in &hashed.unread {
+        note(&format!("not looked into whole: {}: {}", plain(&path.to_string_lossy()), plain(why)));
+    }
     if hashed.files.is_empty() {
         let links = if hashed.links > 0 { ": links in it are not followed; ask about what they lead to" } else { "" };
         return Err(Failure::Other(format!("{} holds nothing to ask about{links}", top.display())));
@@ -212,10 +224,13 @@ fn hash(
         }
         Ok::<_, std::convert::Infallible>(())
     };
-    match content::scan(&mut reader, None, limits, &mut tempfile::tempfile, sink) {
-        Ok(_) => {}
+    let state = match content::scan(&mut reader, None, limits, &mut tempfile::tempfile, sink) {
+        Ok(facts) => facts.state,
         Err(content::ScanError::Read(error) | content::ScanError::Spill(error)) => return Err(error),
         Err(content::ScanError::Sink(never)) => match never {},
+    };
+    if let content::State::Partial(why) | content::State::Opaque(why) = state {
+        hashed.unread.push((path.to_path_buf(), why));
     }
     // A scan reads no further than there is something to find.
     io::copy(&mut reader, &mut io::sink())?;
