@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    push::{Repository, push_layout},
+    push::{MANIFEST, Repository, push_layout},
     sample::{gzip, tar},
     server::{Server, on_both_engines},
 };
@@ -81,6 +81,31 @@ on_both_engines! {
             assert!(paths(train, "added").is_empty() && paths(train, "removed").is_empty(), "{told:#}");
         }
         assert_eq!(changes(&diff("plain", "more")), ["dataset train changed -"]);
+    }
+
+    fn an_artifact_is_one_thing_however_its_files_are_spread_over_layers(server: Server) {
+        let mut repository = Repository::new(&server.host, "data/set");
+        let file = |name: &str| (format!("d/{name}"), name.as_bytes().to_vec());
+        let config = repository.blob("application/vnd.oci.empty.v1+json", b"{}");
+        let titled = ["a", "b"].map(|name| {
+            let mut layer = repository.blob("text/plain", name.as_bytes());
+            layer["annotations"] = json!({"org.opencontainers.image.title": format!("d/{name}")});
+            layer
+        });
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.test", "config": config, "layers": titled});
+        repository.manifest("files", &manifest);
+        repository.artifact("one", &[&tar([file("b"), file("a")])]);
+        repository.artifact("two", &[&tar([file("a")]), &tar([file("b")])]);
+        repository.artifact("more", &[&tar([file("a")]), &tar([file("b")]), &tar([file("c")])]);
+        server.api(&format!("/impact?file=sha256:{}&wait=30", "1".repeat(64)), 200);
+        let diff = |from: &str, to: &str| server.api(&format!("/diff?from=data/set:{from}&to=data/set:{to}"), 200);
+        for (from, to) in [("files", "one"), ("one", "files"), ("files", "two"), ("two", "one")] {
+            let told = diff(from, to);
+            let [component] = &told["components"].as_array().unwrap()[..] else { panic!("{told:#}") };
+            assert_eq!((&component["change"], &component["rung"]), (&json!("repacked"), &json!("tree")), "{told:#}");
+        }
+        let told = diff("two", "more");
+        assert_eq!((told["components"].as_array().unwrap().len(), paths(&told["components"][0], "added")), (1, vec!["d/c".to_owned()]), "{told:#}");
     }
 
     fn files_parameters_and_components_are_compared(server: Server) {

@@ -132,9 +132,9 @@ pub async fn insert(session: &mut Session, new: &[NewReference<'_>], now: Micros
     Ok(ids)
 }
 
-/// Whether a statement for so many rows is worth being kept: one row is frequent, and so are many.
+/// Whether a statement for so many rows is worth being kept: a few rows are frequent, and so are many.
 fn is_usual<T>(chunk: &[T]) -> bool {
-    chunk.len() == 1 || chunk.len() == ROWS_A_STATEMENT
+    chunk.len() <= 8 || chunk.len() == ROWS_A_STATEMENT
 }
 
 /// The references that wait for `digest`, or for one of `tags`, in the repository of that name.

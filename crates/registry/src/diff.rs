@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use index::{LayerState, NodeId, Session, file, graph, kit};
+use content::Identities;
+use index::{
+    LayerState, NodeId, Session,
+    file::{self, Placed},
+    graph, kit,
+};
 use oci::{Digest, Name, Reference};
 use serde_json::Value;
 
-use crate::{Access, Ctx, Error, Registry, Rung, authz, view};
+use crate::{Access, Ctx, Error, Registry, Rung, authz, together::Together, view};
 
 /// How many changes of a kind are shown of a component.
 const SHOWN: usize = 1000;
@@ -33,6 +38,8 @@ struct Part {
     remote: Option<String>,
     parameters: Value,
     layers: Vec<kit::Layer>,
+    /// What the layers are together.
+    identities: Identities,
 }
 
 impl Registry {
@@ -45,8 +52,9 @@ impl Registry {
         let mut session = self.db.snapshot().await?;
         let from = self.ever(ctx, &mut session, &from.0, &from.1).await?;
         let to = self.ever(ctx, &mut session, &to.0, &to.1).await?;
-        let before = side(&mut session, from.id).await?;
-        let after = side(&mut session, to.id).await?;
+        let mut together = self.together();
+        let before = side(&mut session, &mut together, from.id).await?;
+        let after = side(&mut session, &mut together, to.id).await?;
         let mut components = Vec::new();
         for (one, other) in pair(&before.parts, &after.parts) {
             components.push(compare(&mut session, one, other).await?);
@@ -64,7 +72,7 @@ impl Registry {
     }
 }
 
-async fn side(session: &mut Session, node: NodeId) -> Result<Side, Error> {
+async fn side(session: &mut Session, together: &mut Together, node: NodeId) -> Result<Side, Error> {
     let Some(meaning) = kit::get(session, node).await? else { return Ok(Side::default()) };
     let document: Value = serde_json::from_slice(&meaning.document).unwrap_or_default();
     let layers = kit::layers(session, node).await?;
@@ -77,7 +85,7 @@ async fn side(session: &mut Session, node: NodeId) -> Result<Side, Error> {
         path: text(component, "path"),
         remote: text(component, "remote"),
         parameters: component.get("parameters").cloned().unwrap_or_default(),
-        layers: Vec::new(),
+        ..Part::default()
     };
     let mut parts: Vec<_> = declared.iter().map(component).collect();
     let mut taken = BTreeSet::new();
@@ -87,25 +95,41 @@ async fn side(session: &mut Session, node: NodeId) -> Result<Side, Error> {
         part.layers.push(layer.clone());
         taken.insert(layer.id);
     }
-    // What is in no component is compared by itself.
-    let part = |(i, layer): (usize, &kit::Layer)| Part {
-        role: "layer".into(),
-        name: layer.path.clone().or_else(|| Some(i.to_string())),
-        layers: vec![layer.clone()],
-        ..Part::default()
-    };
-    parts.extend(layers.iter().enumerate().filter(|(_, layer)| !taken.contains(&layer.id)).map(part));
+    let others = layers.iter().enumerate().filter(|(_, layer)| !taken.contains(&layer.id));
+    if meaning.kind == modelkit::Kind::Artifact.as_str() && layers.len() > 1 {
+        // However its files are spread over its layers, they are one thing.
+        let layers = others.map(|(_, layer)| layer.clone()).collect();
+        parts.push(Part { role: LAYER.into(), layers, ..Part::default() });
+    } else {
+        // What is in no component is compared by itself.
+        let part = |(i, layer): (usize, &kit::Layer)| Part {
+            role: LAYER.into(),
+            name: layer.path.clone().or_else(|| Some(i.to_string())),
+            layers: vec![layer.clone()],
+            ..Part::default()
+        };
+        parts.extend(others.map(part));
+    }
+    for part in &mut parts {
+        let placed = |layer: &kit::Layer| Placed { layer: layer.id, path: layer.path.clone().map(String::into_bytes) };
+        let placed: Vec<_> = part.layers.iter().map(placed).collect();
+        part.identities = together.identities(session, &placed).await?;
+    }
     Ok(Side { document, parts, unknown })
 }
+
+/// The role of what is in no component.
+const LAYER: &str = "layer";
 
 /// Which components are each other's: of the same role, by name, else by path, else by what is in them, else by order.
 fn pair<'a>(before: &'a [Part], after: &'a [Part]) -> Vec<(Option<&'a Part>, Option<&'a Part>)> {
     type Alike = fn(&Part, &Part) -> bool;
-    const WAYS: [Alike; 4] = [
+    const WAYS: [Alike; 5] = [
         |a, b| a.name.is_some() && a.name == b.name,
         |a, b| a.path.is_some() && a.path == b.path,
         |a, b| rung(a, b).is_some(),
         |a, b| a.name.is_none() && b.name.is_none(),
+        |a, b| a.role == LAYER && (a.name.is_none() || b.name.is_none()),
     ];
     let mut partner: Vec<Option<usize>> = vec![None; before.len()];
     let mut taken = BTreeSet::new();
@@ -146,15 +170,16 @@ fn rung(one: &Part, other: &Part) -> Option<Rung> {
     if one.layers.is_empty() || other.layers.is_empty() {
         return None;
     }
-    let same = |key: fn(&kit::Layer) -> Option<String>| {
-        let keys = |part: &Part| part.layers.iter().map(key).collect::<Option<BTreeSet<_>>>();
+    let same = |key: fn(&kit::Layer) -> Option<Digest>| {
+        let keys = |part: &Part| part.layers.iter().map(key).collect::<Option<Vec<_>>>();
         keys(one).is_some_and(|keys_of_one| keys(other) == Some(keys_of_one))
     };
+    let (one, other) = (one.identities, other.identities);
     [
-        (Rung::Layer, same(|layer| Some(layer.digest.to_string()))),
-        (Rung::Tar, same(|layer| layer.diff_id.map(|digest| digest.to_string()))),
-        (Rung::Tree, same(|layer| layer.tree.map(|hash| Digest::sha256(hash).to_string()))),
-        (Rung::Contents, same(|layer| layer.contents.map(|hash| Digest::sha256(hash).to_string()))),
+        (Rung::Layer, same(|layer| Some(layer.digest))),
+        (Rung::Tar, same(|layer| layer.diff_id)),
+        (Rung::Tree, one.tree.is_some() && one.tree == other.tree),
+        (Rung::Contents, one.contents.is_some() && one.contents == other.contents),
     ]
     .into_iter()
     .find_map(|(rung, holds)| holds.then_some(rung))
