@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    push::{Repository, models},
+    push::{INDEX, MANIFEST, Repository, models},
     sample::{gzip, sha256},
     server::{Server, on_both_engines},
     wire::Wire,
@@ -180,6 +180,20 @@ on_both_engines! {
         assert_eq!(answer["completeness"]["exact"], true, "{answer:#}");
         kit.delete(&model);
         assert_eq!(affected(&server, b"leaked").len(), 1);
+    }
+
+    fn who_makes_an_index_makes_what_it_lists(server: Server) {
+        let leaked = Repository::new(&server.host, "data/cards").artifact("1", &[b"leaked"]);
+        let mut kit = Repository::new(&server.host, "team/model");
+        let variants = [b"small", b"large"].map(|weights| {
+            let digest = kit.kit(std::str::from_utf8(weights).unwrap(), weights, b"other data");
+            json!({"mediaType": MANIFEST, "digest": digest, "size": kit.send("GET", &format!("/manifests/{digest}"), &[], b"").expect(200).body.len()})
+        });
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": variants});
+        kit.bytes("all", INDEX, index.to_string().as_bytes());
+        post(&server, "/lineage", &event(RUN, "COMPLETE", &[&ours("data/cards", Some(&leaked))], &[&ours("team/model", Some("all"))]), 200);
+        let edge = ("team/model".to_owned(), 0, "declared".to_owned());
+        assert_eq!(affected(&server, b"leaked"), [edge.clone(), edge]);
     }
 
     fn an_event_that_comes_again_says_nothing_new(server: Server) {

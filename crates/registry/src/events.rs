@@ -18,6 +18,7 @@ use crate::{
         Declared, To, Voice,
         targets::{self, some_version_of},
     },
+    impact::listed,
     push::TRIES,
     statements::kind,
 };
@@ -185,16 +186,23 @@ impl Registry {
         let texts: Vec<_> = outputs.iter().map(|(_, to)| to.to_string()).collect();
         let targets: Vec<_> = outputs.iter().zip(&texts).map(|((_, to), text)| (to, &**text)).collect();
         let resolved = targets::resolve(tx, &targets).await?;
-        let mut together = None;
+        let mut made = Vec::with_capacity(outputs.len());
         for (((dataset, to), text), (state, source)) in outputs.iter().zip(&texts).zip(resolved) {
             // What a tag named for this run once, it names for good.
-            let source = tagged.get(&**text).copied().or(source.filter(|_| state != ReferenceState::Unresolved));
-            let (is_missing, source) = match (state, source, to.here()) {
+            let known = tagged.get(&**text).copied();
+            let state = if known.is_some() { ReferenceState::Resolved } else { state };
+            let sources = match (state, known.or(source), to.here()) {
                 // Until it is there, no version is known, and a digest alone is not yet in the repository in which this holds.
-                (ReferenceState::Unresolved, None, Some(repository)) => (true, some_version_of(tx, repository).await?),
-                (_, Some(source), _) => (false, source),
-                (_, None, _) => continue,
+                (ReferenceState::Unresolved, _, Some(repository)) => vec![some_version_of(tx, repository).await?],
+                // Who makes an index makes what it lists.
+                (ReferenceState::Resolved, Some(source), Some(_)) => listed(tx, Reader::ALL, source, now).await?,
+                (_, source, _) => Vec::from_iter(source),
             };
+            made.extend(sources.into_iter().map(|source| (dataset, to, text, state, source)));
+        }
+        let mut together = None;
+        for (dataset, to, text, state, source) in made {
+            let is_missing = state == ReferenceState::Unresolved;
             let known = standing.get(&source).into_iter().flatten();
             // What is said of what is missing is a claim of its own, which ends when that comes.
             let own = known.clone().find(|known| is_missing && known.declared == *text).map(|known| known.claim);

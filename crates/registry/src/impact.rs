@@ -758,14 +758,14 @@ async fn as_compared(session: &mut Session, together: &mut Together, placed: &[P
 
 /// An artifact, and those that it lists: an index is asked about as all of them.
 pub(crate) async fn listed(
-    ctx: &Ctx,
     session: &mut Session,
+    reader: Reader,
     artifact: NodeId,
     as_of: Micros,
 ) -> Result<Vec<NodeId>, Error> {
     let (mut all, mut next) = (vec![artifact], 0);
     while let Some(&node) = all.get(next) {
-        for child in manifest::children(session, ctx.reader, as_of, node).await? {
+        for child in manifest::children(session, reader, as_of, node).await? {
             if !all.contains(&child) {
                 all.push(child);
             }
@@ -784,7 +784,7 @@ async fn artifact_sets(
     dataset: Option<&str>,
     as_of: Micros,
 ) -> Result<(Vec<NodeId>, Vec<Vec<Placed>>), Error> {
-    let asked_for = listed(ctx, session, artifact, as_of).await?;
+    let asked_for = listed(session, ctx.reader, artifact, as_of).await?;
     let (mut itself, mut sets) = (Vec::new(), Vec::new());
     for node in asked_for {
         let kit = kit::get(session, node).await?;

@@ -226,7 +226,7 @@ impl Registry {
         let starts = match itself {
             // What an index lists is asked about with it, by those who may read the index.
             Some(node) if is_readable(&mut session, view, node).await? => {
-                listed(ctx, &mut session, node, known).await?
+                listed(&mut session, ctx.reader, node, known).await?
             }
             itself => itself.into_iter().collect(),
         };
