@@ -707,8 +707,12 @@ pub async fn names_with_file(
     sha256: &[u8; 32],
 ) -> Result<Vec<NodeId>> {
     let (head, tail) = file::columns(sha256);
+    let text = match session.engine() {
+        Engine::Postgres(..) => sql::NAMES_WITH_FILE_POSTGRES,
+        Engine::Sqlite(_) => sql::NAMES_WITH_FILE_SQLITE,
+    };
     let found: Vec<i64> = on!(session, |c| {
-        let query = sqlx::query_scalar(sql::NAMES_WITH_FILE).bind(reader.0).bind(as_of.0).bind(head).bind(tail);
+        let query = sqlx::query_scalar(text).bind(reader.0).bind(as_of.0).bind(head).bind(tail);
         query.fetch_all(c).await
     })?;
     Ok(found.into_iter().map(NodeId).collect())

@@ -310,6 +310,23 @@ macro_rules! all_file_holders {
     };
 }
 
+/// What layers that hold the file `$3` and `$4` are called by those who name them by their digests. Few things are called anything
+/// without being manifests, which SQLite has to be told: it would look through all nodes.
+macro_rules! names_with_file {
+    ($tables:literal) => {
+        concat!(
+            "select distinct n.id from ",
+            $tables,
+            "
+             where n.kind = 0 and not n.is_manifest and y.digest = n.key and f.scan_id = y.scan_id
+               and f.sha256_head = $3 and f.sha256_tail = $4
+               and exists (select 1 from manifest_blob b where b.layer_id = y.id and ",
+            held_by_readable!(),
+            ") order by n.id"
+        )
+    };
+}
+
 /// Whether the manifest `m` was in a readable repository at `$2`.
 macro_rules! was_readable {
     () => {
@@ -1290,11 +1307,8 @@ statements! {
     NAMES_OF_LAYERS:
         "select n.id from layer y join node n on n.kind = 0 and n.key = y.digest where y.id in ({list}) order by n.id";
     /// The same of the layers that hold a file, and that a manifest has which was readable at `$2`.
-    NAMES_WITH_FILE: concat!(
-        "select distinct n.id from layer_file f join layer y on y.scan_id = f.scan_id
-           join node n on n.kind = 0 and not n.is_manifest and n.key = y.digest
-         where f.sha256_head = $3 and f.sha256_tail = $4
-           and exists (select 1 from manifest_blob b where b.layer_id = y.id and ", held_by_readable!(), ") order by n.id");
+    NAMES_WITH_FILE_SQLITE: names_with_file!("node n indexed by node_named cross join layer y cross join layer_file f");
+    NAMES_WITH_FILE_POSTGRES: names_with_file!("node n cross join layer y cross join layer_file f");
     LAYERS_SHA256: "select digest from layer where id in ({list}) and length(digest) = 32 order by id";
     /// The files that somebody named and in whose layers one of these is too, perhaps inside of them. Always from what is named,
     /// for that is little, to each place of that, and there to the file: a range of one scan keeps SQLite from reading all of its
