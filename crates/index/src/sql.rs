@@ -1305,7 +1305,7 @@ statements! {
     NODES_OF_DIGESTS: "select id from node where kind = 0 and key in ({list})";
     /// What layers are called by those who name them by their digests.
     NAMES_OF_LAYERS:
-        "select n.id from layer y join node n on n.kind = 0 and n.key = y.digest where y.id in ({list}) order by n.id";
+        "select n.id from layer y cross join node n where y.id in ({list}) and n.kind = 0 and n.key = y.digest order by n.id";
     /// The same of the layers that hold a file, and that a manifest has which was readable at `$2`.
     NAMES_WITH_FILE_SQLITE: names_with_file!("node n indexed by node_named cross join layer y cross join layer_file f");
     NAMES_WITH_FILE_POSTGRES: names_with_file!("node n cross join layer y cross join layer_file f");
