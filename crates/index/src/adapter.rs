@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::AssertSqlSafe;
-
 use crate::{
-    Error, Field, LayerId, Micros, NodeId, Reader, RepositoryId, Result, ScanId, Session, db::on, file, rows, sql,
+    Error, Field, LayerId, Micros, NodeId, Reader, RepositoryId, Result, ScanId, Session,
+    db::{look_up, on},
+    file, rows, sql,
 };
 
 /// What an adapter calls its base.
@@ -35,16 +35,8 @@ pub async fn add(session: &mut Session, scan: ScanId, file: u64, base: &Base) ->
 /// # Errors
 /// When a statement fails.
 pub async fn among(session: &mut Session, manifests: &[NodeId]) -> Result<BTreeSet<(NodeId, Base)>> {
-    let mut found = BTreeSet::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::ADAPTERS_AMONG, 1, sql::padded(chunk.len()));
-        let rows: Vec<(i64, String, Vec<u8>)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        found.extend(rows.into_iter().map(adapter));
-    }
-    Ok(found)
+    let rows: Vec<(i64, String, Vec<u8>)> = look_up!(session, query_as(sql::ADAPTERS_AMONG), manifests, |one| one.0);
+    Ok(rows.into_iter().map(adapter).collect())
 }
 
 /// Models that are adapters of what is called one of `names`, in repositories that `reader` may read and pushed until `as_of`: at
@@ -59,16 +51,9 @@ pub async fn of_bases(
     names: &[String],
     limit: u32,
 ) -> Result<BTreeSet<(NodeId, Base)>> {
-    let mut found = BTreeSet::new();
-    for chunk in names.chunks(sql::LIST) {
-        let text = sql::list(sql::ADAPTERS_OF_BASES, 4, sql::padded(chunk.len()));
-        let rows: Vec<(i64, String, Vec<u8>)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0).bind(i64::from(limit));
-            sql::filled(chunk).fold(query, |query, one| query.bind(&**one)).fetch_all(c).await
-        })?;
-        found.extend(rows.into_iter().map(adapter));
-    }
-    Ok(found)
+    let rows: Vec<(i64, String, Vec<u8>)> =
+        look_up!(session, query_as(sql::ADAPTERS_OF_BASES, reader.0, as_of.0, i64::from(limit)), names, |one| &**one);
+    Ok(rows.into_iter().map(adapter).collect())
 }
 
 fn adapter((manifest, name, declared): (i64, String, Vec<u8>)) -> (NodeId, Base) {
@@ -80,16 +65,9 @@ fn adapter((manifest, name, declared): (i64, String, Vec<u8>)) -> (NodeId, Base)
 /// # Errors
 /// When a statement fails.
 pub async fn names(session: &mut Session, manifests: &[NodeId]) -> Result<Vec<(NodeId, String)>> {
-    let mut names = Vec::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::KIT_NAMES, 2, sql::padded(chunk.len()));
-        let found: Vec<(i64, String)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(Field::WholeName.code());
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        names.extend(found.into_iter().map(|(manifest, name)| (NodeId(manifest), name)));
-    }
-    Ok(names)
+    let found: Vec<(i64, String)> =
+        look_up!(session, query_as(sql::KIT_NAMES, Field::WholeName.code()), manifests, |one| one.0);
+    Ok(found.into_iter().map(|(manifest, name)| (NodeId(manifest), name)).collect())
 }
 
 /// Models whose kit is called so, in repositories that `reader` may read and pushed until `as_of`: at most `limit`.
@@ -150,15 +128,9 @@ pub async fn models_in(
 /// When a statement fails.
 pub async fn tensor_lists(session: &mut Session, layers: &[LayerId]) -> Result<Vec<Vec<u8>>> {
     let mut lists = Vec::new();
-    for chunk in layers.chunks(sql::LIST) {
-        let text = sql::list(sql::TENSOR_LISTS, 1, sql::padded(chunk.len()));
-        let found: Vec<Vec<u8>> = on!(session, |c| {
-            let query = sqlx::query_scalar(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for document in found {
-            lists.push(file::decompress(&document)?);
-        }
+    let found: Vec<Vec<u8>> = look_up!(session, query_scalar(sql::TENSOR_LISTS), layers, |one| one.0);
+    for document in found {
+        lists.push(file::decompress(&document)?);
     }
     Ok(lists)
 }

@@ -1,11 +1,10 @@
 //! Blobs: where the bytes of a digest are, and in which repositories they can be seen.
 
 use oci::{Digest, Name};
-use sqlx::AssertSqlSafe;
 
 use crate::{
     BlobId, Db, Micros, NodeId, Reader, RepositoryId, Result, Session,
-    db::{Engine, on},
+    db::{Engine, look_up, on},
     rows, sql,
 };
 
@@ -186,19 +185,9 @@ pub async fn lock(session: &mut Session, repository: RepositoryId, digests: &[Di
         Engine::Sqlite(_) => sql::BLOB_LOCK_SQLITE,
     };
     let mut locked = Vec::with_capacity(sorted.len());
-    for chunk in sorted.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(text, 2, width);
-        let found: Vec<(Vec<u8>, i64)> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(repository.0);
-            for one in sql::filled(chunk) {
-                query = query.bind(one.hash());
-            }
-            query.fetch_all(c).await
-        })?;
-        for (hash, size) in found {
-            locked.push((rows::digest(&hash)?, rows::unsigned(size)));
-        }
+    let found: Vec<(Vec<u8>, i64)> = look_up!(session, query_as(text, repository.0), sorted, |one| one.hash());
+    for (hash, size) in found {
+        locked.push((rows::digest(&hash)?, rows::unsigned(size)));
     }
     Ok(locked)
 }

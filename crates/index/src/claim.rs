@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use oci::{Algorithm, Digest, Hasher};
-use sqlx::AssertSqlSafe;
 
 use crate::{
     ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, ReferenceId,
     ReferenceState, RepositoryId, Result, ScanId, Session, StatementId,
-    db::on,
+    db::{look_up, on},
     file::{self, Place},
     reference::NewEdge,
     rows, sql,
@@ -448,18 +447,13 @@ pub enum Is {
 /// When a statement fails.
 pub async fn nodes_are(session: &mut Session, nodes: &[NodeId]) -> Result<HashMap<NodeId, Is>> {
     type Row = (i64, i32, Vec<u8>, Option<bool>);
-    let mut known = HashMap::with_capacity(nodes.len());
-    for chunk in nodes.chunks(sql::LIST) {
-        let text = sql::list(sql::NODES_ARE, 1, sql::padded(chunk.len()));
-        let found: Vec<Row> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, node| query.bind(node.0)).fetch_all(c).await
-        })?;
-        known.extend(found.into_iter().map(|(id, kind, key, is_model)| {
+    let found: Vec<Row> = look_up!(session, query_as(sql::NODES_ARE), nodes, |node| node.0);
+    Ok(found
+        .into_iter()
+        .map(|(id, kind, key, is_model)| {
             (NodeId(id), if kind == 0 { Is::Artifact(is_model) } else { Is::External(rows::text(key)) })
-        }));
-    }
-    Ok(known)
+        })
+        .collect())
 }
 
 /// The node of an external identity, if anybody ever named it.
@@ -483,15 +477,10 @@ pub async fn signers(
     manifests: &[NodeId],
 ) -> Result<HashMap<NodeId, Vec<String>>> {
     let mut signers: HashMap<NodeId, Vec<String>> = HashMap::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::SIGNERS_OF, 3, sql::padded(chunk.len()));
-        let found: Vec<(i64, String)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for (manifest, signer) in found {
-            signers.entry(NodeId(manifest)).or_default().push(signer);
-        }
+    let found: Vec<(i64, String)> =
+        look_up!(session, query_as(sql::SIGNERS_OF, reader.0, as_of.0), manifests, |one| one.0);
+    for (manifest, signer) in found {
+        signers.entry(NodeId(manifest)).or_default().push(signer);
     }
     Ok(signers)
 }

@@ -103,6 +103,25 @@ macro_rules! on {
 }
 pub(crate) use on;
 
+/// The rows that a statement finds for values, of which it takes as many at once as a list has. What it takes besides comes before
+/// them.
+macro_rules! look_up {
+    ($session:expr, $query:ident($text:expr $(, $before:expr)*), $values:expr, |$one:pat_param| $bound:expr) => {{
+        let first = <[&str]>::len(&[$(stringify!($before)),*]) + 1;
+        let mut rows = Vec::new();
+        for chunk in $values.chunks($crate::sql::LIST) {
+            let text = $crate::sql::list($text, first, $crate::sql::padded(chunk.len()));
+            let mut found = $crate::db::on!($session, |c| {
+                let query = sqlx::$query(sqlx::AssertSqlSafe(text))$(.bind($before))*;
+                $crate::sql::filled(chunk).fold(query, |query, $one| query.bind($bound)).fetch_all(c).await
+            })?;
+            rows.append(&mut found);
+        }
+        rows
+    }};
+}
+pub(crate) use look_up;
+
 /// Every migration, in order, as (number, name, SQLite text, Postgres text).
 const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     (

@@ -9,7 +9,11 @@ use oci::{Algorithm, Hasher};
 use sqlx::AssertSqlSafe;
 use zstd::bulk::Decompressor;
 
-use crate::{Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session, db::on, md5, rows, sql};
+use crate::{
+    Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session,
+    db::{look_up, on},
+    md5, rows, sql,
+};
 
 /// A file in a layer, or inside of one of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -364,32 +368,28 @@ pub async fn distinct(session: &mut Session, layers: &[LayerId]) -> Result<BTree
 /// # Errors
 /// When a statement fails.
 pub async fn leaves(session: &mut Session, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
-    let containers = containers(session, layers).await?;
-    let mut files = distinct(session, layers).await?;
-    files.retain(|file| !containers.contains(file));
-    Ok(files)
+    Ok(leaves_and_containers(session, layers).await?.0)
 }
 
-/// The distinct files of layers that others were found inside of.
+/// [`leaves`], and beside them the distinct files that others were found inside of.
 ///
 /// # Errors
 /// When a statement fails.
-pub async fn containers(session: &mut Session, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
-    listed(session, sql::CONTAINERS_OF_LAYERS, layers).await
+pub async fn leaves_and_containers(
+    session: &mut Session,
+    layers: &[LayerId],
+) -> Result<(BTreeSet<[u8; 32]>, BTreeSet<[u8; 32]>)> {
+    let containers = listed(session, sql::CONTAINERS_OF_LAYERS, layers).await?;
+    let mut files = distinct(session, layers).await?;
+    files.retain(|file| !containers.contains(file));
+    Ok((files, containers))
 }
 
 async fn listed(session: &mut Session, text: &str, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
     let mut files = BTreeSet::new();
-    for chunk in layers.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(text, 1, width);
-        let found: Vec<(i64, Vec<u8>)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for (head, tail) in found {
-            files.insert(sha256(head, &tail)?);
-        }
+    let found: Vec<(i64, Vec<u8>)> = look_up!(session, query_as(text), layers, |one| one.0);
+    for (head, tail) in found {
+        files.insert(sha256(head, &tail)?);
     }
     Ok(files)
 }
@@ -537,19 +537,9 @@ pub async fn users_of_layers(
     as_of: Micros,
     layers: &[LayerId],
 ) -> Result<Vec<(LayerId, NodeId, Option<i32>)>> {
-    let mut users = Vec::new();
-    for chunk in layers.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::USERS_OF_LAYERS, 3, width);
-        let found: Vec<(i64, i64, Option<i32>)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        users.extend(
-            found.into_iter().map(|(layer, manifest, component)| (LayerId(layer), NodeId(manifest), component)),
-        );
-    }
-    Ok(users)
+    let found: Vec<(i64, i64, Option<i32>)> =
+        look_up!(session, query_as(sql::USERS_OF_LAYERS, reader.0, as_of.0), layers, |one| one.0);
+    Ok(found.into_iter().map(|(layer, manifest, component)| (LayerId(layer), NodeId(manifest), component)).collect())
 }
 
 /// The layers of manifests, with the position of the component that each is in, in the order that they have there.
@@ -561,19 +551,10 @@ pub async fn layers_of_manifests(
     manifests: &[NodeId],
 ) -> Result<Vec<(NodeId, Option<i32>, Placed)>> {
     type Row = (i64, Option<i32>, i64, Option<Vec<u8>>);
-    let mut layers = Vec::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::LAYERS_OF_MANIFESTS, 1, width);
-        let found: Vec<Row> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        let placed =
-            |(node, component, layer, path): Row| (NodeId(node), component, Placed { layer: LayerId(layer), path });
-        layers.extend(found.into_iter().map(placed));
-    }
-    Ok(layers)
+    let found: Vec<Row> = look_up!(session, query_as(sql::LAYERS_OF_MANIFESTS), manifests, |one| one.0);
+    let placed =
+        |(node, component, layer, path): Row| (NodeId(node), component, Placed { layer: LayerId(layer), path });
+    Ok(found.into_iter().map(placed).collect())
 }
 
 /// What the files of a layer say of themselves: (position, format, JSON), in order.

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use crate::{
     ClaimId, ClaimKind, EdgeId, EdgeKind, Grade, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result,
     ScanId, Session,
-    db::{Engine, on},
+    db::{Engine, look_up, on},
     file::{self, Place},
     rows, sql,
 };
@@ -364,16 +364,9 @@ pub async fn file_first_in(
     manifests: &[NodeId],
 ) -> Result<HashMap<NodeId, i64>> {
     let (head, tail) = file::columns(sha256);
-    let mut first = HashMap::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::FILE_FIRST_IN, 4, sql::padded(chunk.len()));
-        let found: Vec<(i64, i64)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(head).bind(tail).bind(&sha256[..]);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        first.extend(found.into_iter().map(|(manifest, scan)| (NodeId(manifest), scan)));
-    }
-    Ok(first)
+    let found: Vec<(i64, i64)> =
+        look_up!(session, query_as(sql::FILE_FIRST_IN, head, tail, &sha256[..]), manifests, |one| one.0);
+    Ok(found.into_iter().map(|(manifest, scan)| (NodeId(manifest), scan)).collect())
 }
 
 /// Those of the layers that are indexed and hold nothing by which anything could be recognised.
@@ -381,20 +374,8 @@ pub async fn file_first_in(
 /// # Errors
 /// When a statement fails.
 pub async fn empty_layers(session: &mut Session, layers: &[LayerId]) -> Result<Vec<LayerId>> {
-    let mut empty = Vec::new();
-    for chunk in layers.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::LAYERS_EMPTY, 1, width);
-        let found: Vec<i64> = on!(session, |c| {
-            let mut query = sqlx::query_scalar(AssertSqlSafe(text));
-            for one in sql::filled(chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
-        })?;
-        empty.extend(found.into_iter().map(LayerId));
-    }
-    Ok(empty)
+    let found: Vec<i64> = look_up!(session, query_scalar(sql::LAYERS_EMPTY), layers, |one| one.0);
+    Ok(found.into_iter().map(LayerId).collect())
 }
 
 /// The manifests that have one of the layers, likewise.
@@ -407,19 +388,9 @@ pub async fn holders_of_layers(
     as_of: Micros,
     layers: &[LayerId],
 ) -> Result<Vec<NodeId>> {
-    let mut holders = Vec::new();
-    for chunk in layers.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::HOLDERS_OF_LAYERS, 3, width);
-        let found: Vec<i64> = on!(session, |c| {
-            let mut query = sqlx::query_scalar(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            for one in sql::filled(chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
-        })?;
-        holders.extend(found.into_iter().map(NodeId));
-    }
+    let found: Vec<i64> =
+        look_up!(session, query_scalar(sql::HOLDERS_OF_LAYERS, reader.0, as_of.0), layers, |one| one.0);
+    let mut holders: Vec<_> = found.into_iter().map(NodeId).collect();
     holders.sort_unstable();
     holders.dedup();
     Ok(holders)
@@ -431,16 +402,8 @@ pub async fn holders_of_layers(
 /// When a statement fails.
 pub async fn file_evidence(session: &mut Session, sha256: &[u8; 32], manifests: &[NodeId]) -> Result<Vec<Held>> {
     let (head, tail) = file::columns(sha256);
-    let mut found = Vec::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::EVIDENCE_OF_FILE, 4, width);
-        let rows: Vec<FileRow> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(head).bind(tail).bind(&sha256[..]);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        found.extend(rows);
-    }
+    let found: Vec<FileRow> =
+        look_up!(session, query_as(sql::EVIDENCE_OF_FILE, head, tail, &sha256[..]), manifests, |one| one.0);
     pathed(session, found).await
 }
 
@@ -535,16 +498,8 @@ pub async fn few_with_file(session: &mut Session, sha256: &[u8; 32], most: u32) 
 
 /// The components that have the layer at a position of one of the manifests.
 async fn components_at(session: &mut Session, position: i32, manifests: &[i64]) -> Result<Vec<ComponentRow>> {
-    let mut components = Vec::with_capacity(manifests.len());
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::COMPONENTS_AT, 2, sql::padded(chunk.len()));
-        let found: Vec<ComponentRow> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(position);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one)).fetch_all(c).await
-        })?;
-        components.extend(found);
-    }
-    Ok(components)
+    let found: Vec<ComponentRow> = look_up!(session, query_as(sql::COMPONENTS_AT, position), manifests, |one| one);
+    Ok(found)
 }
 
 /// The rows with the paths of the files.
@@ -630,30 +585,20 @@ struct ComponentRow {
 pub async fn layer_evidence(session: &mut Session, layer: LayerId, manifests: &[NodeId]) -> Result<Vec<Held>> {
     type Row = (i64, i64, Vec<u8>, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>, i64, Option<i32>);
     let mut held = Vec::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::EVIDENCE_OF_LAYER, 2, width);
-        let found: Vec<Row> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(layer.0);
-            for one in sql::filled(chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
-        })?;
-        for (manifest, layer, digest, path, role, component, ways, component_position) in found {
-            held.push(Held {
-                manifest: NodeId(manifest),
-                layer_id: Some(LayerId(layer)),
-                layer: rows::digest(&digest)?,
-                path,
-                ways: rows::unsigned(ways),
-                by_file: false,
-                whole: true,
-                role,
-                component: component.map(rows::text),
-                component_position,
-            });
-        }
+    let found: Vec<Row> = look_up!(session, query_as(sql::EVIDENCE_OF_LAYER, layer.0), manifests, |one| one.0);
+    for (manifest, layer, digest, path, role, component, ways, component_position) in found {
+        held.push(Held {
+            manifest: NodeId(manifest),
+            layer_id: Some(LayerId(layer)),
+            layer: rows::digest(&digest)?,
+            path,
+            ways: rows::unsigned(ways),
+            by_file: false,
+            whole: true,
+            role,
+            component: component.map(rows::text),
+            component_position,
+        });
     }
     Ok(held)
 }
@@ -684,16 +629,8 @@ pub async fn layers_alike(session: &mut Session, layer: LayerId) -> Result<Vec<I
 /// # Errors
 /// When a statement fails.
 pub async fn names_of_layers(session: &mut Session, layers: &[LayerId]) -> Result<Vec<NodeId>> {
-    let mut names = Vec::new();
-    for chunk in layers.chunks(sql::LIST) {
-        let text = sql::list(sql::NAMES_OF_LAYERS, 1, sql::padded(chunk.len()));
-        let found: Vec<i64> = on!(session, |c| {
-            let query = sqlx::query_scalar(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        names.extend(found.into_iter().map(NodeId));
-    }
-    Ok(names)
+    let found: Vec<i64> = look_up!(session, query_scalar(sql::NAMES_OF_LAYERS), layers, |one| one.0);
+    Ok(found.into_iter().map(NodeId).collect())
 }
 
 /// What the layers that hold a file are called likewise, where `reader` may read an artifact that has the layer.
@@ -724,15 +661,9 @@ pub async fn names_with_file(
 /// When a statement fails.
 pub async fn layers_as_files(session: &mut Session, layers: &[LayerId]) -> Result<BTreeSet<[u8; 32]>> {
     let mut files = BTreeSet::new();
-    for chunk in layers.chunks(sql::LIST) {
-        let text = sql::list(sql::LAYERS_SHA256, 1, sql::padded(chunk.len()));
-        let found: Vec<Vec<u8>> = on!(session, |c| {
-            let query = sqlx::query_scalar(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for hash in found {
-            files.insert(rows::sha256(&hash)?);
-        }
+    let found: Vec<Vec<u8>> = look_up!(session, query_scalar(sql::LAYERS_SHA256), layers, |one| one.0);
+    for hash in found {
+        files.insert(rows::sha256(&hash)?);
     }
     Ok(files)
 }
@@ -755,18 +686,12 @@ pub async fn names_around_files(
     let heads: Vec<_> = files.iter().map(|sha256| file::columns(sha256).0).collect();
     // Of each name and file that share a layer: the place of the one, and that of the other.
     let mut pairs: BTreeMap<NodeId, BTreeMap<ScanId, Vec<(Place, Place)>>> = BTreeMap::new();
-    for chunk in heads.chunks(sql::LIST) {
-        let text = sql::list(sql::NAMES_BESIDE_FILES, 3, sql::padded(chunk.len()));
-        let found: Vec<Row> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            sql::filled(chunk).fold(query, |query, head| query.bind(*head)).fetch_all(c).await
-        })?;
-        for (node, scan, around, inside, head, tail) in found {
-            if files.contains(&file::sha256(head, &tail)?) {
-                let scan = ScanId(scan);
-                let place = |position| Place { scan, position };
-                pairs.entry(NodeId(node)).or_default().entry(scan).or_default().push((place(around), place(inside)));
-            }
+    let found: Vec<Row> = look_up!(session, query_as(sql::NAMES_BESIDE_FILES, reader.0, as_of.0), heads, |head| *head);
+    for (node, scan, around, inside, head, tail) in found {
+        if files.contains(&file::sha256(head, &tail)?) {
+            let scan = ScanId(scan);
+            let place = |position| Place { scan, position };
+            pairs.entry(NodeId(node)).or_default().entry(scan).or_default().push((place(around), place(inside)));
         }
     }
     let compared = pairs.into_iter().flat_map(|(node, scans)| {
@@ -851,11 +776,7 @@ pub async fn reach(session: &mut Session, view: View, nodes: &[NodeId]) -> Resul
 /// # Errors
 /// When a statement fails.
 pub async fn users(session: &mut Session, view: View, nodes: &[NodeId]) -> Result<Vec<Link>> {
-    let mut links = Vec::new();
-    for chunk in nodes.chunks(sql::LIST) {
-        links.extend(links_at(session, sql::REACH_STEP, view, chunk).await?);
-    }
-    Ok(sorted(links))
+    Ok(sorted(steps(session, sql::REACH_STEP, view, nodes).await?))
 }
 
 /// What [`reach`] finds of all that hold a file.
@@ -903,12 +824,9 @@ async fn walk(
         Engine::Postgres(..) => texts.postgres,
         Engine::Sqlite(_) => texts.sqlite,
     };
-    let mut links: Vec<Link> = Vec::new();
-    let mut reached: HashSet<NodeId> = HashSet::new();
     // Most often nothing is there, or little: a look at each node is cheaper than a walk from all of them.
-    for chunk in nodes.chunks(sql::LIST) {
-        links.extend(links_at(session, texts.step, view, chunk).await?);
-    }
+    let mut links = steps(session, texts.step, view, nodes).await?;
+    let mut reached: HashSet<NodeId> = HashSet::new();
     let known: HashSet<_> = nodes.iter().copied().collect();
     let ends: HashSet<_> = links.iter().map(end).filter(|node| !known.contains(node)).collect();
     let mut ends: Vec<_> = ends.into_iter().collect();
@@ -925,6 +843,15 @@ async fn walk(
         }
     }
     Ok(sorted(links))
+}
+
+/// The links that a statement finds at the nodes themselves.
+async fn steps(session: &mut Session, text: &str, view: View, nodes: &[NodeId]) -> Result<Vec<Link>> {
+    let mut links = Vec::new();
+    for chunk in nodes.chunks(sql::LIST) {
+        links.extend(links_at(session, text, view, chunk).await?);
+    }
+    Ok(links)
 }
 
 /// The links that one statement finds for as many nodes as one list has.
@@ -992,40 +919,30 @@ struct ToldRow {
 /// When a statement fails.
 pub async fn told(session: &mut Session, edges: &[EdgeId]) -> Result<Vec<Told>> {
     let mut told = Vec::with_capacity(edges.len());
-    for chunk in edges.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::EDGES_TOLD, 1, width);
-        let found: Vec<ToldRow> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text));
-            for one in sql::filled(chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
-        })?;
-        for row in found {
-            told.push(Told {
-                id: EdgeId(row.id),
-                kind: EdgeKind::from_code(row.kind)?,
-                grade: Grade::from_code(row.grade)?,
-                source: NodeId(row.source_id),
-                target: NodeId(row.target_id),
-                recorded_at: Micros(row.recorded_at),
-                declared: row.declared.map(rows::text),
-                late: row.late.unwrap_or_default(),
-                assumed: row.assumed.unwrap_or_default(),
-                role: row.role,
-                component: row.component.map(rows::text),
-                target_digest: row.digest.map(|hash| rows::digest(&hash)).transpose()?,
-                external: (row.node_kind != 0).then(|| rows::text(row.node_key)),
-                occurred_at: row.occurred_at.map(Micros),
-                claim: ClaimKind::from_code(row.claim)?,
-                claim_id: ClaimId(row.claim_id),
-                actor: row.actor,
-                format: row.format,
-                predicate_type: row.predicate_type.map(rows::text),
-                signer: row.signer,
-            });
-        }
+    let found: Vec<ToldRow> = look_up!(session, query_as(sql::EDGES_TOLD), edges, |one| one.0);
+    for row in found {
+        told.push(Told {
+            id: EdgeId(row.id),
+            kind: EdgeKind::from_code(row.kind)?,
+            grade: Grade::from_code(row.grade)?,
+            source: NodeId(row.source_id),
+            target: NodeId(row.target_id),
+            recorded_at: Micros(row.recorded_at),
+            declared: row.declared.map(rows::text),
+            late: row.late.unwrap_or_default(),
+            assumed: row.assumed.unwrap_or_default(),
+            role: row.role,
+            component: row.component.map(rows::text),
+            target_digest: row.digest.map(|hash| rows::digest(&hash)).transpose()?,
+            external: (row.node_kind != 0).then(|| rows::text(row.node_key)),
+            occurred_at: row.occurred_at.map(Micros),
+            claim: ClaimKind::from_code(row.claim)?,
+            claim_id: ClaimId(row.claim_id),
+            actor: row.actor,
+            format: row.format,
+            predicate_type: row.predicate_type.map(rows::text),
+            signer: row.signer,
+        });
     }
     Ok(told)
 }
@@ -1041,19 +958,10 @@ pub async fn indexes_of(
     manifests: &[NodeId],
 ) -> Result<Vec<(NodeId, RepositoryId, Digest)>> {
     let mut indexes = Vec::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::INDEXES_OF, 3, width);
-        let found: Vec<(i64, i64, Vec<u8>)> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            for one in sql::filled(chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
-        })?;
-        for (child, repository, digest) in found {
-            indexes.push((NodeId(child), RepositoryId(repository), rows::digest(&digest)?));
-        }
+    let found: Vec<(i64, i64, Vec<u8>)> =
+        look_up!(session, query_as(sql::INDEXES_OF, reader.0, as_of.0), manifests, |one| one.0);
+    for (child, repository, digest) in found {
+        indexes.push((NodeId(child), RepositoryId(repository), rows::digest(&digest)?));
     }
     Ok(indexes)
 }
@@ -1064,15 +972,9 @@ pub async fn indexes_of(
 /// When a statement fails.
 pub async fn grades(session: &mut Session, reader: Reader, manifests: &[NodeId]) -> Result<HashMap<NodeId, Grade>> {
     let mut grades = HashMap::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::GRADES_OF, 2, sql::padded(chunk.len()));
-        let found: Vec<(i64, i32)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for (manifest, grade) in found {
-            grades.insert(NodeId(manifest), Grade::from_code(grade)?);
-        }
+    let found: Vec<(i64, i32)> = look_up!(session, query_as(sql::GRADES_OF, reader.0), manifests, |one| one.0);
+    for (manifest, grade) in found {
+        grades.insert(NodeId(manifest), Grade::from_code(grade)?);
     }
     Ok(grades)
 }

@@ -6,8 +6,11 @@ use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    Error, LayerId, LayerState, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on,
-    file::Placed, rows, sql,
+    Error, LayerId, LayerState, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session,
+    db::{look_up, on},
+    file::Placed,
+    layer::{self, Identity},
+    rows, sql,
 };
 
 /// What is stored of a kit.
@@ -115,19 +118,13 @@ pub struct ComponentLayer {
     pub layer: Option<LayerIdentity>,
 }
 
-/// By what a layer is compared.
+/// A layer of a component, and by what it is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerIdentity {
     /// Its row, and what the manifest calls it.
     pub placed: Placed,
-    /// Its digest.
-    pub digest: Digest,
-    /// How far the registry has come with it.
-    pub state: LayerState,
-    /// Its tree identity.
-    pub tree: Option<[u8; 32]>,
-    /// Its contents identity.
-    pub contents: Option<[u8; 32]>,
+    /// By what it is compared.
+    pub own: Identity,
 }
 
 /// A kit and what it says.
@@ -304,10 +301,7 @@ pub async fn component_layers(session: &mut Session, repository: RepositoryId) -
         let layer = match (row.layer_id, row.digest, row.state) {
             (Some(id), Some(digest), Some(state)) => Some(LayerIdentity {
                 placed: Placed { layer: LayerId(id), path: row.layer_path },
-                digest: rows::digest(&digest)?,
-                state: LayerState::from_code(state)?,
-                tree: row.tree.map(|hash| rows::sha256(&hash)).transpose()?,
-                contents: row.contents.map(|hash| rows::sha256(&hash)).transpose()?,
+                own: layer::identity(&digest, state, row.tree, row.contents)?,
             }),
             _ => None,
         };
@@ -379,16 +373,8 @@ pub async fn list(
 /// # Errors
 /// When a statement fails.
 pub async fn not_models(session: &mut Session, manifests: &[NodeId]) -> Result<HashSet<NodeId>> {
-    let mut others = HashSet::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::KITS_NOT_MODELS, 1, sql::padded(chunk.len()));
-        let found: Vec<i64> = on!(session, |c| {
-            let query = sqlx::query_scalar(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        others.extend(found.into_iter().map(NodeId));
-    }
-    Ok(others)
+    let found: Vec<i64> = look_up!(session, query_scalar(sql::KITS_NOT_MODELS), manifests, |one| one.0);
+    Ok(found.into_iter().map(NodeId).collect())
 }
 
 /// The kits of the manifests.
@@ -396,18 +382,8 @@ pub async fn not_models(session: &mut Session, manifests: &[NodeId]) -> Result<H
 /// # Errors
 /// When a statement fails.
 pub async fn summaries(session: &mut Session, manifests: &[NodeId]) -> Result<Vec<Summary>> {
-    let mut summaries = Vec::with_capacity(manifests.len());
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::KIT_ROWS, 1, sql::padded(chunk.len()));
-        let found: Vec<SummaryRow> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for row in found {
-            summaries.push(summary(row)?);
-        }
-    }
-    Ok(summaries)
+    let found: Vec<SummaryRow> = look_up!(session, query_as(sql::KIT_ROWS), manifests, |one| one.0);
+    found.into_iter().map(summary).collect()
 }
 
 /// The kits of those of the manifests that were in a repository that `reader` may read, at `as_of`.
@@ -420,18 +396,9 @@ pub async fn readable(
     as_of: Micros,
     manifests: &[NodeId],
 ) -> Result<Vec<Summary>> {
-    let mut summaries = Vec::with_capacity(manifests.len());
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::KIT_ROWS_READABLE, 3, sql::padded(chunk.len()));
-        let found: Vec<SummaryRow> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for row in found {
-            summaries.push(summary(row)?);
-        }
-    }
-    Ok(summaries)
+    let found: Vec<SummaryRow> =
+        look_up!(session, query_as(sql::KIT_ROWS_READABLE, reader.0, as_of.0), manifests, |one| one.0);
+    found.into_iter().map(summary).collect()
 }
 
 type SummaryRow = (i64, Vec<u8>, String, bool, Option<Vec<u8>>, Option<Vec<u8>>);

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 
 use oci::Digest;
-use sqlx::AssertSqlSafe;
 
-use crate::{Error, LayerId, LayerState, Micros, Reader, Result, ScanId, Session, db::on, rows, sql};
+use crate::{
+    Error, LayerId, LayerState, Micros, Reader, Result, ScanId, Session,
+    db::{look_up, on},
+    rows, sql,
+};
 
 /// A layer to be looked into.
 #[derive(Debug, Clone)]
@@ -150,20 +153,25 @@ fn layer((id, digest, size, state, scanner): (i64, Vec<u8>, i64, i32, Option<i32
 pub async fn identities(session: &mut Session, layers: &[LayerId]) -> Result<HashMap<LayerId, Identity>> {
     type Row = (i64, Vec<u8>, i32, Option<Vec<u8>>, Option<Vec<u8>>);
     let mut identities = HashMap::with_capacity(layers.len());
-    for chunk in layers.chunks(sql::LIST) {
-        let text = sql::list(sql::LAYER_IDENTITIES, 1, sql::padded(chunk.len()));
-        let found: Vec<Row> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for (id, digest, state, tree, contents) in found {
-            let (digest, state) = (rows::digest(&digest)?, LayerState::from_code(state)?);
-            let tree = tree.map(|hash| rows::sha256(&hash)).transpose()?;
-            let contents = contents.map(|hash| rows::sha256(&hash)).transpose()?;
-            identities.insert(LayerId(id), Identity { digest, state, tree, contents });
-        }
+    let found: Vec<Row> = look_up!(session, query_as(sql::LAYER_IDENTITIES), layers, |one| one.0);
+    for (id, digest, state, tree, contents) in found {
+        identities.insert(LayerId(id), identity(&digest, state, tree, contents)?);
     }
     Ok(identities)
+}
+
+pub(crate) fn identity(
+    digest: &[u8],
+    state: i32,
+    tree: Option<Vec<u8>>,
+    contents: Option<Vec<u8>>,
+) -> Result<Identity> {
+    Ok(Identity {
+        digest: rows::digest(digest)?,
+        state: LayerState::from_code(state)?,
+        tree: tree.map(|hash| rows::sha256(&hash)).transpose()?,
+        contents: contents.map(|hash| rows::sha256(&hash)).transpose()?,
+    })
 }
 
 /// Forgets some of what an earlier scan left unfinished, or of one whose facts serve no more; whether there is more. Each call is to be a transaction of its

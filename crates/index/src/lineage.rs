@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, FromRow, postgres::PgRow, sqlite::SqliteRow};
 
 use crate::{
     Micros, NodeId, Reader, Result, Session,
-    db::{Engine, on},
+    db::{Engine, look_up, on},
     graph::{self, Link, LinkRow, View},
     rows, sql,
 };
@@ -111,17 +111,13 @@ where
     R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
 {
     let (step, limit) = counted(depth);
-    let mut rows = Vec::new();
-    for chunk in nodes.chunks(sql::LIST) {
-        let text = sql::list(text, 7, sql::padded(chunk.len()));
-        let found: Vec<R> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(view.reader.0).bind(view.known.0);
-            let query = query.bind(view.floor.code()).bind(view.occurred.0).bind(step).bind(limit);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        rows.extend(found);
-    }
-    Ok(rows)
+    let found: Vec<R> = look_up!(
+        session,
+        query_as(text, view.reader.0, view.known.0, view.floor.code(), view.occurred.0, step, limit),
+        nodes,
+        |one| one.0
+    );
+    Ok(found)
 }
 
 /// What a step counts, and how many are gone at most. With a limit a node is followed once from each distance, so that one far
@@ -191,18 +187,13 @@ pub struct Kit {
 /// When a statement fails.
 pub async fn nodes(session: &mut Session, reader: Reader, known: Micros, nodes: &[NodeId]) -> Result<Vec<Node>> {
     let mut told = Vec::with_capacity(nodes.len());
-    for chunk in nodes.chunks(sql::LIST) {
-        let text = sql::list(sql::LINEAGE_NODES, 3, sql::padded(chunk.len()));
-        let found: Vec<(i64, i32, Vec<u8>, Option<i64>)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(known.0);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        let readable: Vec<_> = found.iter().filter_map(|&(id, .., first_at)| first_at.and(Some(NodeId(id)))).collect();
-        let mut kits = kits(session, &readable).await?;
-        for (id, kind, key, _) in found {
-            let id = NodeId(id);
-            told.push(Node { id, named: Named::of(kind, key)?, kit: kits.remove(&id) });
-        }
+    let found: Vec<(i64, i32, Vec<u8>, Option<i64>)> =
+        look_up!(session, query_as(sql::LINEAGE_NODES, reader.0, known.0), nodes, |one| one.0);
+    let readable: Vec<_> = found.iter().filter_map(|&(id, .., first_at)| first_at.and(Some(NodeId(id)))).collect();
+    let mut kits = kits(session, &readable).await?;
+    for (id, kind, key, _) in found {
+        let id = NodeId(id);
+        told.push(Node { id, named: Named::of(kind, key)?, kit: kits.remove(&id) });
     }
     Ok(told)
 }
@@ -233,15 +224,10 @@ pub async fn datasets(
     manifests: &[NodeId],
 ) -> Result<HashMap<NodeId, Vec<(String, Option<String>)>>> {
     let mut datasets: HashMap<_, Vec<_>> = HashMap::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::LINEAGE_DATASETS, 1, sql::padded(chunk.len()));
-        let found: Vec<(i64, String, Option<Vec<u8>>)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for (manifest, role, name) in found {
-            datasets.entry(NodeId(manifest)).or_default().push((role, name.map(rows::text)));
-        }
+    let found: Vec<(i64, String, Option<Vec<u8>>)> =
+        look_up!(session, query_as(sql::LINEAGE_DATASETS), manifests, |one| one.0);
+    for (manifest, role, name) in found {
+        datasets.entry(NodeId(manifest)).or_default().push((role, name.map(rows::text)));
     }
     Ok(datasets)
 }

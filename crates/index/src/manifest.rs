@@ -6,7 +6,9 @@ use oci::{Digest, Manifest, Name, Reference, Shape, Tag};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    Db, Error, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session, db::on, file, rows, sql,
+    Db, Error, LayerId, Micros, NodeId, OccurrenceId, Reader, RepositoryId, Result, Session,
+    db::{look_up, on},
+    file, rows, sql,
 };
 
 /// A manifest as it is served.
@@ -178,16 +180,8 @@ pub async fn known_node(session: &mut Session, digest: &Digest) -> Result<Option
 /// When a statement fails.
 pub async fn known_nodes<'a>(session: &mut Session, hashes: impl Iterator<Item = &'a [u8]>) -> Result<Vec<NodeId>> {
     let hashes: Vec<_> = hashes.collect();
-    let mut nodes = Vec::new();
-    for chunk in hashes.chunks(sql::LIST) {
-        let text = sql::list(sql::NODES_OF_DIGESTS, 1, sql::padded(chunk.len()));
-        let found: Vec<i64> = on!(session, |c| {
-            let query = sqlx::query_scalar(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(*one)).fetch_all(c).await
-        })?;
-        nodes.extend(found.into_iter().map(NodeId));
-    }
-    Ok(nodes)
+    let found: Vec<i64> = look_up!(session, query_scalar(sql::NODES_OF_DIGESTS), hashes, |one| *one);
+    Ok(found.into_iter().map(NodeId).collect())
 }
 
 /// The digest of a node, if it is one of a digest.
@@ -257,16 +251,8 @@ async fn ensure_nodes(session: &mut Session, kind: i32, mut keys: Vec<&[u8]>) ->
 }
 
 async fn find_nodes(session: &mut Session, kind: i32, keys: &[&[u8]]) -> Result<HashMap<Vec<u8>, NodeId>> {
-    let mut nodes = HashMap::with_capacity(keys.len());
-    for chunk in keys.chunks(sql::LIST) {
-        let text = sql::list(sql::NODES_FIND, 2, sql::padded(chunk.len()));
-        let found: Vec<(i64, Vec<u8>)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(kind);
-            sql::filled(chunk).fold(query, |query, key| query.bind(*key)).fetch_all(c).await
-        })?;
-        nodes.extend(found.into_iter().map(|(id, key)| (key, NodeId(id))));
-    }
-    Ok(nodes)
+    let found: Vec<(i64, Vec<u8>)> = look_up!(session, query_as(sql::NODES_FIND, kind), keys, |key| *key);
+    Ok(found.into_iter().map(|(id, key)| (key, NodeId(id))).collect())
 }
 
 /// What those of the tags name that are in the repository.
@@ -274,16 +260,9 @@ async fn find_nodes(session: &mut Session, kind: i32, keys: &[&[u8]]) -> Result<
 /// # Errors
 /// When a statement fails.
 pub async fn tagged(session: &mut Session, repository: &Name, tags: &[&Tag]) -> Result<HashMap<String, NodeId>> {
-    let mut tagged = HashMap::with_capacity(tags.len());
-    for chunk in tags.chunks(sql::LIST) {
-        let text = sql::list(sql::MANIFESTS_BY_TAGS, 2, sql::padded(chunk.len()));
-        let found: Vec<(String, i64)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(&**repository);
-            sql::filled(chunk).fold(query, |query, tag| query.bind(&***tag)).fetch_all(c).await
-        })?;
-        tagged.extend(found.into_iter().map(|(tag, id)| (tag, NodeId(id))));
-    }
-    Ok(tagged)
+    let found: Vec<(String, i64)> =
+        look_up!(session, query_as(sql::MANIFESTS_BY_TAGS, &**repository), tags, |tag| &***tag);
+    Ok(found.into_iter().map(|(tag, id)| (tag, NodeId(id))).collect())
 }
 
 /// Those of the digests whose manifests are, or were, in the repository.
@@ -292,15 +271,10 @@ pub async fn tagged(session: &mut Session, repository: &Name, tags: &[&Tag]) -> 
 /// When a statement fails.
 pub async fn ever(session: &mut Session, repository: &Name, digests: &[Digest]) -> Result<Vec<Digest>> {
     let mut ever = Vec::with_capacity(digests.len());
-    for chunk in digests.chunks(sql::LIST) {
-        let text = sql::list(sql::MANIFESTS_EVER, 2, sql::padded(chunk.len()));
-        let found: Vec<Vec<u8>> = on!(session, |c| {
-            let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(&**repository);
-            sql::filled(chunk).fold(query, |query, digest| query.bind(digest.hash())).fetch_all(c).await
-        })?;
-        for hash in found {
-            ever.push(rows::digest(&hash)?);
-        }
+    let found: Vec<Vec<u8>> =
+        look_up!(session, query_scalar(sql::MANIFESTS_EVER, &**repository), digests, |digest| digest.hash());
+    for hash in found {
+        ever.push(rows::digest(&hash)?);
     }
     Ok(ever)
 }
@@ -388,19 +362,10 @@ pub async fn insert_children(session: &mut Session, id: NodeId, manifest: &Manif
 /// When a statement fails.
 pub async fn present(session: &mut Session, repository: RepositoryId, digests: &[Digest]) -> Result<Vec<Digest>> {
     let mut present = Vec::new();
-    for chunk in digests.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::MANIFEST_PRESENT, 2, width);
-        let found: Vec<Vec<u8>> = on!(session, |c| {
-            let mut query = sqlx::query_scalar(AssertSqlSafe(text)).bind(repository.0);
-            for one in sql::filled(chunk) {
-                query = query.bind(one.hash());
-            }
-            query.fetch_all(c).await
-        })?;
-        for hash in found {
-            present.push(rows::digest(&hash)?);
-        }
+    let found: Vec<Vec<u8>> =
+        look_up!(session, query_scalar(sql::MANIFEST_PRESENT, repository.0), digests, |one| one.hash());
+    for hash in found {
+        present.push(rows::digest(&hash)?);
     }
     Ok(present)
 }
@@ -526,26 +491,16 @@ pub async fn referrers(
 pub async fn read_referrers(session: &mut Session, reader: Reader, stays: &[OccurrenceId]) -> Result<Vec<Referrer>> {
     type Row = (i64, Vec<u8>, Vec<u8>, i64, Option<Vec<u8>>, Vec<u8>);
     let mut referrers = Vec::with_capacity(stays.len());
-    for chunk in stays.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::REFERRERS_READ, 2, width);
-        let found: Vec<Row> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0);
-            for one in sql::filled(chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
-        })?;
-        for (stay, digest, media_type, size, artifact_type, payload) in found {
-            referrers.push(Referrer {
-                stay: OccurrenceId(stay),
-                digest: rows::digest(&digest)?,
-                media_type: rows::text(media_type),
-                size: rows::unsigned(size),
-                artifact_type: artifact_type.map(rows::text),
-                payload,
-            });
-        }
+    let found: Vec<Row> = look_up!(session, query_as(sql::REFERRERS_READ, reader.0), stays, |one| one.0);
+    for (stay, digest, media_type, size, artifact_type, payload) in found {
+        referrers.push(Referrer {
+            stay: OccurrenceId(stay),
+            digest: rows::digest(&digest)?,
+            media_type: rows::text(media_type),
+            size: rows::unsigned(size),
+            artifact_type: artifact_type.map(rows::text),
+            payload,
+        });
     }
     Ok(referrers)
 }
@@ -562,27 +517,17 @@ pub async fn occurrences(
 ) -> Result<Vec<Occurrence>> {
     type Row = (i64, i64, i64, String, i64, String, Option<i64>);
     let mut occurrences = Vec::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::OCCURRENCES, 3, width);
-        let found: Vec<Row> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            for one in sql::filled(chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
-        })?;
-        for (manifest, id, repository, name, opened_at, opened_by, closed_at) in found {
-            occurrences.push(Occurrence {
-                id: OccurrenceId(id),
-                manifest: NodeId(manifest),
-                repository: RepositoryId(repository),
-                name: rows::name(&name)?,
-                opened_at: Micros(opened_at),
-                opened_by,
-                closed_at: closed_at.map(Micros),
-            });
-        }
+    let found: Vec<Row> = look_up!(session, query_as(sql::OCCURRENCES, reader.0, as_of.0), manifests, |one| one.0);
+    for (manifest, id, repository, name, opened_at, opened_by, closed_at) in found {
+        occurrences.push(Occurrence {
+            id: OccurrenceId(id),
+            manifest: NodeId(manifest),
+            repository: RepositoryId(repository),
+            name: rows::name(&name)?,
+            opened_at: Micros(opened_at),
+            opened_by,
+            closed_at: closed_at.map(Micros),
+        });
     }
     Ok(occurrences)
 }

@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use oci::{Digest, Name};
 use sqlx::AssertSqlSafe;
 
-use crate::{Error, Micros, Reader, RepositoryId, Result, Session, db::on, rows, sql};
+use crate::{
+    Error, Micros, Reader, RepositoryId, Result, Session,
+    db::{look_up, on},
+    rows, sql,
+};
 
 /// A row's number, which says when it began and orders it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,16 +167,8 @@ async fn repositories(session: &mut Session, pulls: &[Pull]) -> Result<HashMap<S
     let mut names: Vec<&str> = pulls.iter().map(|pull| &*pull.repository).collect();
     names.sort_unstable();
     names.dedup();
-    let mut known = HashMap::new();
-    for chunk in names.chunks(sql::LIST) {
-        let text = sql::list(sql::PULL_REPOSITORIES, 1, sql::padded(chunk.len()));
-        let found: Vec<(String, i64)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, name| query.bind(*name)).fetch_all(c).await
-        })?;
-        known.extend(found);
-    }
-    Ok(known)
+    let found: Vec<(String, i64)> = look_up!(session, query_as(sql::PULL_REPOSITORIES), names, |name| *name);
+    Ok(found.into_iter().collect())
 }
 
 /// The rows that are asked for whose numbers are less than `before`, the newest first.
@@ -216,19 +212,14 @@ pub async fn newest(
 ) -> Result<HashMap<(Name, Digest), Newest>> {
     let mut newest: HashMap<_, Newest> = HashMap::new();
     let end = PullId::from(Micros(as_of.0.saturating_add(1)));
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::PULLS_NEWEST, 4, sql::padded(chunk.len()));
-        let found: Vec<Row> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(end.0).bind(i64::from(each));
-            sql::filled(chunk).fold(query, |query, digest| query.bind(digest.hash().to_vec())).fetch_all(c).await
-        })?;
-        for row in found {
-            let all = rows::unsigned(row.all_pulls);
-            let pull = pull(row)?;
-            let known = newest.entry((pull.repository.clone(), pull.digest)).or_default();
-            known.pulls.push(pull);
-            known.all = all;
-        }
+    let found: Vec<Row> =
+        look_up!(session, query_as(sql::PULLS_NEWEST, reader.0, end.0, i64::from(each)), manifests, |one| one.hash());
+    for row in found {
+        let all = rows::unsigned(row.all_pulls);
+        let pull = pull(row)?;
+        let known = newest.entry((pull.repository.clone(), pull.digest)).or_default();
+        known.pulls.push(pull);
+        known.all = all;
     }
     Ok(newest)
 }

@@ -3,7 +3,12 @@
 use oci::{Digest, Name, Tag};
 use sqlx::AssertSqlSafe;
 
-use crate::{Act, Micros, NodeId, Reader, RepositoryId, Result, Session, audit::Place, db::on, rows, sql};
+use crate::{
+    Act, Micros, NodeId, Reader, RepositoryId, Result, Session,
+    audit::Place,
+    db::{look_up, on},
+    rows, sql,
+};
 
 /// A move of a tag, as it is recorded.
 #[derive(Debug)]
@@ -377,23 +382,15 @@ pub async fn of_manifest(session: &mut Session, repository: RepositoryId, manife
 /// # Errors
 /// When a statement fails.
 pub async fn ever_of(session: &mut Session, reader: Reader, as_of: Micros, manifests: &[NodeId]) -> Result<Vec<Named>> {
-    let mut named = Vec::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let width = sql::padded(chunk.len());
-        let text = sql::list(sql::TAG_EVENTS_OF, 3, width);
-        let found: Vec<(i64, i64, String, i32)> = on!(session, |c| {
-            let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            for one in sql::filled(chunk) {
-                query = query.bind(one.0);
-            }
-            query.fetch_all(c).await
-        })?;
-        named.extend(found.into_iter().map(|(manifest, repository, tag, still)| Named {
+    let found: Vec<(i64, i64, String, i32)> =
+        look_up!(session, query_as(sql::TAG_EVENTS_OF, reader.0, as_of.0), manifests, |one| one.0);
+    Ok(found
+        .into_iter()
+        .map(|(manifest, repository, tag, still)| Named {
             manifest: NodeId(manifest),
             repository: RepositoryId(repository),
             tag,
             still: still == 1,
-        }));
-    }
-    Ok(named)
+        })
+        .collect())
 }

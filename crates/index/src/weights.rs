@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::{
     Error, LayerId, Micros, NodeId, Reader, Result, ScanId, Session,
-    db::on,
+    db::{look_up, on},
     file::{self, Found, Place},
     rows, sql,
 };
@@ -41,14 +41,8 @@ pub async fn add(session: &mut Session, scan: ScanId, file: u64, tensors: &[(Sha
 /// When a statement fails.
 pub async fn of_manifests(session: &mut Session, manifests: &[NodeId]) -> Result<BTreeMap<NodeId, Vec<LayerId>>> {
     let mut weights: BTreeMap<NodeId, Vec<LayerId>> = BTreeMap::new();
-    for chunk in manifests.chunks(sql::LIST) {
-        let text = sql::list(sql::WEIGHTS_OF_MANIFESTS, 1, sql::padded(chunk.len()));
-        let found: Vec<(i64, i64)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        found.into_iter().for_each(|(node, layer)| weights.entry(NodeId(node)).or_default().push(LayerId(layer)));
-    }
+    let found: Vec<(i64, i64)> = look_up!(session, query_as(sql::WEIGHTS_OF_MANIFESTS), manifests, |one| one.0);
+    found.into_iter().for_each(|(node, layer)| weights.entry(NodeId(node)).or_default().push(LayerId(layer)));
     Ok(weights)
 }
 
@@ -63,14 +57,8 @@ pub async fn users(
     layers: &[LayerId],
 ) -> Result<BTreeMap<NodeId, Vec<LayerId>>> {
     let mut users: BTreeMap<NodeId, Vec<LayerId>> = BTreeMap::new();
-    for chunk in layers.chunks(sql::LIST) {
-        let text = sql::list(sql::WEIGHT_USERS, 3, sql::padded(chunk.len()));
-        let found: Vec<(i64, i64)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(reader.0).bind(as_of.0);
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        found.into_iter().for_each(|(node, layer)| users.entry(NodeId(node)).or_default().push(LayerId(layer)));
-    }
+    let found: Vec<(i64, i64)> = look_up!(session, query_as(sql::WEIGHT_USERS, reader.0, as_of.0), layers, |one| one.0);
+    found.into_iter().for_each(|(node, layer)| users.entry(NodeId(node)).or_default().push(LayerId(layer)));
     Ok(users)
 }
 
@@ -100,15 +88,9 @@ pub async fn files(session: &mut Session, layers: &[LayerId]) -> Result<Vec<Foun
 /// When a statement fails.
 pub async fn tensors(session: &mut Session, layers: &[LayerId]) -> Result<Vec<(LayerId, Sha256, u64)>> {
     let mut tensors = Vec::new();
-    for chunk in layers.chunks(sql::LIST) {
-        let text = sql::list(sql::TENSORS_OF_LAYERS, 1, sql::padded(chunk.len()));
-        let found: Vec<(i64, i64, Vec<u8>, i64)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(one.0)).fetch_all(c).await
-        })?;
-        for (layer, head, tail, size) in found {
-            tensors.push((LayerId(layer), file::sha256(head, &tail)?, rows::unsigned(size)));
-        }
+    let found: Vec<(i64, i64, Vec<u8>, i64)> = look_up!(session, query_as(sql::TENSORS_OF_LAYERS), layers, |one| one.0);
+    for (layer, head, tail, size) in found {
+        tensors.push((LayerId(layer), file::sha256(head, &tail)?, rows::unsigned(size)));
     }
     Ok(tensors)
 }
@@ -119,15 +101,10 @@ pub async fn tensors(session: &mut Session, layers: &[LayerId]) -> Result<Vec<(L
 /// When a statement fails.
 pub async fn find_tensors(session: &mut Session, tensors: &[Sha256]) -> Result<Vec<(LayerId, Sha256)>> {
     let mut places = Vec::new();
-    for chunk in tensors.chunks(sql::LIST) {
-        let text = sql::list(sql::TENSORS_FIND, 1, sql::padded(chunk.len()));
-        let found: Vec<(i64, i64, Vec<u8>)> = on!(session, |c| {
-            let query = sqlx::query_as(AssertSqlSafe(text));
-            sql::filled(chunk).fold(query, |query, one| query.bind(file::columns(one).0)).fetch_all(c).await
-        })?;
-        for (layer, head, tail) in found {
-            places.push((LayerId(layer), file::sha256(head, &tail)?));
-        }
+    let found: Vec<(i64, i64, Vec<u8>)> =
+        look_up!(session, query_as(sql::TENSORS_FIND), tensors, |one| file::columns(one).0);
+    for (layer, head, tail) in found {
+        places.push((LayerId(layer), file::sha256(head, &tail)?));
     }
     // Eight bytes do not tell two of them apart for sure.
     let asked: std::collections::HashSet<_> = tensors.iter().collect();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use index::{
     LayerState, NodeId, Session,
     file::Placed,
-    kit::{ComponentLayer, Documented},
+    kit::{ComponentLayer, Documented, LayerIdentity},
 };
 use oci::Digest;
 use serde_json::Value;
@@ -41,6 +41,9 @@ pub(crate) async fn trees(
     together: &mut Together,
     layers: &[ComponentLayer],
 ) -> Result<Trees, Error> {
+    for LayerIdentity { placed, own } in layers.iter().filter_map(|layer| layer.layer.as_ref()) {
+        together.learn(placed.layer, *own);
+    }
     let mut trees = Trees::new();
     for component in layers.chunk_by(is_same_component) {
         let placed = placed(component);
@@ -135,7 +138,7 @@ fn identity(layers: &[ComponentLayer], trees: &Trees) -> Option<String> {
     }
     let mut keys = Vec::with_capacity(layers.len());
     for layer in layers {
-        let Some(own) = &layer.layer else {
+        let Some(LayerIdentity { own, .. }) = &layer.layer else {
             keys.extend(layer.remote.as_ref().map(|remote| format!("remote {remote}")));
             continue;
         };
@@ -203,7 +206,7 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use index::{LayerId, kit::LayerIdentity};
+    use index::{LayerId, layer::Identity};
 
     use super::*;
 
@@ -217,10 +220,12 @@ mod tests {
             remote: None,
             layer: Some(LayerIdentity {
                 placed: Placed { layer: LayerId(digest.into()), path: None },
-                digest: Digest::sha256([digest; 32]),
-                state,
-                tree: tree.map(|tree| [tree; 32]),
-                contents: None,
+                own: Identity {
+                    digest: Digest::sha256([digest; 32]),
+                    state,
+                    tree: tree.map(|tree| [tree; 32]),
+                    contents: None,
+                },
             }),
         }
     }

@@ -7,6 +7,7 @@ use index::{
     LayerState, NodeId, Session,
     file::{self, Placed},
     graph, kit,
+    layer::Identity,
 };
 use oci::{Digest, Name, Reference};
 use serde_json::Value;
@@ -77,6 +78,9 @@ async fn side(session: &mut Session, together: &mut Together, node: NodeId) -> R
     let document: Value = serde_json::from_slice(&meaning.document).unwrap_or_default();
     let layers = kit::layers(session, node).await?;
     let unknown = layers.iter().filter(|layer| layer.state != LayerState::Indexed).count() as u64;
+    for &kit::Layer { id, digest, state, tree, contents, .. } in &layers {
+        together.learn(id, Identity { digest, state, tree, contents });
+    }
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let declared = document.get("components").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let component = |component: &Value| Part {

@@ -208,7 +208,7 @@ impl Registry {
             let own = known.clone().find(|known| is_missing && known.declared == *text).map(|known| known.claim);
             let known = known.filter(|known| !is_missing || Some(known.claim) == own);
             let known: HashSet<_> = known.map(|known| &*known.declared).collect();
-            let mut said = self.read_for(tx, (dataset, to), &inputs, &known).await?;
+            let said = self.read_for(tx, (dataset, to), &inputs, &known).await?;
             if said.is_empty() {
                 continue;
             }
@@ -221,13 +221,11 @@ impl Registry {
                 let voice = Voice { occurred_at: Some(at), ..Voice::unsigned(claim, repository, source) };
                 Voice { is_unversioned, ..voice }.declare(tx, declared, now).await?;
             }
-            match said.pop_first() {
-                Some((repository, _)) if is_missing && own.is_none() => {
-                    let awaited = said_to_be(dataset, EdgeKind::DependsOn, to);
-                    Voice::unsigned(claim, repository, source).wait_for(tx, &awaited, now).await?;
-                }
-                _ if !is_missing => together = Some(claim),
-                _ => {}
+            if !is_missing {
+                together = Some(claim);
+            } else if let (None, Some(&repository)) = (own, said.keys().next()) {
+                let awaited = said_to_be(dataset, EdgeKind::DependsOn, to);
+                Voice::unsigned(claim, repository, source).wait_for(tx, &awaited, now).await?;
             }
         }
         Ok(())

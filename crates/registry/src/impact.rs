@@ -750,8 +750,7 @@ async fn asked_layer(
 /// Layers as they are compared, all together.
 async fn as_compared(session: &mut Session, together: &mut Together, placed: &[Placed]) -> Result<Asked, Error> {
     let layers: Vec<_> = placed.iter().map(|placed| placed.layer).collect();
-    let containers = file::containers(session, &layers).await?;
-    let files = &file::distinct(session, &layers).await? - &containers;
+    let (files, containers) = file::leaves_and_containers(session, &layers).await?;
     let identities = together.identities(session, placed).await?;
     Ok(Asked { layers, identities, files, containers, any_file: false })
 }

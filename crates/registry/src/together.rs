@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use content::{INNER, Identities, Identity, WHOLE, contents_of_one};
-use index::{LayerState, Session, file, file::Placed, layer};
+use index::{LayerId, LayerState, Session, file, file::Placed, layer};
 use tokio::sync::mpsc;
 
 use crate::{Error, Registry};
@@ -16,6 +16,8 @@ const PAGE: u32 = 4096;
 pub(crate) struct Together {
     memory: usize,
     spill: PathBuf,
+    /// What each layer is by itself.
+    layers: HashMap<LayerId, layer::Identity>,
     known: HashMap<Vec<Placed>, Identities>,
 }
 
@@ -24,11 +26,21 @@ type Own = (Option<Vec<u8>>, [u8; 32]);
 
 impl Registry {
     pub(crate) fn together(&self) -> Together {
-        Together { memory: self.limits.memory, spill: self.spill.clone(), known: HashMap::new() }
+        Together {
+            memory: self.limits.memory,
+            spill: self.spill.clone(),
+            layers: HashMap::new(),
+            known: HashMap::new(),
+        }
     }
 }
 
 impl Together {
+    /// Takes note of what a layer is, so that it need not be looked up.
+    pub(crate) fn learn(&mut self, layer: LayerId, own: layer::Identity) {
+        self.layers.insert(layer, own);
+    }
+
     /// The identities of layers in this order, where a file takes the place of one at the same path in a layer before. Those of
     /// one layer are its own. None where not all of the files are known.
     pub(crate) async fn identities(&mut self, session: &mut Session, layers: &[Placed]) -> Result<Identities, Error> {
@@ -40,12 +52,13 @@ impl Together {
         Ok(identities)
     }
 
-    async fn compute(&self, session: &mut Session, layers: &[Placed]) -> Result<Identities, Error> {
-        let ids: Vec<_> = layers.iter().map(|placed| placed.layer).collect();
-        let scanned = layer::identities(session, &ids).await?;
+    async fn compute(&mut self, session: &mut Session, layers: &[Placed]) -> Result<Identities, Error> {
+        let unknown = layers.iter().map(|placed| placed.layer).filter(|layer| !self.layers.contains_key(layer));
+        let unknown: Vec<_> = unknown.collect();
+        self.layers.extend(layer::identities(session, &unknown).await?);
         let mut holding = Vec::with_capacity(layers.len());
         for placed in layers {
-            let Some(own) = scanned.get(&placed.layer) else { return Ok(Identities::default()) };
+            let Some(own) = self.layers.get(&placed.layer) else { return Ok(Identities::default()) };
             match (own.contents, own.state) {
                 (Some(_), _) => holding.push((placed, own)),
                 // It holds nothing that counts.
@@ -53,8 +66,10 @@ impl Together {
                 (None, _) => return Ok(Identities::default()),
             }
         }
-        if let [(_, own)] = holding[..] {
-            return Ok(Identities { tree: own.tree, contents: own.contents });
+        match holding[..] {
+            [] => return Ok(Identities::default()),
+            [(_, own)] => return Ok(Identities { tree: own.tree, contents: own.contents }),
+            _ => {}
         }
         let (send, mut files) = mpsc::channel::<Vec<Own>>(1);
         let (memory, folder) = (self.memory, self.spill.clone());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use index::{
-    NodeId, ReferenceState, Session,
+    EdgeKind, NodeId, ReferenceState, Session,
     claim::{self, Is},
     manifest,
     reference::{self, Waiting},
@@ -71,6 +71,10 @@ pub(crate) async fn some_version_of(tx: &mut Session, repository: &Name) -> Resu
 
 /// Whether a reference waits for what its source is itself: an output of a run, of which no version is known until it comes.
 pub(crate) async fn is_output(tx: &mut Session, waiting: &Waiting) -> Result<bool, Error> {
+    // Nothing else is said of it.
+    if waiting.kind != EdgeKind::DependsOn {
+        return Ok(false);
+    }
     let source = claim::nodes_are(tx, &[waiting.source]).await?.remove(&waiting.source);
     Ok(source == Some(Is::External(any_of(&waiting.target_repository))))
 }

@@ -104,8 +104,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
                 files.iter().map(|(_, digest)| digest).collect::<HashSet<_>>().len()
             ),
         };
-        if hashed.links > 0 {
-            what.push_str(&format!("; links skipped: {}", hashed.links));
+        if hashed.links() > 0 {
+            what.push_str(&format!("; links skipped: {}", hashed.links()));
         }
         let mut text = format!("{what}\n\n{}", impact::text(&answer));
         for everywhere in &answer.ubiquitous {
@@ -136,8 +136,13 @@ struct Hashed {
     skipped: Vec<(PathBuf, &'static str)>,
     /// Those of the files that could not be looked into whole, and why.
     unread: Vec<(PathBuf, String)>,
+}
+
+impl Hashed {
     /// How many of the skipped are links.
-    links: usize,
+    fn links(&self) -> usize {
+        self.skipped.iter().filter(|(_, why)| *why == LINK).count()
+    }
 }
 
 /// Why a link in a folder is skipped. A layer of the folder has the link, not what it leads to, and that may be anywhere.
@@ -159,7 +164,6 @@ fn hash_all(top: &Path) -> Result<Hashed, Failure> {
         } else if metadata.is_file() {
             found.push((path, metadata.len()));
         } else if metadata.is_symlink() {
-            hashed.links += 1;
             hashed.skipped.push((path, LINK));
         } else {
             hashed.skipped.push((path, "neither a file nor a folder"));
@@ -196,7 +200,7 @@ fn hash_all(top: &Path) -> Result<Hashed, Failure> {
         note(&format!("not looked into whole: {}: {}", plain(&path.to_string_lossy()), plain(why)));
     }
     if hashed.files.is_empty() {
-        let links = if hashed.links > 0 { ": links in it are not followed; ask about what they lead to" } else { "" };
+        let links = if hashed.links() > 0 { ": links in it are not followed; ask about what they lead to" } else { "" };
         return Err(Failure::Other(format!("{} holds nothing to ask about{links}", top.display())));
     }
     Ok(hashed)
@@ -318,7 +322,7 @@ mod tests {
         let mut skipped: Vec<_> = hashed.skipped.iter().map(|(path, _)| name(path)).collect();
         skipped.sort();
         assert_eq!(skipped, ["broken", "empty", "in/loop", "link"]);
-        assert_eq!(hashed.links, 3);
+        assert_eq!(hashed.links(), 3);
         assert_eq!(hashed.files[0].1, oci::Hasher::digest(oci::Algorithm::Sha256, b"a"));
         assert_eq!(hash_all(&path("link")).unwrap().files.len(), 1);
         assert_eq!(hash_all(&path("in/loop")).unwrap().identities, hashed.identities);
